@@ -1,0 +1,41 @@
+//! Filling in what is known only when the shard has taken a message: queue, offset, position, time.
+
+use crate::annex::AnnexKind;
+use crate::layout::*;
+use crate::read::{LayoutError, len_u32, put, u32_at};
+use crate::stored::Target;
+
+/// Where a message went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Number of the queue within its topic, from 0.
+    pub queue_index: u32,
+    pub target: Target,
+    /// Log position of the record that holds the message.
+    pub position: u64,
+    /// Milliseconds of the Unix epoch, by the shard's clock.
+    pub store_ms: u64,
+}
+
+/// Fills the placement into `message`, a freshly encoded draft that ends with its one reserved target.
+pub fn place(message: &mut [u8], placement: &Placement) -> Result<(), LayoutError> {
+    let flags = u32_at(message, AT_SYS_FLAG)?;
+    let at_store_ms = AT_BORN_HOST + host_bytes(flags & sys_flag::BORN_HOST_V6 != 0);
+    put(message, AT_QUEUE_INDEX, &placement.queue_index.to_be_bytes())?;
+    put(message, AT_QUEUE_OFFSET, &placement.target.offset.to_be_bytes())?;
+    put(message, AT_POSITION, &placement.position.to_be_bytes())?;
+    put(message, at_store_ms, &placement.store_ms.to_be_bytes())?;
+    let at_target = message.len().saturating_sub(TARGET_BYTES);
+    put(message, at_target, &placement.target.to_bytes())
+}
+
+/// The targets annex of a message that goes to several queues; it replaces the last [`TargetSlot::BYTES`] bytes.
+pub fn targets_annex(targets: &[Target]) -> Vec<u8> {
+    let mut annex = Vec::with_capacity(ANNEX_HEADER_BYTES + targets.len() * TARGET_BYTES);
+    let header = u32::from(AnnexKind::Targets.number()) << 24 | len_u32(targets.len() * TARGET_BYTES);
+    annex.extend_from_slice(&header.to_le_bytes());
+    for target in targets {
+        annex.extend_from_slice(&target.to_bytes());
+    }
+    annex
+}
