@@ -1,1 +1,47 @@
-//! Placeholder head, replaced by the crate's own.
+//! A segmented append-only log: write, group commit, recovery, read, trim. It knows groups and records (a kind and
+//! bytes) and log positions; it knows nothing of topics, messages, or what a kind means, and replicates nothing.
+//!
+//! One thread owns the [`Appender`] and pushes encoded records; a writer and a syncer thread ([`spawn`]) bring them to
+//! the disk and report through [`LogEvents`]; any thread reads through a [`LogReader`] and shares no lock with them.
+//! A simulation spawns nothing and calls [`Writer::step`] and [`Syncer::step`] itself.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
+
+mod config;
+pub mod disk;
+mod error;
+mod format;
+pub mod record;
+mod skeleton;
+mod width;
+
+pub use config::{
+    ConfigError, GROUP_BYTES_MAX, GROUP_BYTES_SOFT, LogConfig, READ_FILES_MAX, READ_GAP_BYTES_MAX,
+    READ_RUN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_STEP_BYTES, WRITE_BYTES_MAX,
+    WRITE_PIECES_MAX,
+};
+pub use error::{AppendError, LogFault, OpenError, ReadError};
+pub use format::{FORMAT_VERSION, GROUP_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+pub use skeleton::*;
+
+/// An address in the log. What lies at a position never moves to another and no position is used twice.
+pub type Position = u64;
+
+/// What the log's threads report. Called from those threads, so it must be quick and must not call back into the log.
+/// Positions only grow, and `synced(to)` implies that everything below `to` was written, whichever comes first.
+pub trait LogEvents: Send + Sync {
+    /// Everything below `to` is in the page cache: it survives the end of this process.
+    fn written(&self, to: Position);
+    /// Everything below `to` is on the disk: it survives the end of power.
+    fn synced(&self, to: Position);
+    /// The disk turned out to be full while groups from `from` on were written. They were cut off and will never be
+    /// stored; nothing more is taken until [`Appender::resume`].
+    fn refused(&self, from: Position, why: &LogFault);
+    /// Nothing more will be written or synced by this log. Reads go on.
+    fn poisoned(&self, why: &LogFault);
+}
+
+/// Sees the log once at open: every valid record from the asked position on, in order.
+pub trait Visitor {
+    /// An error stops the open and comes back as [`OpenError::Visitor`].
+    fn record(&mut self, position: Position, kind: u8, payload: &[u8]) -> Result<(), String>;
+}

@@ -1,0 +1,70 @@
+//! What a log is configured with, and the limits that hold for every log. It reads no environment and no file.
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::format::{GROUP_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+use crate::width::{narrow, wide};
+
+/// Smallest segment that can be asked for; small ones are for tests, where rolls must happen often.
+pub const SEGMENT_BYTES_MIN: u64 = 16 << 10;
+/// Largest segment: payload lengths and offsets inside one must fit 32 bits.
+pub const SEGMENT_BYTES_MAX: u64 = 2 << 30;
+/// A segment is a whole number of these, so that no page belongs to two of them.
+pub const SEGMENT_STEP_BYTES: u64 = 4096;
+/// A group that has reached this size takes no more; a single larger unit still gets a group of its own.
+pub const GROUP_BYTES_SOFT: usize = 1 << 20;
+/// Largest payload of one group, when the segment is large enough for it.
+pub const GROUP_BYTES_MAX: usize = 64 << 20;
+/// Most groups' bytes that go into one vectored write, so that the first of them is not announced late.
+pub const WRITE_BYTES_MAX: usize = 8 << 20;
+/// Most pieces in one vectored write (IOV_MAX on Linux).
+pub const WRITE_PIECES_MAX: usize = 1024;
+/// Two wanted ranges this close to each other are fetched by one read.
+pub const READ_GAP_BYTES_MAX: u64 = 16 << 10;
+/// Most bytes that one coalesced read fetches, unless a single wanted range is longer.
+pub const READ_RUN_BYTES_MAX: u64 = 4 << 20;
+/// Files of older segments that are kept open for readers.
+pub const READ_FILES_MAX: usize = 128;
+
+/// Settings of one log, checked by [`crate::open`].
+#[derive(Debug, Clone)]
+pub struct LogConfig {
+    /// Size of each new segment file in bytes, a multiple of [`SEGMENT_STEP_BYTES`]. Existing files keep theirs.
+    pub segment_bytes: u64,
+    /// Longest time that written data waits for a sync when nobody asked for one.
+    pub sync_interval: Duration,
+    /// Bytes of the newest submitted pieces that readers find in memory.
+    pub cache_bytes: usize,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { segment_bytes: 128 << 20, sync_interval: Duration::from_millis(500), cache_bytes: 16 << 20 }
+    }
+}
+
+/// A setting that no log can work with.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    #[error("segment_bytes is {found}, it must be a multiple of {step} from {min} to {max}")]
+    SegmentBytes { found: u64, step: u64, min: u64, max: u64 },
+}
+
+impl LogConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let found = self.segment_bytes;
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&found) || found % SEGMENT_STEP_BYTES != 0 {
+            let (step, min, max) = (SEGMENT_STEP_BYTES, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
+            return Err(ConfigError::SegmentBytes { found, step, min, max });
+        }
+        Ok(())
+    }
+
+    /// Largest unit of records, in bytes with their headers and padding, that a new segment's group can hold.
+    pub fn group_bytes_max(&self) -> usize {
+        // A segment must also hold its own header, the group's header and the group that seals it.
+        let overhead = wide(SEGMENT_HEADER_BYTES + 2 * GROUP_HEADER_BYTES);
+        narrow(self.segment_bytes.saturating_sub(overhead)).min(GROUP_BYTES_MAX)
+    }
+}

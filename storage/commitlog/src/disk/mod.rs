@@ -1,0 +1,90 @@
+//! The only door to files: what the log needs of a file system, as two traits, the real one, and (feature `testing`)
+//! a double in memory with injected faults. It knows nothing of segments and records.
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+mod lock;
+mod os;
+
+pub use lock::{DirLock, LockError};
+pub use os::OsDisk;
+
+/// A file system. Names are durable only after [`Disk::sync_dir`] of their folder.
+pub trait Disk: fmt::Debug + Send + Sync {
+    /// Makes a folder and those above it. No error when it exists.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Names of the files in a folder, in no order.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// Makes a new empty file, open for reading and writing. `AlreadyExists` when the name is taken.
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Opens a file for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+    /// Renames a file; a file that has the new name is replaced.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file's name. Who has it open keeps its bytes.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a folder durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes a folder for this process until the lock is dropped.
+    fn lock(&self, dir: &Path) -> Result<DirLock, LockError>;
+    /// A number that cannot be foreseen from outside; a simulation draws it from its seed.
+    fn nonce(&self) -> u64;
+}
+
+/// An open file. All access is positioned, so that no two users share a cursor.
+pub trait DiskFile: fmt::Debug + Send + Sync {
+    /// Length in bytes.
+    fn bytes(&self) -> io::Result<u64>;
+    /// Makes the file at least `bytes` long with its space reserved, so that no later write inside can find the disk
+    /// full. New bytes read as zero. Where the file system cannot reserve, only the length is set.
+    fn allocate(&self, bytes: u64) -> io::Result<()>;
+    /// Writes the pieces one after another from `offset` on; returns how many bytes were written, which may be fewer.
+    fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+    /// Reads from `offset` on; returns how many bytes were read, 0 at the end of the file.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Makes the file's bytes and its length durable.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Cuts the file to `bytes`.
+    fn truncate(&self, bytes: u64) -> io::Result<()>;
+    /// First offset at or after `offset` that may hold a byte that was written; `None` when all after it is unwritten
+    /// or past the end. A file system that cannot tell answers `offset` itself.
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>>;
+}
+
+/// Reads until `into` is full or the file ends; returns how many bytes were read.
+pub(crate) fn read_full(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + crate::width::wide(done)) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+/// Writes all pieces; returns the error together with how many bytes were written before it.
+pub(crate) fn write_full(
+    file: &dyn DiskFile,
+    mut pieces: &mut [IoSlice<'_>],
+    mut offset: u64,
+) -> Result<(), (usize, io::Error)> {
+    let mut done = 0;
+    while !pieces.is_empty() {
+        match file.write_at(pieces, offset) {
+            Ok(0) => return Err((done, io::ErrorKind::WriteZero.into())),
+            Ok(wrote) => {
+                IoSlice::advance_slices(&mut pieces, wrote);
+                offset += crate::width::wide(wrote);
+                done += wrote;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((done, error)),
+        }
+    }
+    Ok(())
+}
