@@ -1,0 +1,23 @@
+import org.apache.rocketmq.client.ClientConfig;
+
+/** Where the broker is, and the settings that every client object shares. */
+final class Endpoint {
+    static volatile String address;
+    /** Topics made by another client are seen after this time, not after the SDK's 30 s. */
+    private static final int ROUTE_POLL_MS = 1_000;
+    private static final int OFFSET_PERSIST_MS = 500;
+
+    private Endpoint() { }
+
+    static void apply(ClientConfig client) {
+        if (address == null) {
+            throw new IllegalStateException("connect first");
+        }
+        client.setNamesrvAddr(address);
+        client.setPollNameServerInterval(ROUTE_POLL_MS);
+        client.setPersistConsumerOffsetInterval(OFFSET_PERSIST_MS);
+        // A busy machine must not fail what the broker does well.
+        client.setMqClientApiTimeout(10_000);
+        client.setDetectTimeout(10_000);
+    }
+}
