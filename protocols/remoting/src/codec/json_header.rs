@@ -4,10 +4,8 @@
 //! reference broker: any key order, numbers, booleans and null as values, unknown keys, white space around.
 //! It is not a JSON validator: what is skipped is only bracketed, not checked.
 
-use memchr::memchr2;
-
 use super::fields::Span;
-use super::frame::FrameError;
+use super::frame::{FrameError, to_usize};
 use super::header::{Header, Language};
 use super::limits::JSON_NESTING_COUNT_MAX;
 
@@ -136,7 +134,7 @@ impl Scanner<'_> {
         self.expect(b'"', "a string was expected")?;
         let start = self.at;
         let rest = self.bytes.get(start..).unwrap_or_default();
-        let Some(length) = memchr2(b'"', b'\\', rest) else {
+        let Some(length) = string_end(rest) else {
             return Err(self.malformed("the string has no end"));
         };
         self.at = start + length;
@@ -157,7 +155,7 @@ impl Scanner<'_> {
             end = self.put(end, character);
             self.at += taken;
             let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let Some(length) = memchr2(b'"', b'\\', rest) else {
+            let Some(length) = string_end(rest) else {
                 return Err(self.malformed("the string has no end"));
             };
             let closed = rest.get(length) == Some(&b'"');
@@ -254,7 +252,7 @@ impl Scanner<'_> {
         self.at += 1;
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
-            let Some(length) = memchr2(b'"', b'\\', rest) else {
+            let Some(length) = string_end(rest) else {
                 return Err(self.malformed("the string has no end"));
             };
             if rest.get(length) == Some(&b'"') {
@@ -296,6 +294,26 @@ impl Scanner<'_> {
     fn malformed(&self, what: &'static str) -> FrameError {
         FrameError::Malformed { at: self.at, what }
     }
+}
+
+/// Where the first quote or backslash is, looking at eight bytes at a time: most strings are shorter than that.
+fn string_end(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // Marks the zero bytes of a word; marks above the lowest one may be wrong.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let mut at = 0;
+    let mut rest = text;
+    while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let marks = zero(word ^ ONES * 0x22) | zero(word ^ ONES * 0x5C);
+        if marks != 0 {
+            return Some(at + to_usize(marks.trailing_zeros() / 8));
+        }
+        at += 8;
+        rest = behind;
+    }
+    let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+    Some(at + length)
 }
 
 /// Bytes of numbers, `true`, `false` and `null`.

@@ -25,7 +25,11 @@ pub(super) fn put_name(out: &mut BytesMut, first: bool, name: &str) {
 }
 
 /// The text of a string without its quotes: runs that need no escape are copied whole.
-pub(super) fn put_escaped(out: &mut BytesMut, mut text: &[u8]) {
+fn put_escaped(out: &mut BytesMut, mut text: &[u8]) {
+    // Without an early exit, so that it is done many bytes at a time.
+    if !text.iter().fold(false, |found, byte| found | needs_escape(*byte)) {
+        return out.put_slice(text);
+    }
     while let Some(length) = text.iter().position(|byte| needs_escape(*byte)) {
         let (run, rest) = text.split_at_checked(length).unwrap_or((text, &[]));
         out.put_slice(run);

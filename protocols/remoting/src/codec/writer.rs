@@ -14,6 +14,9 @@ use super::{binary_header, json_text};
 /// by it: below 232 Java refuses SQL filters, and from 475 on clients understand "go away".
 pub const VERSION: i16 = 513;
 
+/// Room made at once; a longer header grows the buffer as it goes.
+const HEADER_BYTES_USUAL: usize = 512;
+
 /// Everything of a header but its extension fields.
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope<'a> {
@@ -61,6 +64,7 @@ enum Fields {
 impl<'a> FrameWriter<'a> {
     pub fn begin(out: &'a mut BytesMut, envelope: Envelope<'a>) -> FrameWriter<'a> {
         let start = out.len();
+        out.reserve(HEADER_BYTES_USUAL);
         out.put_slice(&[0; super::frame::PREFIX_BYTES]);
         match envelope.serializer {
             Serializer::Json => {

@@ -127,6 +127,12 @@ fn integers_are_read_to_the_ends_of_their_range() {
 }
 
 proptest! {
+    #[test]
+    fn the_end_of_a_string_is_its_first_quote_or_backslash(text in "[a#\"\\\\!]{0,30}") {
+        let expected = text.bytes().position(|byte| byte == b'"' || byte == b'\\');
+        prop_assert_eq!(string_end(text.as_bytes()), expected);
+    }
+
     /// Whatever serde writes, with all its escapes, comes back.
     #[test]
     fn any_strings_round_trip(fields in prop::collection::btree_map(".*", ".*", 0..30), ascii: bool) {
