@@ -1,0 +1,17 @@
+//! One file per rule on sources; each is a function from a file to what breaks the rule in it.
+pub mod head;
+pub mod imports;
+pub mod lints;
+pub mod names;
+pub mod one_door;
+pub mod sizes;
+
+use crate::{Source, Violation};
+
+/// Everything that one Rust file breaks.
+pub fn check_source(source: &Source) -> Vec<Violation> {
+    [head::check, imports::check, lints::check, names::check_modules, sizes::check]
+        .iter()
+        .flat_map(|rule| rule(source))
+        .collect()
+}
