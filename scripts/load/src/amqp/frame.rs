@@ -61,8 +61,9 @@ impl<'a> Frame<'a> {
     /// What an unexpected frame says: the reply text of a close, or its method number.
     pub fn refusal(&self) -> Failure {
         match self.method() {
-            Some((CONNECTION_CLOSE | CHANNEL_CLOSE, arguments)) => {
-                Failure::Refused(String::from_utf8_lossy(arguments).into_owned())
+            Some((CONNECTION_CLOSE | CHANNEL_CLOSE, [code0, code1, text_bytes, rest @ ..])) => {
+                let text = String::from_utf8_lossy(&rest[..rest.len().min(usize::from(*text_bytes))]);
+                Failure::Refused(format!("{} {text}", u16::from_be_bytes([*code0, *code1])))
             }
             Some((method, _)) => Failure::Malformed(format!("unexpected method {method:?}")),
             None => Failure::Malformed(format!("unexpected frame of type {}", self.kind)),
@@ -151,9 +152,9 @@ mod tests {
     #[test]
     fn a_wrong_end_byte_and_a_close_are_failures() {
         let mut out = Vec::new();
-        write_method(&mut out, 0, CONNECTION_CLOSE, b"\x01\x93NOT_FOUND");
+        write_method(&mut out, 0, CONNECTION_CLOSE, b"\x01\x94\x09NOT_FOUND\0\x32\0\x0a");
         let text = next(&out).expect("well formed").expect("complete").refusal().to_string();
-        assert!(text.contains("NOT_FOUND"), "{text}");
+        assert_eq!(text, "the server refused: 404 NOT_FOUND");
         *out.last_mut().expect("not empty") = 0;
         assert!(next(&out).is_err());
     }
