@@ -6,14 +6,25 @@
 //! A simulation spawns nothing and calls [`Writer::step`] and [`Syncer::step`] itself.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
 
+mod append;
+mod cache;
 mod config;
 pub mod disk;
 mod error;
 mod format;
+mod hand;
+mod log;
+mod open;
+mod read;
 pub mod record;
-mod skeleton;
+mod scan;
+mod segment;
+mod sync;
+mod threads;
 mod width;
+mod write;
 
+pub use append::Appender;
 pub use config::{
     ConfigError, GROUP_BYTES_MAX, GROUP_BYTES_SOFT, LogConfig, READ_FILES_MAX, READ_GAP_BYTES_MAX,
     READ_RUN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_STEP_BYTES, WRITE_BYTES_MAX,
@@ -21,7 +32,11 @@ pub use config::{
 };
 pub use error::{AppendError, LogFault, OpenError, ReadError};
 pub use format::{FORMAT_VERSION, GROUP_HEADER_BYTES, SEGMENT_HEADER_BYTES};
-pub use skeleton::*;
+pub use open::{Cut, Opened, Recovery, open};
+pub use read::LogReader;
+pub use sync::Syncer;
+pub use threads::{LogThreads, spawn};
+pub use write::{Step, Writer};
 
 /// An address in the log. What lies at a position never moves to another and no position is used twice.
 pub type Position = u64;

@@ -5,9 +5,13 @@ use std::io::{self, IoSlice};
 use std::path::Path;
 use std::sync::Arc;
 
+#[cfg(feature = "testing")]
+mod fault;
 mod lock;
 mod os;
 
+#[cfg(feature = "testing")]
+pub use fault::{FaultDisk, Loss, Op};
 pub use lock::{DirLock, LockError};
 pub use os::OsDisk;
 

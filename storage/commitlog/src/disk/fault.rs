@@ -1,0 +1,575 @@
+//! A disk in memory that fails as told, or as its seed says: it loses what was not synced, tears writes, flips bits,
+//! returns errors, runs full. For tests of this crate and of those above it; it models no timing.
+//!
+//! A change is *pending* until the file's [`DiskFile::sync_data`] (for names: [`Disk::sync_dir`]). A power cut decides
+//! for each pending change whether it happened. Handles from before a cut are dead.
+#![expect(clippy::indexing_slicing, reason = "a double for tests; a wrong index in it should fail the test")]
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{DirLock, Disk, DiskFile, LockError};
+use crate::width::{narrow, wide};
+
+/// Parts of a write that reach the disk independently of each other.
+const PAGE_BYTES: usize = 4096;
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// What happens to pending changes when the power goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// All are lost.
+    All,
+    /// None is lost: only the process was killed.
+    Nothing,
+    /// Per file, the first few happened; the last of those, if a write, up to some byte.
+    Torn,
+    /// Per file and page, by chance: a later page can be there and an earlier one not.
+    Pages,
+}
+
+/// Calls that can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Op {
+    Create,
+    Open,
+    Rename,
+    Remove,
+    SyncDir,
+    Allocate,
+    Write,
+    Read,
+    Sync,
+    Truncate,
+}
+
+/// Calls of one kind, on paths that contain a text, that fail.
+#[derive(Debug, Clone)]
+struct Rule {
+    op: Op,
+    path_has: String,
+    skip: u32,
+    times: u32,
+    errno: i32,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Write { offset: usize, bytes: Vec<u8> },
+    Length(usize),
+}
+
+#[derive(Debug, Default)]
+struct Content {
+    durable: Vec<u8>,
+    live: Vec<u8>,
+    pending: Vec<Change>,
+}
+
+#[derive(Debug, Clone)]
+enum NameChange {
+    Link(PathBuf, u64),
+    Unlink(PathBuf),
+    Rename(PathBuf, PathBuf),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    random: u64,
+    boot: u64,
+    next_file: u64,
+    files: HashMap<u64, Content>,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    pending_names: Vec<NameChange>,
+    rules: Vec<Rule>,
+    changes: u64,
+    power_fails_at: Option<u64>,
+    off: bool,
+    bytes_max: Option<usize>,
+    short_writes: bool,
+    locks: HashSet<PathBuf>,
+}
+
+/// The disk. Clones are the same disk.
+#[derive(Debug, Clone)]
+pub struct FaultDisk {
+    state: Arc<Mutex<State>>,
+    boot: u64,
+}
+
+#[derive(Debug)]
+struct FaultFile {
+    disk: FaultDisk,
+    file: u64,
+    path: PathBuf,
+}
+
+impl FaultDisk {
+    /// An empty disk. Everything left to chance follows from the seed.
+    pub fn new(seed: u64) -> Self {
+        let state = State { random: seed, ..State::default() };
+        Self { state: Arc::new(Mutex::new(state)), boot: 0 }
+    }
+
+    /// Cuts the power and switches it on again. Handles from before, this one included, are dead; the result is the
+    /// same disk for the next process. Rules and limits are gone.
+    pub fn power_cut(&self, loss: Loss) -> Self {
+        let mut state = self.locked();
+        state.lose(loss);
+        state.boot += 1;
+        state.off = false;
+        state.power_fails_at = None;
+        state.rules.clear();
+        state.locks.clear();
+        Self { state: Arc::clone(&self.state), boot: state.boot }
+    }
+
+    /// The power fails at the change (write, sync, rename ...) number `changes` from now: it and all later calls return
+    /// an error, and it is left open whether it happened.
+    pub fn fail_power_after(&self, changes: u64) {
+        let mut state = self.locked();
+        state.power_fails_at = Some(state.changes + changes);
+    }
+
+    /// Whether the power has failed.
+    pub fn is_off(&self) -> bool {
+        self.locked().off
+    }
+
+    /// Number of changes so far, for runs over all of them.
+    pub fn changes(&self) -> u64 {
+        self.locked().changes
+    }
+
+    /// After `skip` calls that pass, `times` calls of `op` on paths that contain `path_has` fail with `errno`.
+    pub fn fail(&self, op: Op, path_has: &str, skip: u32, times: u32, errno: i32) {
+        self.locked().rules.push(Rule { op, path_has: path_has.to_owned(), skip, times, errno });
+    }
+
+    /// Ends all failing by [`FaultDisk::fail`].
+    pub fn fail_no_more(&self) {
+        self.locked().rules.clear();
+    }
+
+    /// Limits the sum of all files' lengths; `None` is no limit.
+    pub fn limit_bytes(&self, bytes_max: Option<usize>) {
+        self.locked().bytes_max = bytes_max;
+    }
+
+    /// Lets writes end early, by chance.
+    pub fn write_short(&self, short_writes: bool) {
+        self.locked().short_writes = short_writes;
+    }
+
+    /// A file's bytes as a reader would see them.
+    pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = self.locked();
+        Some(state.files[state.names.get(path)?].live.clone())
+    }
+
+    /// Changes a file's bytes behind everybody's back, durably.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn tamper(&self, path: &Path, tamper: impl Fn(&mut Vec<u8>)) {
+        let mut state = self.locked();
+        let file = state.names[path];
+        let Some(content) = state.files.get_mut(&file) else { return };
+        tamper(&mut content.live);
+        tamper(&mut content.durable);
+    }
+
+    /// Paths of all files, in order.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.locked().names.keys().cloned().collect()
+    }
+
+    /// A copy of everything, independent of this disk from now on.
+    pub fn fork(&self) -> Self {
+        let state = self.locked();
+        let files = state.files.iter().map(|(&file, content)| {
+            let Content { durable, live, pending } = content;
+            (file, Content { durable: durable.clone(), live: live.clone(), pending: pending.clone() })
+        });
+        let copy = State {
+            files: files.collect(),
+            names: state.names.clone(),
+            durable_names: state.durable_names.clone(),
+            pending_names: state.pending_names.clone(),
+            rules: state.rules.clone(),
+            locks: HashSet::new(),
+            ..*state
+        };
+        Self { state: Arc::new(Mutex::new(copy)), boot: self.boot }
+    }
+
+    /// A number below `below`, from the disk's seed.
+    pub fn random(&self, below: u64) -> u64 {
+        self.locked().draw(below)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a call. A change at which the power fails goes on (`Ok(false)`), and then is an error.
+    fn enter(&self, op: Op, path: &Path) -> io::Result<(MutexGuard<'_, State>, bool)> {
+        let mut state = self.locked();
+        if state.off || state.boot != self.boot {
+            return Err(power_is_off());
+        }
+        for rule in &mut state.rules {
+            if rule.op == op && rule.times > 0 && path.to_string_lossy().contains(&rule.path_has) {
+                if rule.skip > 0 {
+                    rule.skip -= 1;
+                    continue;
+                }
+                rule.times = if rule.times == u32::MAX { u32::MAX } else { rule.times - 1 };
+                return Err(io::Error::from_raw_os_error(rule.errno));
+            }
+        }
+        let mut stays_on = true;
+        if !matches!(op, Op::Read | Op::Open) {
+            stays_on = state.power_fails_at != Some(state.changes);
+            state.changes += 1;
+            state.off = !stays_on;
+        }
+        Ok((state, stays_on))
+    }
+}
+
+fn power_is_off() -> io::Error {
+    io::Error::other("the power is off")
+}
+
+fn done<T>(value: T, stays_on: bool) -> io::Result<T> {
+    if stays_on { Ok(value) } else { Err(power_is_off()) }
+}
+
+impl Disk for FaultDisk {
+    fn create_dir(&self, _dir: &Path) -> io::Result<()> {
+        // A folder is there as soon as a file in it is: nothing is kept of it.
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let (state, _) = self.enter(Op::Open, dir)?;
+        let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
+        Ok(inside.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let (mut state, stays_on) = self.enter(Op::Create, path)?;
+        if state.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let file = state.next_file;
+        state.next_file += 1;
+        state.files.insert(file, Content::default());
+        state.change_name(NameChange::Link(path.to_owned(), file));
+        done(Arc::new(FaultFile { disk: self.clone(), file, path: path.to_owned() }), stays_on)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let (state, _) = self.enter(Op::Open, path)?;
+        let file = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Arc::new(FaultFile { disk: self.clone(), file, path: path.to_owned() }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (mut state, stays_on) = self.enter(Op::Rename, from)?;
+        if !state.names.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.change_name(NameChange::Rename(from.to_owned(), to.to_owned()));
+        done((), stays_on)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let (mut state, stays_on) = self.enter(Op::Remove, path)?;
+        if !state.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.change_name(NameChange::Unlink(path.to_owned()));
+        done((), stays_on)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let (mut state, stays_on) = self.enter(Op::SyncDir, dir)?;
+        if stays_on {
+            state.settle_names(|change| change.path().parent() == Some(dir));
+        }
+        done((), stays_on)
+    }
+
+    fn lock(&self, dir: &Path) -> Result<DirLock, LockError> {
+        let mut state = self.locked();
+        if state.boot != self.boot || !state.locks.insert(dir.to_owned()) {
+            return Err(LockError::InUse { dir: dir.to_owned(), pid: None });
+        }
+        Ok(DirLock::holding(HeldLock { disk: self.clone(), dir: dir.to_owned() }))
+    }
+
+    fn nonce(&self) -> u64 {
+        self.locked().draw(u64::MAX)
+    }
+}
+
+struct HeldLock {
+    disk: FaultDisk,
+    dir: PathBuf,
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        let mut state = self.disk.locked();
+        if state.boot == self.disk.boot {
+            state.locks.remove(&self.dir);
+        }
+    }
+}
+
+impl FaultFile {
+    /// Enters a call and applies a change to what readers see.
+    fn change(&self, op: Op, plan: impl FnOnce(&mut State) -> io::Result<Change>) -> io::Result<()> {
+        let (mut state, stays_on) = self.disk.enter(op, &self.path)?;
+        let change = plan(&mut state)?;
+        if let Some(content) = state.files.get_mut(&self.file) {
+            change.apply(&mut content.live);
+            content.pending.push(change);
+        }
+        done((), stays_on)
+    }
+
+    fn grown_by(&self, state: &State, length: usize) -> io::Result<()> {
+        let held: usize = state
+            .files
+            .iter()
+            .filter(|(file, _)| state.is_named(**file))
+            .map(|(_, content)| content.live.len())
+            .sum();
+        let growth = length.saturating_sub(state.files[&self.file].live.len());
+        if state.bytes_max.is_some_and(|max| growth > 0 && held + growth > max) {
+            return Err(io::Error::from_raw_os_error(ENOSPC));
+        }
+        Ok(())
+    }
+}
+
+impl DiskFile for FaultFile {
+    fn bytes(&self) -> io::Result<u64> {
+        let (state, _) = self.disk.enter(Op::Read, &self.path)?;
+        Ok(wide(state.files[&self.file].live.len()))
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        self.change(Op::Allocate, |state| {
+            self.grown_by(state, narrow(bytes))?;
+            Ok(Change::Length(narrow(bytes).max(state.files[&self.file].live.len())))
+        })
+    }
+
+    fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        let mut bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        let mut wrote = 0;
+        self.change(Op::Write, |state| {
+            if state.short_writes && bytes.len() > 1 {
+                let len = state.draw(wide(bytes.len()));
+                bytes.truncate(narrow(len).max(1));
+            }
+            wrote = bytes.len();
+            self.grown_by(state, narrow(offset) + wrote)?;
+            Ok(Change::Write { offset: narrow(offset), bytes })
+        })?;
+        Ok(wrote)
+    }
+
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        let (state, _) = self.disk.enter(Op::Read, &self.path)?;
+        let live = &state.files[&self.file].live;
+        let from = narrow(offset).min(live.len());
+        let len = into.len().min(live.len() - from);
+        into[..len].copy_from_slice(&live[from..from + len]);
+        Ok(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let (mut state, stays_on) = match self.disk.enter(Op::Sync, &self.path) {
+            Ok(entered) => entered,
+            Err(error) => {
+                // As on Linux: after a failed sync the pages count as clean, whether or not they are on the disk.
+                if error.raw_os_error() == Some(EIO) {
+                    self.forget_some();
+                }
+                return Err(error);
+            }
+        };
+        if stays_on && let Some(Content { durable, pending, .. }) = state.files.get_mut(&self.file) {
+            pending.drain(..).for_each(|change| change.apply(durable));
+        }
+        done((), stays_on)
+    }
+
+    fn truncate(&self, bytes: u64) -> io::Result<()> {
+        self.change(Op::Truncate, |_| Ok(Change::Length(narrow(bytes))))
+    }
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+        let (state, _) = self.disk.enter(Op::Read, &self.path)?;
+        let rest = state.files[&self.file].live.get(narrow(offset)..).unwrap_or_default();
+        Ok(rest.iter().position(|&byte| byte != 0).map(|found| offset + wide(found)))
+    }
+}
+
+impl FaultFile {
+    /// Half of the pending changes get lost, though readers go on seeing them until the power is cut.
+    fn forget_some(&self) {
+        let mut state = self.disk.locked();
+        let keep: Vec<bool> =
+            (0..state.files[&self.file].pending.len()).map(|_| state.draw(2) == 0).collect();
+        if let Some(Content { durable, pending, .. }) = state.files.get_mut(&self.file) {
+            let kept = pending.drain(..).zip(keep).filter(|(_, keep)| *keep);
+            kept.for_each(|(change, _)| change.apply(durable));
+        }
+    }
+}
+
+impl Change {
+    fn apply(&self, content: &mut Vec<u8>) {
+        match self {
+            Self::Length(length) => content.resize(*length, 0),
+            Self::Write { offset, bytes } => write_part(content, *offset, bytes, 0..bytes.len()),
+        }
+    }
+}
+
+fn write_part(content: &mut Vec<u8>, offset: usize, bytes: &[u8], part: Range<usize>) {
+    let (from, to) = (offset + part.start, offset + part.end);
+    if content.len() < to {
+        content.resize(to, 0);
+    }
+    content[from..to].copy_from_slice(&bytes[part]);
+}
+
+impl NameChange {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Link(path, _) | Self::Unlink(path) | Self::Rename(_, path) => path,
+        }
+    }
+
+    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
+        match self {
+            Self::Link(path, file) => {
+                names.insert(path.clone(), *file);
+            }
+            Self::Unlink(path) => {
+                names.remove(path);
+            }
+            Self::Rename(from, to) => {
+                if let Some(file) = names.remove(from) {
+                    names.insert(to.clone(), file);
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    /// The next number of the SplitMix64 sequence, below `below`.
+    fn draw(&mut self, below: u64) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below.max(1)
+    }
+
+    fn is_named(&self, file: u64) -> bool {
+        self.names.values().any(|&named| named == file)
+    }
+
+    fn change_name(&mut self, change: NameChange) {
+        change.apply(&mut self.names);
+        self.pending_names.push(change);
+    }
+
+    fn settle_names(&mut self, settles: impl Fn(&NameChange) -> bool) {
+        let durable = &mut self.durable_names;
+        self.pending_names.retain(|change| {
+            let settled = settles(change);
+            if settled {
+                change.apply(durable);
+            }
+            !settled
+        });
+    }
+
+    fn lose(&mut self, loss: Loss) {
+        // Names change in order, as in a file system with a journal.
+        let named = self.pending_names.len();
+        let kept_names = match loss {
+            Loss::All => 0,
+            Loss::Nothing => named,
+            Loss::Torn | Loss::Pages => narrow(self.draw(wide(named) + 1)),
+        };
+        for change in std::mem::take(&mut self.pending_names).iter().take(kept_names) {
+            change.apply(&mut self.durable_names);
+        }
+        self.names = self.durable_names.clone();
+        let mut files: Vec<u64> = self.files.keys().copied().collect();
+        files.sort_unstable();
+        for file in files {
+            let Some(mut content) = self.files.remove(&file) else { continue };
+            if self.is_named(file) {
+                self.lose_content(&mut content, loss);
+                self.files.insert(file, content);
+            }
+        }
+    }
+
+    fn lose_content(&mut self, content: &mut Content, loss: Loss) {
+        let pending = std::mem::take(&mut content.pending);
+        let durable = &mut content.durable;
+        match loss {
+            Loss::All => {}
+            Loss::Nothing => pending.iter().for_each(|change| change.apply(durable)),
+            Loss::Torn => {
+                let kept = narrow(self.draw(wide(pending.len()) + 1));
+                pending.iter().take(kept).for_each(|change| change.apply(durable));
+                if let Some(Change::Write { offset, bytes }) = pending.get(kept) {
+                    let part = 0..narrow(self.draw(wide(bytes.len()) + 1));
+                    write_part(durable, *offset, bytes, part);
+                }
+            }
+            Loss::Pages => {
+                for change in &pending {
+                    self.lose_pages(change, durable);
+                }
+            }
+        }
+        content.live = content.durable.clone();
+    }
+
+    fn lose_pages(&mut self, change: &Change, durable: &mut Vec<u8>) {
+        let Change::Write { offset, bytes } = change else {
+            if self.draw(2) == 0 {
+                change.apply(durable);
+            }
+            return;
+        };
+        let mut from = 0;
+        while from < bytes.len() {
+            let to = bytes.len().min(from + PAGE_BYTES - (offset + from) % PAGE_BYTES);
+            if self.draw(2) == 0 {
+                write_part(durable, *offset, bytes, from..to);
+            }
+            from = to;
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What the parts of one log share: the segments, how far it is written and synced, whether it is poisoned, and the
+//! segment that is held ready. The hand-over between the threads is in `hand`.
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::cache::Cache;
+use crate::disk::Disk;
+use crate::error::{AppendError, LogFault, is_broken, is_full};
+use crate::format::SegmentHeader;
+use crate::hand::HandOver;
+use crate::segment::{self, MakeError, Segment};
+use crate::{LogConfig, LogEvents, Position};
+
+/// Shared by appender, writer, syncer and readers of one log.
+pub(crate) struct Log {
+    pub disk: Arc<dyn Disk>,
+    /// The folder with the segment files.
+    pub dir: PathBuf,
+    pub config: LogConfig,
+    pub log_id: u64,
+    pub epoch: u64,
+    /// In order, without gaps. Only the appender changes it.
+    pub segments: ArcSwap<Vec<Arc<Segment>>>,
+    pub cache: Cache,
+    pub hand: HandOver,
+    /// Lowest position that is still held.
+    pub start: AtomicU64,
+    /// End of what is in the page cache: a reader may read below it.
+    pub written: AtomicU64,
+    /// End of what is on the disk.
+    pub synced: AtomicU64,
+    /// Nothing is taken at present: poisoned, or refused and not resumed.
+    pub halted: AtomicBool,
+    pub fault: OnceLock<LogFault>,
+    pub fault_told: AtomicBool,
+    pub spare: Mutex<Spare>,
+}
+
+/// The segment that will be used next. Made ahead, so that a full disk shows before anything depends on it.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    pub next_base: Position,
+    pub ready: Option<Arc<Segment>>,
+}
+
+impl Log {
+    pub fn written(&self) -> Position {
+        self.written.load(Ordering::Acquire)
+    }
+
+    pub fn synced(&self) -> Position {
+        self.synced.load(Ordering::Acquire)
+    }
+
+    pub fn poisoned(&self) -> bool {
+        self.fault.get().is_some()
+    }
+
+    /// Ends all writing. The first fault stays; a log thread tells it at its next step.
+    pub fn poison(&self, fault: LogFault) {
+        tracing::error!(%fault, "the log is read-only from now on");
+        let _ = self.fault.set(fault);
+        self.halted.store(true, Ordering::Release);
+        self.hand.wake_all();
+    }
+
+    /// Reports the fault, if there is one, the first time that this is called after it.
+    pub fn tell_fault(&self, events: &dyn LogEvents) -> bool {
+        let Some(fault) = self.fault.get() else { return false };
+        if !self.fault_told.swap(true, Ordering::Relaxed) {
+            events.poisoned(fault);
+        }
+        true
+    }
+
+    /// Makes the next segment unless it is ready.
+    pub fn prepare_spare(&self) -> Result<(), AppendError> {
+        let mut spare = locked(&self.spare);
+        if spare.ready.is_none() {
+            spare.ready = Some(self.make_segment(spare.next_base)?);
+        }
+        Ok(())
+    }
+
+    /// The next segment, made now if the background was not quick enough or had no space when it tried.
+    pub fn take_spare(&self) -> Result<Arc<Segment>, AppendError> {
+        let mut spare = locked(&self.spare);
+        let taken = match spare.ready.take() {
+            Some(ready) => ready,
+            None => self.make_segment(spare.next_base)?,
+        };
+        spare.next_base = taken.end;
+        Ok(taken)
+    }
+
+    fn make_segment(&self, base: Position) -> Result<Arc<Segment>, AppendError> {
+        if let Some(fault) = self.fault.get() {
+            return Err(AppendError::Poisoned(fault.clone()));
+        }
+        let segment_bytes = self.config.segment_bytes;
+        let header = SegmentHeader { log_id: self.log_id, base, segment_bytes, epoch: self.epoch };
+        match segment::make(&*self.disk, &self.dir, &header) {
+            Ok((path, file)) => Ok(Arc::new(Segment::new(&header, path, Some(file)))),
+            Err(MakeError::Before(error) | MakeError::Sync(error)) if is_full(&error) => {
+                Err(AppendError::NoSpace { why: error.to_string() })
+            }
+            Err(MakeError::Before(error)) if !is_broken(&error) => {
+                Err(AppendError::NoSegment { why: error.to_string() })
+            }
+            Err(MakeError::Before(error) | MakeError::Sync(error)) => {
+                let fault = LogFault::io("making the next segment in", &self.dir, &error);
+                self.poison(fault.clone());
+                Err(AppendError::Poisoned(fault))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (written, synced) = (self.written(), self.synced());
+        write!(f, "Log({}, epoch {}, written {written}, synced {synced})", self.dir.display(), self.epoch)
+    }
+}
+
+/// Locks, also after another holder panicked: what the log's locks guard is whole between any two statements, and a
+/// thread that panics poisons the log in its own way.
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

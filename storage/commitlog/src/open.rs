@@ -1,0 +1,397 @@
+//! Opens a log: finds its segments, has them walked, and tells a torn tail, which is cut, from corruption, which is
+//! reported. It repairs nothing that had been synced.
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use arc_swap::ArcSwap;
+
+use crate::append::{Appender, Tail};
+use crate::cache::Cache;
+use crate::config::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::disk::{Disk, read_full};
+use crate::error::{AppendError, OpenError, is_full};
+use crate::format::{FORMAT_VERSION, HeaderFault, Mark, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::hand::HandOver;
+use crate::log::{Log, Spare};
+use crate::read::LogReader;
+use crate::scan::{self, Chain, End};
+use crate::segment::{Segment, UNFINISHED_FILE, base_of};
+use crate::sync::Syncer;
+use crate::width::wide;
+use crate::write::Writer;
+use crate::{LogConfig, Position, Visitor};
+
+/// Folder of the segment files.
+const LOG_DIR: &str = "log";
+const RESTORE_HINT: &str = "it had been synced, so nothing was cut: restore the file from a backup or another copy, or check the disk";
+
+/// A log that is open for reading and appending.
+#[derive(Debug)]
+pub struct Opened {
+    pub appender: Appender,
+    pub writer: Writer,
+    pub syncer: Syncer,
+    pub reader: LogReader,
+    pub recovery: Recovery,
+}
+
+/// What the open found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recovery {
+    /// Lowest position the log still holds.
+    pub start: Position,
+    /// Where the next group will begin. Everything below is synced.
+    pub end: Position,
+    /// Number of this open: one more than the highest that ever wrote here.
+    pub epoch: u64,
+    /// The torn tail that was cut, if there was one.
+    pub cut: Option<Cut>,
+    /// True when the log holds no group at all.
+    pub empty: bool,
+}
+
+/// Bytes that a crash left behind the last whole group. They were never acknowledged as synced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cut {
+    /// Where the whole part ends.
+    pub position: Position,
+    /// Bytes from there to the last one that was not zero.
+    pub bytes: u64,
+    /// What was wrong with the group at `position`.
+    pub what: String,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} bytes of an unfinished write at log position {}: {}",
+            self.bytes, self.position, self.what
+        )
+    }
+}
+
+/// Opens the log in the `log` folder of `dir`, making it if there is none, and shows `visitor` the records from `from`
+/// on (`None` = the log's start). A torn tail is cut off, durably, before this returns; the epoch is a new one. A log
+/// that was opened with `from` is checked from the segment of `from` on.
+pub fn open(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    config: LogConfig,
+    from: Option<Position>,
+    visitor: &mut dyn Visitor,
+) -> Result<Opened, OpenError> {
+    config.check()?;
+    let folder = dir.join(LOG_DIR);
+    make_folder(&*disk, dir, &folder)?;
+    let mut finder =
+        Finder { disk: &*disk, dir: &folder, segments: Vec::new(), marks: Vec::new(), log_id: None };
+    finder.find_segments()?;
+    let recovered = finder.recover(from, visitor)?;
+
+    let Recovered { tail, recovery, next_base } = recovered;
+    let log_id = finder.log_id.unwrap_or_else(|| disk.nonce());
+    let segments = std::mem::take(&mut finder.segments);
+    let log = Arc::new(Log {
+        dir: folder,
+        config,
+        log_id,
+        epoch: recovery.epoch,
+        segments: ArcSwap::from_pointee(segments),
+        cache: Cache::new(),
+        hand: HandOver::new(recovery.end),
+        start: recovery.start.into(),
+        written: recovery.end.into(),
+        synced: recovery.end.into(),
+        halted: AtomicBool::new(false),
+        fault: OnceLock::new(),
+        fault_told: AtomicBool::new(false),
+        spare: Mutex::new(Spare { next_base, ready: None }),
+        disk,
+    });
+    finish(&log, &tail)?;
+    Ok(Opened {
+        appender: Appender::new(Arc::clone(&log), tail),
+        writer: Writer::new(Arc::clone(&log)),
+        syncer: Syncer::new(Arc::clone(&log)),
+        reader: LogReader::new(log),
+        recovery,
+    })
+}
+
+fn make_folder(disk: &dyn Disk, dir: &Path, folder: &Path) -> Result<(), OpenError> {
+    disk.create_dir(folder).map_err(|error| OpenError::io("creating", folder, error))?;
+    disk.sync_dir(dir).map_err(|error| OpenError::io("syncing", dir, error))
+}
+
+/// Notes how far the log is synced, and makes sure that a segment is there to write to.
+fn finish(log: &Log, tail: &Tail) -> Result<(), OpenError> {
+    let segments = log.segments.load();
+    if let Some(last) = segments.last() {
+        let mark = Mark { synced_to: tail.position.min(last.end), epoch: log.epoch };
+        let marked = last.write_mark(&*log.disk, log.log_id, mark);
+        marked.map_err(|error| OpenError::io("marking the end in", &last.path, error))?;
+    }
+    if tail.segment.is_some() {
+        return Ok(());
+    }
+    match log.prepare_spare() {
+        Ok(()) => Ok(()),
+        // An old log without space can be read, and written again when there is room.
+        Err(AppendError::NoSpace { why }) if !segments.is_empty() => {
+            tracing::warn!(why, "no space for a further log segment");
+            Ok(())
+        }
+        Err(error) => Err(OpenError::io("making a segment in", &log.dir, io::Error::other(error))),
+    }
+}
+
+/// Finds the segments and where the log ends.
+struct Finder<'a> {
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    segments: Vec<Arc<Segment>>,
+    /// What each segment's header says is synced.
+    marks: Vec<Option<Mark>>,
+    log_id: Option<u64>,
+}
+
+struct Recovered {
+    tail: Tail,
+    recovery: Recovery,
+    next_base: Position,
+}
+
+/// Where the walk stopped.
+struct Stop {
+    /// Index of the segment it stopped in.
+    index: usize,
+    position: Position,
+    /// The segment at `index` takes no more groups.
+    sealed: bool,
+    what: Option<String>,
+}
+
+impl Finder<'_> {
+    fn find_segments(&mut self) -> Result<(), OpenError> {
+        let names = self.disk.list(self.dir).map_err(|error| OpenError::io("listing", self.dir, error))?;
+        let mut bases = Vec::new();
+        for name in names {
+            let path = self.dir.join(&name);
+            match base_of(&name) {
+                Some(Ok(base)) => bases.push((base, path)),
+                Some(Err(())) => {
+                    let what = "its name is not that of a log segment".to_owned();
+                    let hint = "move the file out of the log's folder".to_owned();
+                    return Err(OpenError::Corrupt { file: path, position: 0, what, hint });
+                }
+                None if name == UNFINISHED_FILE => {
+                    self.disk.remove(&path).map_err(|error| OpenError::io("removing", &path, error))?;
+                }
+                None => {}
+            }
+        }
+        bases.sort_unstable();
+        bases.into_iter().try_for_each(|(base, path)| self.add_segment(base, path))
+    }
+
+    fn add_segment(&mut self, base: Position, path: PathBuf) -> Result<(), OpenError> {
+        let io = |error| OpenError::io("reading", &path, error);
+        let mut page = vec![0; SEGMENT_HEADER_BYTES];
+        let file = self.disk.open(&path).map_err(|error| OpenError::io("opening", &path, error))?;
+        read_full(&*file, &mut page, 0).map_err(io)?;
+        let corrupt = |what: String| {
+            OpenError::Corrupt {
+            file: path.clone(),
+            position: base,
+            what,
+            hint: "a segment's header is synced before the file gets its name: restore the file from a backup or \
+                   another copy"
+                .to_owned(),
+        }
+        };
+        let header = SegmentHeader::decode(&page).map_err(|fault| match fault {
+            HeaderFault::Newer { found, supported } => {
+                OpenError::NewerFormat { file: path.clone(), found, supported }
+            }
+            HeaderFault::Bad(what) => corrupt(what.to_owned()),
+            HeaderFault::Blank => corrupt("the segment header is missing".to_owned()),
+        })?;
+        let sizes = SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX;
+        if !sizes.contains(&header.segment_bytes) || base.checked_add(header.segment_bytes).is_none() {
+            return Err(corrupt(format!("it says it holds {} bytes", header.segment_bytes)));
+        }
+        if header.base != base {
+            return Err(corrupt(format!("it says it starts at {}", header.base)));
+        }
+        if *self.log_id.get_or_insert(header.log_id) != header.log_id {
+            return Err(corrupt("it belongs to another log".to_owned()));
+        }
+        if let Some(gap) = self.segments.last().filter(|last| last.end != base) {
+            return Err(corrupt(format!("the segment before it ends at {}: one is missing", gap.end)));
+        }
+        self.marks.push(Mark::decode(&page, header.log_id));
+        self.segments.push(Arc::new(Segment::new(&header, path, None)));
+        Ok(())
+    }
+
+    fn recover(&mut self, from: Option<Position>, visitor: &mut dyn Visitor) -> Result<Recovered, OpenError> {
+        let start = self.segments.first().map_or(0, |first| first.base);
+        if let Some(from) = from.filter(|&from| from < start) {
+            return Err(OpenError::FromTrimmed { from, start });
+        }
+        let mut chain = Chain {
+            log_id: self.log_id.unwrap_or(0),
+            prev_group: None,
+            epoch: 0,
+            synced_to: self.marks.iter().flatten().map(|mark| mark.synced_to).max().unwrap_or(0),
+            groups: 0,
+        };
+        let Some(stop) = self.walk(from, &mut chain, visitor)? else {
+            return no_segments(from);
+        };
+        let cut = self.judge(&stop, &chain)?;
+        let next_base = self.segments.get(stop.index).map_or(0, |last| last.end);
+        let end = if stop.sealed { next_base + wide(SEGMENT_HEADER_BYTES) } else { stop.position };
+        if let Some(from) = from.filter(|&from| from > end) {
+            return Err(OpenError::FromBeyond { from, end });
+        }
+        let epochs = self.segments.iter().map(|segment| segment.epoch);
+        let epoch = epochs.chain([chain.epoch]).max().unwrap_or(0) + 1;
+        self.settle(&stop, cut.as_ref())?;
+        let last = self.segments.last().filter(|_| !stop.sealed).cloned();
+        let empty = chain.groups == 0 && self.segments.len() <= 1;
+        let tail = Tail { segment: last, position: end, prev_group: chain.prev_group.unwrap_or(0) };
+        Ok(Recovered { tail, recovery: Recovery { start, end, epoch, cut, empty }, next_base })
+    }
+
+    /// Walks the segments from the one that holds `from` on. `None` when there are no segments.
+    fn walk(
+        &self,
+        from: Option<Position>,
+        chain: &mut Chain,
+        visitor: &mut dyn Visitor,
+    ) -> Result<Option<Stop>, OpenError> {
+        let from = from.unwrap_or(0);
+        let last = self.segments.len().saturating_sub(1);
+        let first = self.segments.partition_point(|segment| segment.end <= from).min(last);
+        let stop = self.walk_from(first, from, chain, visitor)?;
+        if chain.groups > 0 || first == 0 {
+            return Ok(stop);
+        }
+        // There is nothing in the segment yet. The next group must point back into the one before.
+        self.walk_from(first - 1, from, chain, visitor)
+    }
+
+    fn walk_from(
+        &self,
+        first: usize,
+        from: Position,
+        chain: &mut Chain,
+        visitor: &mut dyn Visitor,
+    ) -> Result<Option<Stop>, OpenError> {
+        let last = self.segments.len().saturating_sub(1);
+        let mut sealed_at = None;
+        for (segment, index) in self.segments.iter().zip(0..).skip(first) {
+            let file =
+                segment.file(self.disk).map_err(|error| OpenError::io("opening", &segment.path, error))?;
+            // The first group of all points back to 0; the first one after a trim to what is gone.
+            if segment.base == 0 {
+                chain.prev_group = Some(0);
+            }
+            let (position, what) = match scan::walk(segment, &*file, chain, from, visitor)? {
+                End::Sealed => {
+                    sealed_at = Some(Stop { index, position: segment.end, sealed: true, what: None });
+                    if index < last {
+                        segment.close();
+                    }
+                    continue;
+                }
+                End::Blank(position) => (position, None),
+                End::Bad { position, what } => (position, Some(what)),
+            };
+            return Ok(Some(Stop { index, position, sealed: false, what }));
+        }
+        Ok(sealed_at)
+    }
+
+    /// Decides what the bytes behind the last whole group are: nothing, a torn tail, or corruption.
+    fn judge(&self, stop: &Stop, chain: &Chain) -> Result<Option<Cut>, OpenError> {
+        if stop.sealed {
+            return Ok(None);
+        }
+        let position = stop.position;
+        let mut synced_to = chain.synced_to;
+        let mut data_end = None;
+        let unsettled = self.segments.get(stop.index..).unwrap_or_default();
+        for segment in unsettled {
+            let io = |error| OpenError::io("reading", &segment.path, error);
+            let file = segment.file(self.disk).map_err(io)?;
+            let from = position.max(segment.first_group());
+            let beyond = scan::search(segment, &*file, from, chain).map_err(io)?;
+            synced_to = synced_to.max(beyond.witness.map_or(0, |header| header.synced_to));
+            data_end = beyond.data_end.or(data_end);
+        }
+        let what = stop.what.clone().unwrap_or_else(|| "nothing is written here, but behind it".to_owned());
+        if let Some(segment) = unsettled.first().filter(|_| synced_to > position) {
+            let what = format!("{what}; the log was synced up to {synced_to}");
+            let (file, hint) = (segment.path.clone(), RESTORE_HINT.to_owned());
+            return Err(OpenError::Corrupt { file, position, what, hint });
+        }
+        Ok(data_end.map(|end| Cut { position, bytes: end - position, what }))
+    }
+
+    /// Makes the log end where the walk stopped, durably: nothing behind it, everything before it on the disk.
+    fn settle(&mut self, stop: &Stop, cut: Option<&Cut>) -> Result<(), OpenError> {
+        if let (Some(cut), Some(segment)) = (cut, self.segments.get(stop.index)) {
+            tracing::warn!(%cut, "the end of the log was torn and is cut");
+            self.clear(segment, cut.position)?;
+        }
+        self.drop_segments(stop.index + 1)?;
+        self.segments.truncate(stop.index + 1);
+        // After a killed process whole groups may be in the page cache only, and they are about to be built upon.
+        for segment in self.segments.iter().skip(stop.index.saturating_sub(1)) {
+            let synced = segment.file(self.disk).and_then(|file| file.sync_data());
+            synced.map_err(|error| OpenError::io("syncing", &segment.path, error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes everything from `position` on zeros again, durably, so that no old byte can be taken for a group later.
+    fn clear(&self, segment: &Segment, position: Position) -> Result<(), OpenError> {
+        let cleared = segment.file(self.disk).and_then(|file| {
+            file.truncate(position - segment.base)?;
+            match file.allocate(segment.bytes()) {
+                // The log goes on to read; a write will find out whether there is space.
+                Err(error) if !is_full(&error) => return Err(error),
+                _ => {}
+            }
+            file.sync_data()
+        });
+        cleared.map_err(|error| OpenError::io("cutting", &segment.path, error))
+    }
+
+    /// Removes the segments from `index` on, which hold no group. Highest first, so that there is never a gap.
+    fn drop_segments(&self, index: usize) -> Result<(), OpenError> {
+        for segment in self.segments.iter().skip(index).rev() {
+            let removed = self.disk.remove(&segment.path).and_then(|()| self.disk.sync_dir(self.dir));
+            removed.map_err(|error| OpenError::io("removing", &segment.path, error))?;
+        }
+        Ok(())
+    }
+}
+
+fn no_segments(from: Option<Position>) -> Result<Recovered, OpenError> {
+    let end = wide(SEGMENT_HEADER_BYTES);
+    if let Some(from) = from.filter(|&from| from > end) {
+        return Err(OpenError::FromBeyond { from, end });
+    }
+    let tail = Tail { segment: None, position: end, prev_group: 0 };
+    let recovery = Recovery { start: 0, end, epoch: 1, cut: None, empty: true };
+    Ok(Recovered { tail, recovery, next_base: 0 })
+}
+
+const _: () = assert!(FORMAT_VERSION == 1, "a later version must say here how it opens the earlier ones");

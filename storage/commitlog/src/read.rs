@@ -1,0 +1,154 @@
+//! Reads ranges of the log from any thread: the newest from memory, others by positioned reads that fetch near ranges
+//! together. It checks no checksum: recovery did, or this process wrote the bytes; and it knows nothing of records.
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use bytes::{Bytes, BytesMut};
+
+use crate::Position;
+use crate::config::{READ_FILES_MAX, READ_GAP_BYTES_MAX, READ_RUN_BYTES_MAX};
+use crate::disk::{DiskFile, read_full};
+use crate::error::ReadError;
+use crate::log::{Log, locked};
+use crate::segment::Segment;
+use crate::width::{from_u32, narrow};
+
+/// Reads the log from any thread. Cheap to clone; shares no lock with the appender or the log's threads.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    log: Arc<Log>,
+    /// Segments whose files were opened for reading, oldest first. Shared by the readers only.
+    listed: Arc<Mutex<VecDeque<Arc<Segment>>>>,
+}
+
+/// Ranges of one segment that one read fetches.
+struct Run<'a> {
+    segment: &'a Arc<Segment>,
+    start: Position,
+    end: Position,
+    ranges: &'a [(Position, u32)],
+}
+
+impl LogReader {
+    pub(crate) fn new(log: Arc<Log>) -> Self {
+        Self { log, listed: Arc::default() }
+    }
+
+    /// The `len` bytes at `position` if they are among the newest, which are kept in memory. Not copied. They may not
+    /// be written yet: whoever reads here knows from elsewhere how far it may look.
+    pub fn cached(&self, position: Position, len: usize) -> Option<Bytes> {
+        self.log.cache.get(position, len)
+    }
+
+    /// Lowest position that can be read.
+    pub fn start(&self) -> Position {
+        self.log.start.load(Ordering::Acquire)
+    }
+
+    /// Reads ranges of (position, bytes) from the files, whether or not they are also in memory. One result per range,
+    /// in the same order. The ranges should be sorted by position: those that lie near the one before are fetched
+    /// together with it. Blocks for as long as the disk takes.
+    pub fn read(&self, wanted: &[(Position, u32)]) -> Vec<Result<Bytes, ReadError>> {
+        let mut results = Vec::with_capacity(wanted.len());
+        // In this order: what is below `written` lies in a segment that was listed before.
+        let written = self.log.written();
+        let segments = self.log.segments.load();
+        let mut rest = wanted;
+        while let Some(&(position, bytes)) = rest.first() {
+            match self.locate(&segments, position, bytes, written) {
+                Ok(segment) => {
+                    let run = gather(segment, rest, written.min(segment.end));
+                    rest = rest.get(run.ranges.len()..).unwrap_or_default();
+                    self.read_run(&run, &mut results);
+                }
+                Err(error) => {
+                    results.push(Err(error));
+                    rest = rest.get(1..).unwrap_or_default();
+                }
+            }
+        }
+        results
+    }
+
+    fn locate<'a>(
+        &self,
+        segments: &'a [Arc<Segment>],
+        position: Position,
+        bytes: u32,
+        written: Position,
+    ) -> Result<&'a Arc<Segment>, ReadError> {
+        let found = segments.iter().nth(segments.partition_point(|segment| segment.end <= position));
+        match found.filter(|segment| segment.base <= position) {
+            None if position < written => Err(ReadError::Trimmed { position, start: self.start() }),
+            Some(segment) if fits(position, bytes, written.min(segment.end)) => Ok(segment),
+            found => {
+                let end = found.map_or(written, |segment| written.min(segment.end));
+                Err(ReadError::Beyond { position, bytes, end })
+            }
+        }
+    }
+
+    fn read_run(&self, run: &Run<'_>, results: &mut Vec<Result<Bytes, ReadError>>) {
+        let mut buffer = BytesMut::zeroed(narrow(run.end - run.start));
+        let read = self.file(run.segment).and_then(|file| {
+            let read = read_full(&*file, &mut buffer, run.start - run.segment.base)?;
+            if read < buffer.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
+        });
+        let buffer = buffer.freeze();
+        results.extend(run.ranges.iter().map(|&(position, bytes)| match &read {
+            Ok(()) => {
+                let from = narrow(position - run.start);
+                Ok(buffer.slice(from..from + from_u32(bytes)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && position < self.start() => {
+                Err(ReadError::Trimmed { position, start: self.start() })
+            }
+            Err(error) => {
+                Err(ReadError::Io { position, errno: error.raw_os_error(), why: error.to_string() })
+            }
+        }));
+    }
+
+    /// The segment's file. Only so many are kept open for readers; the one opened longest ago is closed first.
+    fn file(&self, segment: &Arc<Segment>) -> io::Result<Arc<dyn DiskFile>> {
+        let file = segment.file(&*self.log.disk)?;
+        if !segment.listed_for_readers.load(Ordering::Relaxed) {
+            let mut listed = locked(&self.listed);
+            if !segment.listed_for_readers.swap(true, Ordering::Relaxed) {
+                listed.push_back(Arc::clone(segment));
+            }
+            if listed.len() > READ_FILES_MAX
+                && let Some(oldest) = listed.pop_front()
+            {
+                oldest.close();
+            }
+        }
+        Ok(file)
+    }
+}
+
+fn fits(position: Position, bytes: u32, end: Position) -> bool {
+    position.checked_add(u64::from(bytes)).is_some_and(|range_end| range_end <= end)
+}
+
+/// As many of the first ranges as one read serves well.
+fn gather<'a>(segment: &'a Arc<Segment>, ranges: &'a [(Position, u32)], limit: Position) -> Run<'a> {
+    let start = ranges.first().map_or(0, |&(position, _)| position);
+    let mut end = start;
+    let mut count = 0;
+    for &(position, bytes) in ranges {
+        let near = position >= start && position <= end.saturating_add(READ_GAP_BYTES_MAX);
+        if !fits(position, bytes, limit) || (count > 0 && !near) {
+            break;
+        }
+        let with_it = end.max(position + u64::from(bytes));
+        if count > 0 && with_it - start > READ_RUN_BYTES_MAX {
+            break;
+        }
+        end = with_it;
+        count += 1;
+    }
+    Run { segment, start, end, ranges: ranges.get(..count).unwrap_or_default() }
+}

@@ -1,0 +1,194 @@
+//! Brings submitted groups into the page cache: checksums, headers, one vectored write for as many groups as are there.
+//! It decides nothing about their content and never syncs, except to make a cut final.
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use crc32c::crc32c_append;
+
+use crate::config::{WRITE_BYTES_MAX, WRITE_PIECES_MAX};
+use crate::disk::write_full;
+use crate::error::{LogFault, is_full};
+use crate::format::{GROUP_HEADER_BYTES, GroupHeader};
+use crate::hand::{Batch, Group, Refusal};
+use crate::log::Log;
+use crate::width::{narrow, wide};
+use crate::{LogEvents, Position};
+
+/// What one step of a log thread did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// There was nothing to do.
+    Idle,
+    /// Something was done; there may be more.
+    Worked,
+    /// There is work that must wait for a sync.
+    Blocked,
+    /// The log is poisoned; no step will ever do anything.
+    Poisoned,
+}
+
+/// Writes submitted groups.
+#[derive(Debug)]
+pub struct Writer {
+    pub(crate) log: Arc<Log>,
+    batch: Batch,
+    /// How many of the batch's groups and pieces are written.
+    groups_done: usize,
+    pieces_done: usize,
+    /// Kept only for its memory.
+    headers: Vec<[u8; GROUP_HEADER_BYTES]>,
+}
+
+/// Groups of one segment that one call writes.
+struct Run<'a> {
+    groups: &'a [Group],
+    pieces: &'a [Bytes],
+    /// The first of the groups.
+    first: &'a Group,
+    end: Position,
+    sync: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(log: Arc<Log>) -> Self {
+        Self { log, batch: Batch::default(), groups_done: 0, pieces_done: 0, headers: Vec::new() }
+    }
+
+    /// Writes some of what was submitted and reports how far it got.
+    pub fn step(&mut self, events: &dyn LogEvents) -> Step {
+        if self.log.tell_fault(events) {
+            return Step::Poisoned;
+        }
+        if self.groups_done == self.batch.groups.len() && !self.take_batch() {
+            return Step::Idle;
+        }
+        let Some(run) = next_run(&self.batch, self.groups_done, self.pieces_done) else { return Step::Idle };
+        // A segment is whole and synced before the next one gets its first byte.
+        if run.first.position == run.first.segment.first_group() && self.log.synced() < self.log.written() {
+            return Step::Blocked;
+        }
+        match write_run(&self.log, &mut self.headers, &run) {
+            Ok(()) => {
+                note_written(&self.log, &run, run.end, run.sync, events);
+                self.groups_done += run.groups.len();
+                self.pieces_done += run.pieces.len();
+            }
+            Err((written, error)) if is_full(&error) => {
+                refuse(&self.log, &run, written, &error, events);
+                self.forget_batch();
+            }
+            Err((_, error)) => {
+                self.log.poison(LogFault::io("writing to", &run.first.segment.path, &error));
+            }
+        }
+        if self.log.tell_fault(events) { Step::Poisoned } else { Step::Worked }
+    }
+
+    /// Takes all that is queued. The queue keeps the memory of what was written before.
+    fn take_batch(&mut self) -> bool {
+        self.forget_batch();
+        std::mem::swap(&mut self.batch, &mut self.log.hand.lock().queue);
+        !self.batch.groups.is_empty()
+    }
+
+    fn forget_batch(&mut self) {
+        self.batch.clear();
+        (self.groups_done, self.pieces_done) = (0, 0);
+    }
+}
+
+fn next_run(batch: &Batch, groups_done: usize, pieces_done: usize) -> Option<Run<'_>> {
+    let groups = batch.groups.get(groups_done..)?;
+    let first = groups.first()?;
+    let (mut bytes, mut slices, mut count, mut pieces) = (0, 0, 0, 0);
+    let (mut end, mut sync) = (first.position, false);
+    for group in groups.iter().take_while(|group| Arc::ptr_eq(&group.segment, &first.segment)) {
+        let (more_bytes, more_slices) = (group.bytes(), group.pieces + 1);
+        if count > 0 && (bytes + more_bytes > WRITE_BYTES_MAX || slices + more_slices > WRITE_PIECES_MAX) {
+            break;
+        }
+        bytes += more_bytes;
+        slices += more_slices;
+        count += 1;
+        pieces += group.pieces;
+        end = group.end();
+        sync |= group.sync;
+    }
+    let pieces = batch.pieces.get(pieces_done..pieces_done + pieces)?;
+    Some(Run { groups: groups.get(..count)?, pieces, first, end, sync })
+}
+
+fn write_run(
+    log: &Log,
+    headers: &mut Vec<[u8; GROUP_HEADER_BYTES]>,
+    run: &Run<'_>,
+) -> Result<(), (usize, io::Error)> {
+    let synced_to = log.synced();
+    headers.clear();
+    let mut pieces = run.pieces.iter();
+    for group in run.groups {
+        let payload_crc = pieces.by_ref().take(group.pieces).fold(0, |sum, piece| crc32c_append(sum, piece));
+        let header = GroupHeader {
+            seals: group.seals,
+            payload_bytes: group.payload_bytes,
+            records: group.records,
+            epoch: log.epoch,
+            position: group.position,
+            synced_to,
+            prev_group: group.prev_group,
+            payload_crc,
+        };
+        headers.push(header.encode(log.log_id));
+    }
+    let mut slices = Vec::with_capacity(run.groups.len() + run.pieces.len());
+    let mut pieces = run.pieces.iter();
+    for (group, header) in run.groups.iter().zip(headers.iter()) {
+        slices.push(IoSlice::new(header));
+        slices.extend(pieces.by_ref().take(group.pieces).map(|piece| IoSlice::new(piece)));
+    }
+    let segment = &run.first.segment;
+    let file = segment.file(&*log.disk).map_err(|error| (0, error))?;
+    write_full(&*file, &mut slices, run.first.position - segment.base)
+}
+
+fn note_written(log: &Log, run: &Run<'_>, to: Position, sync: bool, events: &dyn LogEvents) {
+    log.written.store(to, Ordering::Release);
+    let mut hand = log.hand.lock();
+    if hand.note_written(&run.first.segment, to, sync) {
+        log.hand.unlock_and_wake_syncer(hand);
+    } else {
+        drop(hand);
+    }
+    events.written(to);
+}
+
+/// The disk is full although the space was reserved, as copy-on-write file systems can have it. The groups that got
+/// through whole stay; the rest is cut off, durably, so that no old byte can later be taken for a group.
+fn refuse(log: &Log, run: &Run<'_>, written: usize, error: &io::Error, events: &dyn LogEvents) {
+    let segment = &run.first.segment;
+    let reached = run.first.position + wide(written);
+    let whole = run.groups.iter().take_while(|group| group.end() <= reached);
+    let (from, prev_group) =
+        whole.last().map_or((run.first.position, run.first.prev_group), |last| (last.end(), last.position));
+    let cut = segment.file(&*log.disk).and_then(|file| {
+        file.truncate(from - segment.base)?;
+        file.sync_data()
+    });
+    if let Err(error) = cut {
+        log.poison(LogFault::io("cutting back", &segment.path, &error));
+        return;
+    }
+    let fault = LogFault::io("writing to", &segment.path, error);
+    tracing::warn!(from, %fault, refused_bytes = narrow(run.end - from), "the disk is full, groups were refused");
+    let mut hand = log.hand.lock();
+    hand.queue.clear();
+    hand.refusal = Some(Refusal { segment: Arc::clone(segment), from, prev_group });
+    drop(hand);
+    log.halted.store(true, Ordering::Release);
+    if from > run.first.position {
+        note_written(log, run, from, true, events);
+    }
+    events.refused(from, &fault);
+}

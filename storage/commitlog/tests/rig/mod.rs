@@ -1,0 +1,192 @@
+//! A log on a double of a disk, driven step by step, and what it should hold. It asserts nothing by itself but that
+//! events never go backwards.
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mailrail_commitlog::disk::{FaultDisk, Loss};
+use mailrail_commitlog::record::{RECORD_HEADER_BYTES, padded, write_header};
+use mailrail_commitlog::{
+    AppendError, LogConfig, LogEvents, LogFault, OpenError, Opened, Position, Recovery, SEGMENT_BYTES_MIN,
+    Step, Visitor, open,
+};
+
+pub const DIR: &str = "/data";
+pub const KIND: u8 = 7;
+
+/// A record as it is found in a log: position and bytes.
+pub type Held = (Position, Vec<u8>);
+
+pub fn small_segments() -> LogConfig {
+    LogConfig {
+        segment_bytes: SEGMENT_BYTES_MIN,
+        sync_interval: Duration::from_secs(3600),
+        cache_bytes: 1 << 20,
+    }
+}
+
+pub fn encoded(body: &[u8]) -> Bytes {
+    let mut out = vec![0; padded(body.len())];
+    write_header(&mut out, KIND, body.len()).unwrap();
+    out[RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + body.len()].copy_from_slice(body);
+    out.into()
+}
+
+pub fn segment_path(base: Position) -> PathBuf {
+    Path::new(DIR).join("log").join(format!("{base:020}.seg"))
+}
+
+/// What the log told.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub written: Position,
+    pub synced: Position,
+    pub refused: Vec<(Position, LogFault)>,
+    pub poisoned: Vec<LogFault>,
+}
+
+#[derive(Debug, Default)]
+pub struct Journal(pub Mutex<Told>);
+
+impl LogEvents for Journal {
+    fn written(&self, to: Position) {
+        let mut told = self.0.lock().unwrap();
+        assert!(to > told.written, "written {to} after {}", told.written);
+        told.written = to;
+    }
+
+    fn synced(&self, to: Position) {
+        let mut told = self.0.lock().unwrap();
+        assert!(to > told.synced, "synced {to} after {}", told.synced);
+        told.synced = to;
+    }
+
+    fn refused(&self, from: Position, why: &LogFault) {
+        self.0.lock().unwrap().refused.push((from, why.clone()));
+    }
+
+    fn poisoned(&self, why: &LogFault) {
+        self.0.lock().unwrap().poisoned.push(why.clone());
+    }
+}
+
+/// All records that an open showed.
+#[derive(Debug, Default)]
+pub struct Seen(pub Vec<Held>);
+
+impl Visitor for Seen {
+    fn record(&mut self, position: Position, kind: u8, payload: &[u8]) -> Result<(), String> {
+        assert_eq!(kind, KIND);
+        self.0.push((position, payload.to_vec()));
+        Ok(())
+    }
+}
+
+pub fn open_from(disk: &FaultDisk, from: Option<Position>) -> Result<(Opened, Vec<Held>), OpenError> {
+    let mut seen = Seen::default();
+    let opened = open(Arc::new(disk.clone()), Path::new(DIR), small_segments(), from, &mut seen)?;
+    Ok((opened, seen.0))
+}
+
+/// The records that a fresh open of a copy of the disk finds.
+pub fn held_by(disk: &FaultDisk) -> Result<(Recovery, Vec<Held>), OpenError> {
+    let (opened, held) = open_from(&disk.fork(), None)?;
+    Ok((opened.recovery, held))
+}
+
+pub struct Rig {
+    pub disk: FaultDisk,
+    pub log: Opened,
+    pub told: Arc<Journal>,
+    /// What was submitted so far in this process and is not refused.
+    pub submitted: Vec<Held>,
+    /// What the open showed.
+    pub found: Vec<Held>,
+    /// End of the last submission with `sync`.
+    pub sync_asked: Position,
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        Self::on(FaultDisk::new(1)).unwrap()
+    }
+
+    pub fn on(disk: FaultDisk) -> Result<Self, OpenError> {
+        let (log, found) = open_from(&disk, None)?;
+        Ok(Self { disk, log, told: Arc::default(), submitted: Vec::new(), found, sync_asked: 0 })
+    }
+
+    /// Opens the same disk as the next process after a cut.
+    pub fn reopened(&self, loss: Loss) -> Result<Self, OpenError> {
+        Self::on(self.disk.power_cut(loss))
+    }
+
+    /// Adds one record to the current group, or to a new one where it does not fit.
+    pub fn add(&mut self, body: &[u8]) -> Result<Position, AppendError> {
+        let piece = encoded(body);
+        let appender = &mut self.log.appender;
+        if appender.room() < piece.len() {
+            appender.roll(piece.len())?;
+        }
+        let position = appender.position();
+        appender.push(piece, 1);
+        self.submitted.push((position, body.to_vec()));
+        Ok(position)
+    }
+
+    /// A group of its own with these bodies.
+    pub fn group(&mut self, bodies: &[&[u8]], sync: bool) -> Position {
+        let bytes = bodies.iter().map(|body| padded(body.len())).sum();
+        self.log.appender.roll(bytes).unwrap();
+        bodies.iter().for_each(|body| {
+            self.add(body).unwrap();
+        });
+        self.submit(sync).unwrap()
+    }
+
+    pub fn submit(&mut self, sync: bool) -> Option<Position> {
+        let end = self.log.appender.submit(sync);
+        if let (Some(end), true) = (end, sync) {
+            self.sync_asked = end;
+        }
+        end
+    }
+
+    pub fn write(&mut self) -> Step {
+        self.log.writer.step(&*self.told)
+    }
+
+    pub fn sync(&mut self) -> Step {
+        self.log.syncer.step(&*self.told)
+    }
+
+    /// Steps until everything submitted is written and synced, or nothing moves any more.
+    pub fn pump(&mut self) {
+        while [self.write(), self.sync()].contains(&Step::Worked) {}
+    }
+
+    pub fn written(&self) -> Position {
+        self.told.0.lock().unwrap().written
+    }
+
+    pub fn synced(&self) -> Position {
+        self.told.0.lock().unwrap().synced
+    }
+
+    /// Everything that the log should hold.
+    pub fn all(&self) -> Vec<Held> {
+        self.found.iter().chain(&self.submitted).cloned().collect()
+    }
+}
+
+/// What must be there and what may be there after a cut: everything synced, then whole groups only, in order.
+pub fn assert_prefix(held: &[Held], all: &[Held], synced: Position) {
+    assert!(held.len() <= all.len(), "{} records of {}", held.len(), all.len());
+    assert_eq!(held, &all[..held.len()], "what is held is a prefix of what was submitted");
+    if let Some(lost) = all.get(held.len()) {
+        assert!(lost.0 >= synced, "the record at {} was synced ({synced}) and is lost", lost.0);
+    }
+}
