@@ -11,7 +11,6 @@ from lines import Unsupported
 from load import Load
 
 TAG_HEADER = "x-tag"
-KEY_HEADER = "x-key"
 ATTEMPT_HEADER = "x-delivery-count"
 STOP_S_MAX = 10
 BACKOFF_S = 0.2
@@ -56,9 +55,7 @@ def properties(message):
     headers = dict(message.get("properties", {}))
     if "tag" in message:
         headers[TAG_HEADER] = message["tag"]
-    if "key" in message:
-        headers[KEY_HEADER] = message["key"]
-    return pika.BasicProperties(headers=headers, delivery_mode=pika.DeliveryMode.Persistent)
+    return pika.BasicProperties(headers=headers, message_id=message.get("key"), delivery_mode=pika.DeliveryMode.Persistent)
 
 
 def send(command):
@@ -111,7 +108,7 @@ class Consumer(threading.Thread):
 
     def arrived(self, channel, method, props, body):
         headers = dict(props.headers or {})
-        tag, key = headers.pop(TAG_HEADER, None), headers.pop(KEY_HEADER, None)
+        tag = headers.pop(TAG_HEADER, None)
         attempt = headers.pop(ATTEMPT_HEADER, None)
         identity = (props.message_id, body)
         self.seen[identity] = self.seen.get(identity, 0) + 1
@@ -119,7 +116,7 @@ class Consumer(threading.Thread):
         outcome = "held" if self.hold else "ack" if ok else "fail"
         message = {
             "message_id": props.message_id, "topic": method.routing_key, "body": lines.text_of(body), "properties": headers, "tag": tag,
-            "key": key, "redelivered": method.redelivered, "attempt": None if attempt is None else attempt + 1, "outcome": outcome,
+            "key": props.message_id, "redelivered": method.redelivered, "attempt": None if attempt is None else attempt + 1, "outcome": outcome,
             "receipt": str(method.delivery_tag),
         }
         lines.emit({"event": "message", "consumer": self.name_, "message": message})

@@ -1,0 +1,257 @@
+//! The broker under test: Mailrail's built binary, or the real RocketMQ or RabbitMQ, each in a folder of its own and on loopback.
+//!
+//! Starts, kills, restarts and stops; says where the listeners are. Knows nothing of messages.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::Failure;
+use crate::sdk::{Protocol, scripts};
+
+const READY_MAX: Duration = Duration::from_secs(60);
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// Which broker a run drives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Against {
+    Mailrail,
+    Rocketmq,
+    Rabbitmq,
+}
+
+impl Against {
+    /// From the words that `MAILRAIL_AGAINST` takes.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        match text {
+            "mailrail" => Ok(Self::Mailrail),
+            "rocketmq" => Ok(Self::Rocketmq),
+            "rabbitmq" => Ok(Self::Rabbitmq),
+            other => {
+                Err(Failure::Environment(format!("against `{other}`? It is mailrail, rocketmq or rabbitmq")))
+            }
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Mailrail => "mailrail",
+            Self::Rocketmq => "rocketmq",
+            Self::Rabbitmq => "rabbitmq",
+        }
+    }
+
+    pub fn speaks(self, protocol: Protocol) -> bool {
+        match self {
+            Self::Mailrail => true,
+            Self::Rocketmq => protocol == Protocol::Remoting,
+            Self::Rabbitmq => protocol == Protocol::Amqp,
+        }
+    }
+}
+
+/// Where the listeners are; the ready file of Mailrail has this form, and so have the lines of the peers' start scripts.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Endpoints {
+    pub http: Option<String>,
+    pub remoting: Option<String>,
+    pub amqp: Option<String>,
+}
+
+impl Endpoints {
+    /// The fields of the drivers' `connect`.
+    pub fn fields(&self) -> Value {
+        json!({"http": self.http, "remoting": self.remoting, "amqp": self.amqp})
+    }
+}
+
+pub struct Broker {
+    against: Against,
+    folder: PathBuf,
+    endpoints: Endpoints,
+    process: Option<Child>,
+}
+
+impl Broker {
+    /// Starts the broker with its data in `folder`, and waits until it accepts.
+    pub fn start(against: Against, folder: &Path) -> Result<Self, Failure> {
+        let mut broker =
+            Self { against, folder: folder.to_owned(), endpoints: Endpoints::default(), process: None };
+        match against {
+            Against::Mailrail => broker.start_mailrail()?,
+            Against::Rocketmq | Against::Rabbitmq => broker.start_peer()?,
+        }
+        Ok(broker)
+    }
+
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    fn start_mailrail(&mut self) -> Result<(), Failure> {
+        let program = mailrail()?;
+        let ready = self.folder.join("ready.json");
+        let _ = std::fs::remove_file(&ready); // of an earlier start
+        let log = self.log();
+        let output = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(Failure::io("opening the broker's log"))?;
+        let errors = output.try_clone().map_err(Failure::io("opening the broker's log"))?;
+        // A restart takes the addresses of the start before, as a supervised broker does, so that SDKs find it again.
+        let address = |known: &Option<String>| known.clone().unwrap_or_else(|| "127.0.0.1:0".into());
+        let child = Command::new(&program)
+            .arg("serve")
+            .arg("--data")
+            .arg(self.folder.join("data"))
+            .args(["--http-listen", &address(&self.endpoints.http)])
+            .args(["--remoting-listen", &address(&self.endpoints.remoting)])
+            .args(["--amqp-listen", &address(&self.endpoints.amqp)])
+            .arg("--ready-file")
+            .arg(&ready)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(errors)
+            .spawn()
+            .map_err(Failure::io(format!("starting {}", program.display())))?;
+        self.process = Some(child);
+        self.await_ready(&ready)
+    }
+
+    fn await_ready(&mut self, ready: &Path) -> Result<(), Failure> {
+        let deadline = Instant::now() + READY_MAX;
+        while Instant::now() < deadline {
+            if let Ok(text) = std::fs::read(ready) {
+                self.endpoints =
+                    serde_json::from_slice(&text).map_err(|e| self.failure(&format!("ready file: {e}")))?;
+                return Ok(());
+            }
+            if let Some(Ok(Some(status))) = self.process.as_mut().map(Child::try_wait) {
+                self.process = None;
+                return Err(self.failure(&format!("ended at its start with {status}")));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Err(self.failure("not ready in time"))
+    }
+
+    fn start_peer(&mut self) -> Result<(), Failure> {
+        let script = scripts().join("peers").join(self.against.name()).join("start");
+        let done = Command::new(&script)
+            .arg(self.folder.join("peer"))
+            .output()
+            .map_err(Failure::io(format!("starting {}", script.display())))?;
+        if !done.status.success() {
+            return Err(Failure::Environment(String::from_utf8_lossy(&done.stderr).into_owned()));
+        }
+        let text = String::from_utf8_lossy(&done.stdout);
+        let last = text.lines().last().unwrap_or_default();
+        self.endpoints =
+            serde_json::from_str(last).map_err(|e| Failure::Environment(format!("{e}: {text}")))?;
+        Ok(())
+    }
+
+    /// SIGKILL, as a power cut would be for the process. Mailrail only.
+    pub fn kill(&mut self) -> Result<(), Failure> {
+        let mut child = self.process.take().ok_or_else(|| self.failure("does not run"))?;
+        child.kill().map_err(Failure::io("killing the broker"))?;
+        child.wait().map_err(Failure::io("waiting for the killed broker"))?;
+        Ok(())
+    }
+
+    /// Starts again on the same data and addresses after [`Broker::kill`] or [`Broker::stop`].
+    pub fn restart(&mut self) -> Result<(), Failure> {
+        self.start_mailrail()
+    }
+
+    /// SIGTERM, and a clean end with exit code 0.
+    pub fn stop(&mut self) -> Result<(), Failure> {
+        let Some(mut child) = self.process.take() else {
+            return self.stop_peer();
+        };
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended by itself; its exit code tells below.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let deadline = Instant::now() + STOP_MAX;
+        while Instant::now() < deadline {
+            if let Some(status) = child.try_wait().map_err(Failure::io("waiting for the broker"))? {
+                return if status.success() {
+                    Ok(())
+                } else {
+                    Err(self.failure(&format!("stopped with {status}")))
+                };
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = child.kill();
+        let _ = child.wait();
+        Err(self.failure("did not stop on SIGTERM in time"))
+    }
+
+    fn stop_peer(&mut self) -> Result<(), Failure> {
+        if self.against == Against::Mailrail {
+            return Ok(());
+        }
+        let script = scripts().join("peers").join(self.against.name()).join("stop");
+        // The folder goes with the run, so there is nothing that a clean end would save.
+        let mut command = Command::new(&script);
+        command.arg(self.folder.join("peer"));
+        if self.against == Against::Rocketmq {
+            command.arg("--kill");
+        }
+        let done = command.output().map_err(Failure::io(format!("starting {}", script.display())))?;
+        if done.status.success() { Ok(()) } else { Err(self.failure(&String::from_utf8_lossy(&done.stderr))) }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("broker.log")
+    }
+
+    fn failure(&self, text: &str) -> Failure {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let tail: Vec<&str> = log.lines().rev().take(20).collect();
+        let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n  ");
+        Failure::Program {
+            program: self.against.name().into(),
+            text: format!("{text}; its log ends:\n  {tail}"),
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        match self.process.take() {
+            Some(mut child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            None => {
+                if let Err(e) = self.stop_peer() {
+                    eprintln!("{e}");
+                }
+            }
+        }
+    }
+}
+
+/// The binary: `MAILRAIL_BIN`, else what was built beside this test, release before debug.
+fn mailrail() -> Result<PathBuf, Failure> {
+    if let Some(path) = std::env::var_os("MAILRAIL_BIN") {
+        return Ok(path.into());
+    }
+    let this = std::env::current_exe().map_err(Failure::io("finding this program"))?;
+    let candidates =
+        this.ancestors().flat_map(|folder| [folder.join("release/mailrail"), folder.join("debug/mailrail")]);
+    candidates.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        Failure::Environment(
+            "no mailrail binary: set MAILRAIL_BIN, or build it (cargo build --release)".into(),
+        )
+    })
+}

@@ -1,0 +1,96 @@
+//! The scenarios: what a user of these SDKs relies on, each written once.
+//!
+//! A scenario gets the drivers' SDKs and the world, and says whether it passed, cannot be done, or failed. The list says which SDKs
+//! or pairs each runs for; the skips are not decided here but by what a driver answers, or by a reason that the scenario states.
+
+mod across;
+mod balance;
+mod crash;
+mod modes;
+mod order;
+mod requeue;
+mod resume;
+mod retry;
+mod round_trip;
+mod seek;
+mod tag;
+
+use crate::sdk::{Protocol, Sdk};
+use crate::world::World;
+use crate::{Failure, Outcome};
+
+type Run = Box<dyn FnOnce(&mut World) -> Result<Outcome, Failure> + Send>;
+
+/// One cell of the table: a scenario for one driver or pair.
+pub struct Case {
+    pub row: String,
+    pub column: String,
+    pub run: Run,
+}
+
+impl Case {
+    fn new(
+        row: impl Into<String>,
+        column: impl ToString,
+        run: impl FnOnce(&mut World) -> Result<Outcome, Failure> + Send + 'static,
+    ) -> Self {
+        Self { row: row.into(), column: column.to_string(), run: Box::new(run) }
+    }
+}
+
+/// Every case that the SDKs given allow; `crash_rounds` is the number of kills in the crash scenario.
+pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
+    let mut cases = Vec::new();
+    for &producer in sdks {
+        for &consumer in sdks {
+            let row = format!("round trip from {producer}");
+            cases.push(Case::new(row, consumer, move |world| round_trip::run(world, producer, consumer)));
+        }
+    }
+    for &producer in sdks {
+        for &consumer in sdks {
+            let row = format!("order from {producer}");
+            cases.push(Case::new(row, consumer, move |world| order::run(world, producer, consumer)));
+        }
+    }
+    type Single = fn(&mut World, Sdk) -> Result<Outcome, Failure>;
+    let singles: [(&str, Single); 9] = [
+        ("every way of sending", modes::run),
+        ("filter by tag", tag::run),
+        ("group resumes where it stopped", resume::run),
+        ("group balances over two members", balance::shares),
+        ("survivor takes over", balance::takes_over),
+        ("failed message comes back", retry::comes_back),
+        ("exhausted message is dead-lettered", retry::dead_letter),
+        ("requeue sets redelivered", requeue::run),
+        ("group seeks back by time", seek::run),
+    ];
+    for (row, scenario) in singles {
+        for &sdk in sdks {
+            cases.push(Case::new(row, sdk, move |world| scenario(world, sdk)));
+        }
+    }
+    if Sdk::ALL.iter().all(|sdk| sdks.contains(sdk)) {
+        cases.extend(across::cases());
+        cases.push(Case::new(
+            format!("{crash_rounds} kills of the broker under load"),
+            "all",
+            move |world| crash::run(world, crash_rounds),
+        ));
+    }
+    cases
+}
+
+/// The number of queues that a topic gets when this SDK is to use it.
+fn queues_for(sdk: Sdk) -> u32 {
+    if sdk.protocol() == Protocol::Amqp { 1 } else { 4 }
+}
+
+/// Turns a driver's "my SDK can't" into an outcome; every other failure stays one.
+fn possible(result: Result<(), Failure>) -> Result<Outcome, Failure> {
+    match result {
+        Ok(()) => Ok(Outcome::Pass),
+        Err(Failure::Unsupported { reason, .. }) => Ok(Outcome::Cannot(reason)),
+        Err(failure) => Err(failure),
+    }
+}
