@@ -54,7 +54,9 @@ pub enum ConfigError {
 impl LogConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let found = self.segment_bytes;
-        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&found) || found % SEGMENT_STEP_BYTES != 0 {
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&found)
+            || !found.is_multiple_of(SEGMENT_STEP_BYTES)
+        {
             let (step, min, max) = (SEGMENT_STEP_BYTES, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
             return Err(ConfigError::SegmentBytes { found, step, min, max });
         }

@@ -213,7 +213,7 @@ impl GroupHeader {
         if flags & !FLAG_SEALS != 0 || rest.iter().any(|&byte| byte != 0) {
             return Err(HeaderFault::Bad("the group header's spare bits are not zero"));
         }
-        if header.payload_bytes % 8 != 0 || (header.seals && header.payload_bytes != 0) {
+        if !header.payload_bytes.is_multiple_of(8) || (header.seals && header.payload_bytes != 0) {
             return Err(HeaderFault::Bad("the group's length cannot be"));
         }
         Ok(header)

@@ -79,7 +79,7 @@ impl LogReader {
         bytes: u32,
         written: Position,
     ) -> Result<&'a Arc<Segment>, ReadError> {
-        let found = segments.iter().nth(segments.partition_point(|segment| segment.end <= position));
+        let found = segments.get(segments.partition_point(|segment| segment.end <= position));
         match found.filter(|segment| segment.base <= position) {
             None if position < written => Err(ReadError::Trimmed { position, start: self.start() }),
             Some(segment) if fits(position, bytes, written.min(segment.end)) => Ok(segment),

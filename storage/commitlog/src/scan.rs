@@ -54,11 +54,13 @@ struct Window<'a> {
     file: &'a dyn DiskFile,
     bytes: Vec<u8>,
     offset: u64,
+    /// No use in reading ahead past this.
+    limit: u64,
 }
 
 impl<'a> Window<'a> {
-    fn new(file: &'a dyn DiskFile) -> Self {
-        Self { file, bytes: Vec::new(), offset: 0 }
+    fn new(file: &'a dyn DiskFile, segment: &Segment) -> Self {
+        Self { file, bytes: Vec::new(), offset: 0, limit: segment.bytes() }
     }
 
     fn get(&mut self, offset: u64, len: usize) -> io::Result<&[u8]> {
@@ -68,7 +70,8 @@ impl<'a> Window<'a> {
             self.bytes.drain(..keep);
             self.offset = offset;
             let kept = self.bytes.len();
-            self.bytes.resize(len.max(WINDOW_BYTES), 0);
+            let ahead = narrow(self.limit.saturating_sub(offset)).min(WINDOW_BYTES);
+            self.bytes.resize(len.max(ahead), 0);
             let fresh = self.bytes.get_mut(kept..).unwrap_or_default();
             let read = read_full(self.file, fresh, offset + wide(kept))?;
             fresh.get_mut(read..).unwrap_or_default().fill(0);
@@ -87,7 +90,7 @@ pub(crate) fn walk(
     from: Position,
     visitor: &mut dyn Visitor,
 ) -> Result<End, OpenError> {
-    let mut window = Window::new(file);
+    let mut window = Window::new(file, segment);
     let mut position = segment.first_group();
     chain.epoch = chain.epoch.max(segment.epoch);
     loop {
@@ -207,7 +210,7 @@ pub(crate) fn search(
     chain: &Chain,
 ) -> io::Result<Beyond> {
     let mut beyond = Beyond::default();
-    let mut window = Window::new(file);
+    let mut window = Window::new(file, segment);
     let mut offset = position - segment.base;
     let align = wide(GROUP_ALIGN_BYTES);
     while let Some(data) = file.next_data(offset)? {

@@ -97,7 +97,7 @@ fn a_log_opened_at_an_empty_segment_goes_on_from_the_sealed_one() {
     let (log, found) = open_from(&disk, Some(SEGMENT_BYTES_MIN + 4096)).unwrap();
     assert_eq!((found, log.recovery.end), (vec![], SEGMENT_BYTES_MIN + 4096));
     let mut next =
-        Rig { disk, log, told: Default::default(), submitted: vec![], found: vec![], sync_asked: 0 };
+        Rig { disk, log, told: Default::default(), submitted: vec![], found: vec![], whole: vec![] };
     next.group(&[b"after"], true);
     next.pump();
     let found = next.reopened(Loss::All).unwrap().found;

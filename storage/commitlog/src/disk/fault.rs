@@ -106,7 +106,6 @@ pub struct FaultDisk {
 struct FaultFile {
     disk: FaultDisk,
     file: u64,
-    path: PathBuf,
 }
 
 impl FaultDisk {
@@ -272,13 +271,13 @@ impl Disk for FaultDisk {
         state.next_file += 1;
         state.files.insert(file, Content::default());
         state.change_name(NameChange::Link(path.to_owned(), file));
-        done(Arc::new(FaultFile { disk: self.clone(), file, path: path.to_owned() }), stays_on)
+        done(Arc::new(FaultFile { disk: self.clone(), file }), stays_on)
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let (state, _) = self.enter(Op::Open, path)?;
         let file = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
-        Ok(Arc::new(FaultFile { disk: self.clone(), file, path: path.to_owned() }))
+        Ok(Arc::new(FaultFile { disk: self.clone(), file }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -335,9 +334,16 @@ impl Drop for HeldLock {
 }
 
 impl FaultFile {
+    /// The file's present name; empty when it was removed.
+    fn path(&self) -> PathBuf {
+        let state = self.disk.locked();
+        let named = state.names.iter().find(|(_, file)| **file == self.file);
+        named.map_or_else(PathBuf::new, |(path, _)| path.clone())
+    }
+
     /// Enters a call and applies a change to what readers see.
     fn change(&self, op: Op, plan: impl FnOnce(&mut State) -> io::Result<Change>) -> io::Result<()> {
-        let (mut state, stays_on) = self.disk.enter(op, &self.path)?;
+        let (mut state, stays_on) = self.disk.enter(op, &self.path())?;
         let change = plan(&mut state)?;
         if let Some(content) = state.files.get_mut(&self.file) {
             change.apply(&mut content.live);
@@ -363,7 +369,7 @@ impl FaultFile {
 
 impl DiskFile for FaultFile {
     fn bytes(&self) -> io::Result<u64> {
-        let (state, _) = self.disk.enter(Op::Read, &self.path)?;
+        let (state, _) = self.disk.enter(Op::Read, &self.path())?;
         Ok(wide(state.files[&self.file].live.len()))
     }
 
@@ -390,7 +396,7 @@ impl DiskFile for FaultFile {
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
-        let (state, _) = self.disk.enter(Op::Read, &self.path)?;
+        let (state, _) = self.disk.enter(Op::Read, &self.path())?;
         let live = &state.files[&self.file].live;
         let from = narrow(offset).min(live.len());
         let len = into.len().min(live.len() - from);
@@ -399,7 +405,7 @@ impl DiskFile for FaultFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let (mut state, stays_on) = match self.disk.enter(Op::Sync, &self.path) {
+        let (mut state, stays_on) = match self.disk.enter(Op::Sync, &self.path()) {
             Ok(entered) => entered,
             Err(error) => {
                 // As on Linux: after a failed sync the pages count as clean, whether or not they are on the disk.
@@ -420,7 +426,7 @@ impl DiskFile for FaultFile {
     }
 
     fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
-        let (state, _) = self.disk.enter(Op::Read, &self.path)?;
+        let (state, _) = self.disk.enter(Op::Read, &self.path())?;
         let rest = state.files[&self.file].live.get(narrow(offset)..).unwrap_or_default();
         Ok(rest.iter().position(|&byte| byte != 0).map(|found| offset + wide(found)))
     }

@@ -105,8 +105,8 @@ pub struct Rig {
     pub submitted: Vec<Held>,
     /// What the open showed.
     pub found: Vec<Held>,
-    /// End of the last submission with `sync`.
-    pub sync_asked: Position,
+    /// After how many of the submitted records a group ends.
+    pub whole: Vec<usize>,
 }
 
 impl Rig {
@@ -116,7 +116,7 @@ impl Rig {
 
     pub fn on(disk: FaultDisk) -> Result<Self, OpenError> {
         let (log, found) = open_from(&disk, None)?;
-        Ok(Self { disk, log, told: Arc::default(), submitted: Vec::new(), found, sync_asked: 0 })
+        Ok(Self { disk, log, told: Arc::default(), submitted: Vec::new(), found, whole: vec![0] })
     }
 
     /// Opens the same disk as the next process after a cut.
@@ -129,6 +129,7 @@ impl Rig {
         let piece = encoded(body);
         let appender = &mut self.log.appender;
         if appender.room() < piece.len() {
+            self.whole.push(self.submitted.len());
             appender.roll(piece.len())?;
         }
         let position = appender.position();
@@ -140,6 +141,7 @@ impl Rig {
     /// A group of its own with these bodies.
     pub fn group(&mut self, bodies: &[&[u8]], sync: bool) -> Position {
         let bytes = bodies.iter().map(|body| padded(body.len())).sum();
+        self.whole.push(self.submitted.len());
         self.log.appender.roll(bytes).unwrap();
         bodies.iter().for_each(|body| {
             self.add(body).unwrap();
@@ -148,11 +150,8 @@ impl Rig {
     }
 
     pub fn submit(&mut self, sync: bool) -> Option<Position> {
-        let end = self.log.appender.submit(sync);
-        if let (Some(end), true) = (end, sync) {
-            self.sync_asked = end;
-        }
-        end
+        self.whole.push(self.submitted.len());
+        self.log.appender.submit(sync)
     }
 
     pub fn write(&mut self) -> Step {
@@ -182,11 +181,23 @@ impl Rig {
     }
 }
 
-/// What must be there and what may be there after a cut: everything synced, then whole groups only, in order.
-pub fn assert_prefix(held: &[Held], all: &[Held], synced: Position) {
-    assert!(held.len() <= all.len(), "{} records of {}", held.len(), all.len());
-    assert_eq!(held, &all[..held.len()], "what is held is a prefix of what was submitted");
-    if let Some(lost) = all.get(held.len()) {
-        assert!(lost.0 >= synced, "the record at {} was synced ({synced}) and is lost", lost.0);
+impl Rig {
+    /// What a later open may find after a cut: everything synced, and of the rest whole groups in order.
+    pub fn assert_recovered(&self, recovery: &Recovery, held: &[Held]) {
+        let all: Vec<_> = self.all().into_iter().filter(|held| held.0 >= recovery.start).collect();
+        assert!(recovery.start <= self.log.appender.start());
+        assert!(held.len() <= all.len(), "{} records of {}", held.len(), all.len());
+        assert_eq!(held, &all[..held.len()], "what is held is the beginning of what was submitted");
+        let lost = all.len() - held.len();
+        if let Some(first_lost) = all.get(held.len()) {
+            let synced = self.synced();
+            assert!(
+                first_lost.0 >= synced,
+                "the record at {} was synced ({synced}) and is lost",
+                first_lost.0
+            );
+            let kept = self.submitted.len() - lost;
+            assert!(self.whole.contains(&kept), "{kept} records are no whole groups: {:?}", self.whole);
+        }
     }
 }

@@ -1,0 +1,288 @@
+//! Power cuts at every point, errors of the device, and a full disk.
+mod rig;
+
+use mailrail_commitlog::disk::{FaultDisk, Loss, Op};
+use mailrail_commitlog::{AppendError, LogFault, OpenError, SEGMENT_BYTES_MIN, Step};
+use rig::*;
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+const EDQUOT: i32 = 122;
+
+/// A run that appends, syncs, rolls and trims. It goes on as if nothing was wrong when calls fail.
+fn scripted_run(rig: &mut Rig) {
+    for round in 0..14u8 {
+        for part in 0..=round % 3 {
+            let body = vec![round; 400 * usize::from(part) + 1500];
+            if rig.add(&body).is_err() {
+                return;
+            }
+        }
+        rig.submit(round % 4 == 1);
+        rig.write();
+        if round % 2 == 1 {
+            rig.sync();
+            rig.write();
+        }
+        if round == 10 {
+            let synced = rig.log.appender.synced_to();
+            rig.log.appender.trim(synced);
+        }
+    }
+}
+
+fn run_with_power_failing_after(changes: u64, seed: u64, loss: Loss) {
+    let disk = FaultDisk::new(seed);
+    disk.write_short(seed % 2 == 1);
+    disk.fail_power_after(changes);
+    let mut first = match Rig::on(disk.clone()) {
+        Ok(rig) => rig,
+        Err(OpenError::Io { .. }) => {
+            let (recovery, held) = held_by(&disk.power_cut(loss)).unwrap();
+            assert!(recovery.empty && held.is_empty());
+            return;
+        }
+        Err(other) => panic!("the open failed with {other}"),
+    };
+    scripted_run(&mut first);
+    let again = disk.power_cut(loss);
+    let mut second =
+        Rig::on(again.clone()).unwrap_or_else(|error| panic!("change {changes}, seed {seed}: {error}"));
+    first.assert_recovered(&second.log.recovery, &second.found);
+
+    // The next process has its own cut, somewhere, and must find what both wrote.
+    again.fail_power_after(again.random(60));
+    scripted_run(&mut second);
+    let (recovery, held) = held_by(&again.power_cut(loss)).unwrap();
+    second.assert_recovered(&recovery, &held);
+}
+
+#[test]
+fn power_cut_at_every_change_loses_nothing_synced_and_leaves_whole_groups() {
+    let mut whole = Rig::new();
+    scripted_run(&mut whole);
+    let changes = whole.disk.changes();
+    assert!(whole.log.appender.start() > 0 && changes > 60, "the script rolls and trims: {changes} changes");
+    for changes in 0..=changes {
+        run_with_power_failing_after(changes, 1, Loss::All);
+        run_with_power_failing_after(changes, 2, Loss::Nothing);
+        for seed in 3..9 {
+            run_with_power_failing_after(changes, seed, Loss::Torn);
+            run_with_power_failing_after(changes, seed, Loss::Pages);
+        }
+    }
+}
+
+#[test]
+fn power_cut_at_every_change_of_an_open_leaves_what_was_there() {
+    let mut rig = Rig::new();
+    scripted_run(&mut rig);
+    for loss in [Loss::All, Loss::Torn, Loss::Pages] {
+        let disk = rig.disk.fork().power_cut(loss);
+        let (recovery, held) = held_by(&disk).unwrap();
+        for changes in 0..40 {
+            let failing = disk.fork();
+            failing.fail_power_after(changes);
+            let _ = Rig::on(failing.clone());
+            let (again, found) = held_by(&failing.power_cut(Loss::Torn)).unwrap();
+            assert_eq!((again.end, found), (recovery.end, held.clone()), "change {changes}");
+        }
+    }
+}
+
+fn assert_poisoned(rig: &mut Rig) {
+    let changes = rig.disk.changes();
+    assert!(rig.log.appender.poisoned());
+    assert_eq!(rig.log.appender.room(), 0);
+    assert!(matches!(rig.log.appender.roll(8), Err(AppendError::Poisoned(_))));
+    assert!(matches!(rig.log.appender.resume(), Err(AppendError::Poisoned(_))));
+    assert_eq!(rig.submit(true), None);
+    assert_eq!([rig.write(), rig.sync(), rig.write(), rig.sync()], [Step::Poisoned; 4]);
+    assert_eq!(rig.told.0.lock().unwrap().poisoned.len(), 1, "told once");
+    assert_eq!(rig.disk.changes(), changes, "no write and no sync after the fault");
+}
+
+#[test]
+fn a_failed_sync_ends_all_writing_and_is_never_repeated() {
+    for errno in [EIO, ENOSPC, EDQUOT] {
+        let mut rig = Rig::new();
+        rig.group(&[b"synced"], true);
+        rig.pump();
+        let synced = rig.synced();
+        rig.group(&[b"written"], true);
+        rig.write();
+        rig.disk.fail(Op::Sync, ".seg", 0, 1, errno);
+        assert_eq!(rig.sync(), Step::Poisoned);
+        assert_eq!(rig.synced(), synced, "no sync is told after the error");
+        assert!(
+            matches!(&rig.told.0.lock().unwrap().poisoned[0], LogFault::Io { errno: Some(found), .. } if *found == errno)
+        );
+        assert_poisoned(&mut rig);
+        let (position, body) = &rig.submitted[0];
+        assert_eq!(rig.log.reader.read(&[(position + 8, 6)])[0].as_ref().unwrap(), body, "reads go on");
+        let (recovery, held) = held_by(&rig.disk.power_cut(Loss::All)).unwrap();
+        rig.assert_recovered(&recovery, &held);
+    }
+}
+
+#[test]
+fn a_failed_write_ends_all_writing() {
+    let mut rig = Rig::new();
+    rig.group(&[b"synced"], true);
+    rig.pump();
+    let written = rig.written();
+    rig.group(&[b"not written"], true);
+    rig.disk.fail(Op::Write, ".seg", 0, 1, EIO);
+    assert_eq!(rig.write(), Step::Poisoned);
+    assert_eq!(rig.written(), written);
+    assert_poisoned(&mut rig);
+}
+
+#[test]
+fn a_device_error_while_the_next_segment_is_made_ends_all_writing() {
+    let mut rig = Rig::new();
+    rig.group(&[b"synced"], true);
+    rig.disk.fail(Op::Sync, "next.tmp", 0, 1, EIO);
+    rig.pump();
+    assert_poisoned(&mut rig);
+}
+
+#[test]
+fn a_disk_without_room_for_a_segment_refuses_before_anything_changes_and_goes_on_when_there_is_room() {
+    let mut rig = Rig::new();
+    rig.disk.limit_bytes(Some(SEGMENT_BYTES_MIN as usize));
+    rig.group(&[&[1; 10_000]], true);
+    rig.pump();
+    let (position, room) = (rig.log.appender.position(), rig.log.appender.room());
+    for _ in 0..3 {
+        assert!(matches!(rig.log.appender.roll(5000), Err(AppendError::NoSpace { .. })));
+        assert_eq!((rig.log.appender.position(), rig.log.appender.room()), (position, room));
+    }
+    rig.group(&[b"what fits is still taken"], true);
+    rig.pump();
+    let read = rig.log.reader.read(&[(rig.submitted[0].0 + 8, 10_000)]);
+    assert_eq!(read[0].as_ref().unwrap(), &rig.submitted[0].1);
+    assert_eq!(rig.disk.paths().len(), 1, "nothing half made is left");
+    let (_, held) = held_by(&rig.disk.fork().power_cut(Loss::All)).unwrap();
+    assert_eq!(held, rig.submitted, "a full disk can be opened and read");
+
+    rig.disk.limit_bytes(None);
+    rig.group(&[&[2; 10_000]], true);
+    rig.pump();
+    assert!(!rig.log.appender.poisoned());
+    assert_eq!(rig.reopened(Loss::All).unwrap().found, rig.submitted);
+}
+
+#[test]
+fn too_many_open_files_is_no_fault_of_the_log() {
+    let mut rig = Rig::new();
+    rig.group(&[&[1; 10_000]], true);
+    rig.disk.fail(Op::Create, "next.tmp", 0, 2, 24);
+    rig.pump();
+    assert!(matches!(rig.log.appender.roll(10_000), Err(AppendError::NoSegment { .. })));
+    rig.group(&[&[2; 10_000]], true);
+    rig.pump();
+    assert_eq!(rig.reopened(Loss::All).unwrap().found, rig.submitted);
+}
+
+#[test]
+fn a_disk_that_is_full_at_a_write_cuts_back_to_the_last_whole_group() {
+    for (errno, short) in [(ENOSPC, false), (EDQUOT, true)] {
+        for skip in 0..6 {
+            let mut rig = Rig::new();
+            let first_end = rig.group(&[b"synced"], true);
+            rig.pump();
+            let ends: Vec<_> = (0..6u8).map(|n| rig.group(&[&[n; 300]], true)).collect();
+            rig.disk.write_short(short);
+            rig.disk.fail(Op::Write, ".seg", if short { skip } else { 0 }, 1, errno);
+            rig.write();
+            let told = rig.told.0.lock().unwrap().refused.clone();
+            if told.is_empty() {
+                assert!(short && rig.written() == ends[5], "all was written in fewer writes");
+                continue;
+            }
+            let from = told[0].0;
+            assert!(from == first_end || ends.contains(&from), "{from}");
+            assert_eq!(rig.written(), from);
+            assert_eq!(rig.log.appender.roll(8), Err(AppendError::Refused { from }));
+            assert_eq!((rig.log.appender.room(), rig.submit(true)), (0, None));
+
+            // It goes on at the very position, in the same process.
+            assert_eq!(rig.log.appender.resume(), Ok(from + 64));
+            rig.submitted.retain(|held| held.0 < from);
+            rig.disk.write_short(false);
+            rig.group(&[b"after the refusal"], true);
+            assert_eq!(rig.submitted.last().unwrap().0, from + 64);
+            let (position, body) = rig.submitted.last().unwrap();
+            assert_eq!(rig.log.reader.cached(position + 8, body.len()).unwrap(), body);
+            rig.pump();
+            let again = rig.reopened(Loss::All).unwrap();
+            assert_eq!(again.found, rig.submitted);
+            assert_eq!(again.log.recovery.cut, None, "nothing of the refused groups is left");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_while_later_segments_were_entered_goes_back_to_the_right_one() {
+    let mut rig = Rig::new();
+    rig.group(&[b"synced"], true);
+    rig.pump();
+    let refused_at = rig.log.appender.position();
+    for n in 0..4u8 {
+        rig.group(&[&[n; 12_000]], true);
+    }
+    rig.disk.fail(Op::Write, ".seg", 0, 1, ENOSPC);
+    rig.write();
+    assert_eq!(rig.log.appender.resume(), Ok(refused_at));
+    rig.submitted.truncate(1);
+    for n in 0..8u8 {
+        rig.group(&[&[n; 9_000]], true);
+        rig.pump();
+    }
+    assert_eq!(rig.told.0.lock().unwrap().refused.len(), 1);
+    assert_eq!(rig.reopened(Loss::All).unwrap().found, rig.submitted);
+}
+
+#[test]
+fn a_log_cannot_be_resumed_while_the_disk_is_full() {
+    let mut rig = Rig::new();
+    rig.group(&[b"refused"], true);
+    rig.disk.fail(Op::Write, ".seg", 0, 1, ENOSPC);
+    rig.disk.fail(Op::Allocate, ".seg", 0, 1, ENOSPC);
+    rig.write();
+    assert!(matches!(rig.log.appender.resume(), Err(AppendError::NoSpace { .. })));
+    assert!(matches!(rig.log.appender.roll(8), Err(AppendError::Refused { .. })));
+    rig.log.appender.resume().unwrap();
+    rig.submitted.clear();
+    rig.group(&[b"taken"], true);
+    rig.pump();
+    assert_eq!(rig.reopened(Loss::All).unwrap().found, rig.submitted);
+}
+
+#[test]
+fn a_trimmed_segment_that_cannot_be_removed_leaves_no_gap() {
+    let mut rig = Rig::new();
+    for n in 0..20u8 {
+        rig.group(&[&[n; 5_000]], true);
+        rig.pump();
+    }
+    rig.disk.fail(Op::Remove, "00000000000000000000.seg", 0, 1, 13);
+    rig.log.appender.trim(2 * SEGMENT_BYTES_MIN);
+    rig.pump();
+    assert!(rig.disk.paths().contains(&segment_path(SEGMENT_BYTES_MIN)));
+    assert!(held_by(&rig.disk.fork().power_cut(Loss::All)).is_ok());
+    rig.log.appender.trim(3 * SEGMENT_BYTES_MIN);
+    rig.pump();
+    assert_eq!(rig.reopened(Loss::All).unwrap().log.recovery.start, 3 * SEGMENT_BYTES_MIN);
+}
+
+#[test]
+fn a_disk_in_use_is_refused() {
+    use mailrail_commitlog::disk::Disk;
+    let disk = FaultDisk::new(1);
+    let held = disk.lock(DIR.as_ref()).unwrap();
+    assert!(disk.lock(DIR.as_ref()).is_err());
+    drop(held);
+    assert!(disk.lock(DIR.as_ref()).is_ok());
+}
