@@ -1,0 +1,225 @@
+//! The store on sled 0.34.7, with what is known about it taken into account: `flush` there does not fsync, an abrupt
+//! stop can leave a snapshot that keeps it from opening, and damage shows as a panic as often as an error. No type of
+//! sled leaves this file.
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use ::sled::{Batch, Config, Db};
+
+use super::{Change, REMOVED_KEYS_MAX, Store, StoreError, assert_values_are_small};
+
+/// Files that sled makes in its folder. Snapshots are called `snap.` and a number.
+const SNAPSHOT_PREFIX: &str = "snap.";
+const UNFINISHED_SUFFIX: &str = ".generating";
+/// Set-aside folders that are looked for before giving up on a free name.
+const SET_ASIDE_MAX: u32 = 1000;
+
+/// What had to be done to open a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mended {
+    /// Nothing.
+    No,
+    /// Snapshots that sled had not finished writing were removed. No data is lost.
+    UnfinishedSnapshotsRemoved,
+    /// All of sled's snapshots were removed; it read its data file from the start. No data is lost.
+    SnapshotsRemoved,
+    /// It could not be opened. It is in `to` now, and the store is empty: everything is to be rebuilt from the log.
+    SetAside { to: PathBuf, why: String },
+}
+
+/// A store that is open.
+#[derive(Debug)]
+pub struct OpenedStore {
+    pub store: SledStore,
+    pub mended: Mended,
+}
+
+/// Keys and values in a sled folder.
+#[derive(Debug)]
+pub struct SledStore {
+    db: Db,
+    dir: PathBuf,
+}
+
+/// Opens the store in `dir`, making it if there is none, with `cache_bytes` of memory for what was read. If sled will not
+/// open it, what can be done without it is done, and if nothing helps the folder is set aside.
+pub fn open_sled(dir: &Path, cache_bytes: u64) -> Result<OpenedStore, StoreError> {
+    let mut mended = Mended::No;
+    let mut damage = match attempt(dir, cache_bytes) {
+        Ok(store) => return Ok(OpenedStore { store, mended }),
+        Err(error) => as_damage(error)?,
+    };
+    let ladder = [(UNFINISHED_SUFFIX, Mended::UnfinishedSnapshotsRemoved), ("", Mended::SnapshotsRemoved)];
+    for (suffix, step) in ladder {
+        if remove_snapshots(dir, suffix)? == 0 {
+            continue;
+        }
+        mended = step;
+        damage = match attempt(dir, cache_bytes) {
+            Ok(store) => {
+                tracing::warn!(dir = %dir.display(), ?mended, why = damage, "the store needed mending");
+                return Ok(OpenedStore { store, mended });
+            }
+            Err(error) => as_damage(error)?,
+        };
+    }
+    let to = set_aside(dir)?;
+    tracing::error!(dir = %dir.display(), to = %to.display(), why = damage, "the store is set aside");
+    let store = attempt(dir, cache_bytes)?;
+    Ok(OpenedStore { store, mended: Mended::SetAside { to, why: damage } })
+}
+
+fn attempt(dir: &Path, cache_bytes: u64) -> Result<SledStore, StoreError> {
+    let db =
+        guarded(dir, || Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None).open())?;
+    let store = SledStore { db, dir: dir.to_owned() };
+    // What is damaged at its ends or root would only show later, when setting it aside is not possible any more.
+    store.guarded(|db| db.first().and_then(|_| db.last()))?;
+    Ok(store)
+}
+
+/// What sled says is wrong with the folder; any other error is one of the machine and ends the open.
+fn as_damage(error: StoreError) -> Result<String, StoreError> {
+    match error {
+        StoreError::Damaged { what, .. } => Ok(what),
+        other => Err(other),
+    }
+}
+
+fn remove_snapshots(dir: &Path, suffix: &str) -> Result<usize, StoreError> {
+    let mut removed = 0;
+    for path in files_of(dir)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with(SNAPSHOT_PREFIX) && name.ends_with(suffix) {
+            fs::remove_file(&path).map_err(|error| StoreError::io("removing", &path, error))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+/// Renames the folder to the first free name of the form `<dir>.broken-<n>`.
+fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    let names = (1..SET_ASIDE_MAX).map(|number| dir.with_file_name(format!("{name}.broken-{number}")));
+    let Some(to) = names.into_iter().find(|to| !to.exists()) else {
+        let source = io::ErrorKind::AlreadyExists.into();
+        return Err(StoreError::io("finding a free name to set aside", dir, source));
+    };
+    fs::rename(dir, &to).map_err(|error| StoreError::io("setting aside", dir, error))?;
+    sync(dir.parent().unwrap_or(dir))?;
+    Ok(to)
+}
+
+fn files_of(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let io = |error| StoreError::io("listing", dir, error);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        if entry.file_type().map_err(io)?.is_file() {
+            paths.push(entry.path());
+        }
+    }
+    Ok(paths)
+}
+
+/// Makes a file's bytes, or a folder's names, durable.
+fn sync(path: &Path) -> Result<(), StoreError> {
+    match File::open(path).and_then(|file| file.sync_all()) {
+        // sled removes old files whenever it likes; what is gone needs no sync.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        synced => synced.map_err(|error| StoreError::io("syncing", path, error)),
+    }
+}
+
+/// Calls into sled, which panics on some of what it should report.
+fn guarded<T>(dir: &Path, call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(classify(dir, error)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let what = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("sled panicked").to_owned();
+            Err(StoreError::Damaged { path: dir.to_owned(), what })
+        }
+    }
+}
+
+fn classify(dir: &Path, error: ::sled::Error) -> StoreError {
+    let path = dir.to_owned();
+    match error {
+        ::sled::Error::Io(source) if source.to_string().starts_with("could not acquire lock") => {
+            StoreError::InUse { path }
+        }
+        // The kernel refused something: that is no damage, and setting the folder aside would not help.
+        ::sled::Error::Io(source) if source.raw_os_error().is_some() => {
+            StoreError::Io { action: "using the store in", path, source }
+        }
+        other => StoreError::Damaged { path, what: other.to_string() },
+    }
+}
+
+impl SledStore {
+    fn guarded<T>(&self, call: impl FnOnce(&Db) -> ::sled::Result<T>) -> Result<T, StoreError> {
+        guarded(&self.dir, || call(&self.db))
+    }
+}
+
+impl Store for SledStore {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.guarded(|db| db.get(key))?.map(|value| value.to_vec()))
+    }
+
+    fn apply(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        assert_values_are_small(&changes);
+        let mut batch = Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.guarded(|db| db.apply_batch(batch))
+    }
+
+    fn scan(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+        let mut found = self.guarded(|db| Ok(db.scan_prefix(prefix)))?;
+        while let Some((key, value)) = self.guarded(|_| found.next().transpose())? {
+            visit(&key, &value);
+        }
+        Ok(())
+    }
+
+    fn remove_prefix(&self, prefix: &[u8]) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        loop {
+            let mut batch = Batch::default();
+            let mut count = 0;
+            self.guarded(|db| {
+                for entry in db.scan_prefix(prefix).keys().take(REMOVED_KEYS_MAX) {
+                    batch.remove(entry?);
+                    count += 1;
+                }
+                db.apply_batch(batch)
+            })?;
+            removed += count;
+            if count == 0 {
+                return Ok(removed);
+            }
+        }
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.guarded(|db| db.flush())?;
+        // sled's own flush starts write-back of its data file and waits for it, but asks neither for the drive's cache
+        // nor for the file's length and extents.
+        let blobs = self.dir.join("blobs");
+        files_of(&self.dir)?.iter().try_for_each(|path| sync(path))?;
+        files_of(&blobs)?.iter().try_for_each(|path| sync(path))?;
+        sync(&blobs)?;
+        sync(&self.dir)?;
+        sync(self.dir.parent().unwrap_or(&self.dir))
+    }
+}
