@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ::sled::{Batch, Config, Db};
 
@@ -15,6 +17,10 @@ const SNAPSHOT_PREFIX: &str = "snap.";
 const UNFINISHED_SUFFIX: &str = ".generating";
 /// Set-aside folders that are looked for before giving up on a free name.
 const SET_ASIDE_MAX: u32 = 1000;
+
+/// How long a folder may still be locked by this process's earlier use of it, and how often that is looked at.
+const IN_USE_WAIT_MAX: Duration = Duration::from_secs(2);
+const IN_USE_RETRY: Duration = Duration::from_millis(5);
 
 /// What had to be done to open a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
