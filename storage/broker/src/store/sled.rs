@@ -78,8 +78,17 @@ pub fn open_sled(dir: &Path, cache_bytes: u64) -> Result<OpenedStore, StoreError
 }
 
 fn attempt(dir: &Path, cache_bytes: u64) -> Result<SledStore, StoreError> {
-    let db =
-        guarded(dir, || Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None).open())?;
+    let config = Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None);
+    let started = Instant::now();
+    let db = loop {
+        match guarded(dir, || config.open()) {
+            // sled's threads let go of the folder a little after its handle was dropped or its open failed.
+            Err(StoreError::InUse { .. }) if started.elapsed() < IN_USE_WAIT_MAX => {
+                thread::sleep(IN_USE_RETRY)
+            }
+            opened => break opened?,
+        }
+    };
     let store = SledStore { db, dir: dir.to_owned() };
     // What is damaged at its ends or root would only show later, when setting it aside is not possible any more.
     store.guarded(|db| db.first().and_then(|_| db.last()))?;
