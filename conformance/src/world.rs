@@ -16,6 +16,9 @@ use crate::{Failure, line::Outgoing};
 /// How long a delivery may take before a scenario calls it missing. A push consumer of RocketMQ that must wait for its
 /// periodic rebalance needs 20 s.
 pub const DELIVERY_MAX: Duration = Duration::from_secs(30);
+/// The same for what comes by way of a retry or dead-letter topic, which the Go client looks for every 30 s and takes up with its
+/// next rebalance, 20 s later.
+pub const RETRY_MAX: Duration = Duration::from_secs(75);
 
 pub struct World {
     against: Against,
@@ -87,18 +90,23 @@ impl World {
     /// Makes a topic in the way that the SDKs concerned would: as a queue if one of them speaks AMQP, by REST where there is
     /// REST, else by the first send, which makes four queues on RocketMQ. Gives the number of queues.
     pub fn make_topic(&mut self, topic: &str, queues: u32, users: &[Sdk]) -> Result<u32, Failure> {
-        let (maker, queues) = if users.iter().any(|sdk| sdk.protocol() == Protocol::Amqp) {
-            (Sdk::Pika, 1)
-        } else if self.against.speaks(Protocol::Http) {
-            (Sdk::Curl, queues)
-        } else {
+        let Some(maker) = self.maker(users) else {
             self.make_topic_by_sending(topic)?;
             return Ok(4);
         };
+        let queues = if maker.protocol() == Protocol::Amqp { 1 } else { queues };
         let mut driver = self.driver(maker)?;
         driver.create_topic(topic, queues)?;
         self.done(driver);
         Ok(queues)
+    }
+
+    /// Who makes a topic for these users; none where only a send can.
+    pub fn maker(&self, users: &[Sdk]) -> Option<Sdk> {
+        if users.iter().any(|sdk| sdk.protocol() == Protocol::Amqp) {
+            return Some(Sdk::Pika);
+        }
+        self.against.speaks(Protocol::Http).then_some(Sdk::Curl)
     }
 
     fn make_topic_by_sending(&mut self, topic: &str) -> Result<(), Failure> {

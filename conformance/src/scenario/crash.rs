@@ -4,13 +4,12 @@
 //! over, by a broker that was started anew on the same data.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::broker::{Against, Broker};
 use crate::driver::Driver;
-use crate::journal::{Report, check_files};
-use crate::line::LoadCounts;
-use crate::sdk::Sdk;
+use crate::journal::{check_files, in_flight_at};
+use crate::sdk::{Protocol, Sdk};
 use crate::world::World;
 use crate::{Failure, Outcome, require};
 
@@ -22,6 +21,9 @@ const BODY_BYTES: u32 = 300;
 const LOAD_MAX: Duration = Duration::from_secs(120);
 const STEP: Duration = Duration::from_millis(5);
 const DRAIN_MS_MAX: u64 = 120_000;
+
+/// So many rounds share their topics, so that numbering goes on over several crashes; more would make reading back slow.
+const ROUNDS_PER_TOPIC: u32 = 5;
 
 /// Who writes, with how many sends in flight (for curl, requests of 50 messages), and who reads it back afterwards. An AMQP reader
 /// takes what it reads away, so it is the last.
@@ -41,61 +43,106 @@ pub fn run(world: &mut World, rounds: u32) -> Result<Outcome, Failure> {
     for path in [&folder, &journals] {
         std::fs::create_dir_all(path).map_err(Failure::io(format!("creating {}", path.display())))?;
     }
-    let mut broker = Broker::start(Against::Mailrail, &folder)?;
-    let mut total = Report::default();
+    let mut run =
+        Run { broker: Broker::start(Against::Mailrail, &folder)?, journals, rounds, acked: 0, in_flight: 0 };
     for round in 1..=rounds {
-        let report = one_round(world, &mut broker, round, &journals)?;
-        println!("round {round}: {report}");
-        total.add(&report);
+        run.round(world, round)?;
     }
-    broker.stop()?;
-    require!(total.is_clean(), "after {rounds} kills: {total}");
-    // A kill that hits nothing in flight proves nothing.
-    require!(total.in_flight > 0, "no kill hit a send in flight");
+    run.broker.stop()?;
+    println!("{rounds} kills: {} acknowledged, {} in flight at the kills, 0 lost", run.acked, run.in_flight);
     Ok(Outcome::Pass)
 }
 
-fn one_round(world: &mut World, broker: &mut Broker, round: u32, journals: &Path) -> Result<Report, Failure> {
-    let topic = |sdk: Sdk| format!("crash-{sdk}-{round}");
-    let sent = |sdk: Sdk| journals.join(format!("{round}-{sdk}.sent"));
-    let mut drivers = Vec::new();
-    for (sdk, ..) in WRITERS {
-        let mut driver = world.unconnected(sdk)?;
-        driver.connect(&broker.endpoints().fields())?;
-        drivers.push(driver);
-    }
-    make_topics(&mut drivers, topic)?;
-    for (driver, (sdk, window, _)) in drivers.iter_mut().zip(WRITERS) {
-        driver.load(&topic(sdk), &format!("r{round}-{sdk}"), BODY_BYTES, window, &sent(sdk))?;
-    }
-    await_acked(&mut drivers)?;
-    broker.kill()?;
-    for driver in &mut drivers {
-        let counts: LoadCounts = driver.stop_load()?;
-        require!(counts.acked > 0, "{} got no acknowledgement", driver.sdk());
-    }
-    broker.restart()?;
+struct Run {
+    broker: Broker,
+    journals: PathBuf,
+    rounds: u32,
+    /// Over all rounds.
+    acked: u64,
+    in_flight: u64,
+}
 
-    let mut total = Report::default();
-    for (sdk, _, readers) in WRITERS {
-        for &reader in readers {
-            let read = journals.join(format!("{round}-{sdk}.{reader}.read"));
-            let driver = drivers.iter_mut().find(|driver| driver.sdk() == reader);
-            let driver = driver.ok_or_else(|| Failure::Environment(format!("no driver for {reader}")))?;
-            driver.drain(&topic(sdk), &world.name("crash-reader"), &read, DRAIN_MS_MAX)?;
-            let report = check_files(&[&sent(sdk)], &read)?;
-            require!(report.is_clean(), "round {round}, written by {sdk}, read by {reader}: {report}");
-            total.add(&report);
+impl Run {
+    fn topic(round: u32, writer: Sdk) -> String {
+        format!("crash-{writer}-{}", (round - 1) / ROUNDS_PER_TOPIC)
+    }
+
+    fn sent(&self, round: u32, writer: Sdk) -> PathBuf {
+        self.journals.join(format!("{}.{round}.sent", Self::topic(round, writer)))
+    }
+
+    fn round(&mut self, world: &mut World, round: u32) -> Result<(), Failure> {
+        let mut drivers = Vec::new();
+        for (sdk, ..) in WRITERS {
+            let mut driver = world.unconnected(sdk)?;
+            driver.connect(&self.broker.endpoints().fields())?;
+            drivers.push(driver);
         }
+        if (round - 1).is_multiple_of(ROUNDS_PER_TOPIC) {
+            make_topics(&mut drivers, round)?;
+        }
+        for (driver, (sdk, window, _)) in drivers.iter_mut().zip(WRITERS) {
+            driver.load(
+                &Self::topic(round, sdk),
+                &format!("r{round}-{sdk}"),
+                BODY_BYTES,
+                window,
+                &self.sent(round, sdk),
+            )?;
+        }
+        await_acked(&mut drivers)?;
+        let killed_ms = now_ms();
+        self.broker.kill()?;
+        let mut acked = 0;
+        for driver in &mut drivers {
+            acked += driver.stop_load()?.acked;
+        }
+        require!(acked >= ACKED_MIN, "round {round}: only {acked} acknowledged");
+        let mut in_flight = 0;
+        for (sdk, ..) in WRITERS {
+            in_flight += in_flight_at(&self.sent(round, sdk), killed_ms)?;
+        }
+        // A kill that hits nothing in flight proves nothing.
+        require!(in_flight > 0, "round {round}: no send was in flight at the kill");
+        self.broker.restart()?;
+        self.acked += acked;
+        self.in_flight += in_flight;
+        println!("round {round}: {acked} acknowledged, {in_flight} in flight at the kill");
+        self.read_back(world, &mut drivers, round)?;
+        drivers.into_iter().for_each(|driver| world.done(driver));
+        Ok(())
     }
-    for driver in drivers {
-        world.done(driver);
+
+    fn read_back(&self, world: &mut World, drivers: &mut [Driver], round: u32) -> Result<(), Failure> {
+        let first = round - (round - 1) % ROUNDS_PER_TOPIC;
+        let is_last = round == self.rounds || round.is_multiple_of(ROUNDS_PER_TOPIC);
+        for (writer, _, readers) in WRITERS {
+            let topic = Self::topic(round, writer);
+            let sent: Vec<PathBuf> = (first..=round).map(|round| self.sent(round, writer)).collect();
+            let sent: Vec<&Path> = sent.iter().map(PathBuf::as_path).collect();
+            // What an AMQP consumer reads is gone, so it reads when no other will.
+            for &reader in readers.iter().filter(|reader| is_last || reader.protocol() != Protocol::Amqp) {
+                let read = self.journals.join(format!("{topic}.{round}.{reader}.read"));
+                let driver = drivers.iter_mut().find(|driver| driver.sdk() == reader);
+                let driver = driver.ok_or_else(|| Failure::Environment(format!("no driver for {reader}")))?;
+                driver.drain(&topic, &world.name("crash-reader"), &read, DRAIN_MS_MAX)?;
+                let report = check_files(&sent, &read)?;
+                println!("  {topic} by {reader}: {report}");
+                require!(report.is_clean(), "round {round}, written by {writer}, read by {reader}: {report}");
+            }
+        }
+        Ok(())
     }
-    Ok(total)
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The AMQP topic by declaring a queue, the others by REST.
-fn make_topics(drivers: &mut [Driver], topic: impl Fn(Sdk) -> String) -> Result<(), Failure> {
+fn make_topics(drivers: &mut [Driver], round: u32) -> Result<(), Failure> {
+    let topic = |writer| Run::topic(round, writer);
     for driver in drivers {
         match driver.sdk() {
             Sdk::Pika => driver.create_topic(&topic(Sdk::Pika), 1)?,

@@ -6,6 +6,7 @@
 mod across;
 mod balance;
 mod crash;
+mod load;
 mod modes;
 mod order;
 mod requeue;
@@ -15,9 +16,11 @@ mod round_trip;
 mod seek;
 mod tag;
 
+use std::time::Instant;
+
 use crate::sdk::{Protocol, Sdk};
-use crate::world::World;
-use crate::{Failure, Outcome};
+use crate::world::{DELIVERY_MAX, World};
+use crate::{Failure, Outcome, require};
 
 type Run = Box<dyn FnOnce(&mut World) -> Result<Outcome, Failure> + Send>;
 
@@ -54,8 +57,9 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
         }
     }
     type Single = fn(&mut World, Sdk) -> Result<Outcome, Failure>;
-    let singles: [(&str, Single); 9] = [
+    let singles: [(&str, Single); 10] = [
         ("every way of sending", modes::run),
+        ("load is complete and where receipts say", load::run),
         ("filter by tag", tag::run),
         ("group resumes where it stopped", resume::run),
         ("group balances over two members", balance::shares),
@@ -92,5 +96,23 @@ fn possible(result: Result<(), Failure>) -> Result<Outcome, Failure> {
         Ok(()) => Ok(Outcome::Pass),
         Err(Failure::Unsupported { reason, .. }) => Ok(Outcome::Cannot(reason)),
         Err(failure) => Err(failure),
+    }
+}
+
+/// Waits until the group has committed everything. A RocketMQ SDK reports a message before it counts it as consumed, and commits
+/// in the background; the other drivers settle before they stop.
+fn await_settled(world: &mut World, sdk: Sdk, topic: &str, group: &str) -> Result<(), Failure> {
+    if sdk.protocol() != Protocol::Remoting {
+        return Ok(());
+    }
+    let mut java = world.driver(Sdk::JavaRocketmq)?;
+    let deadline = Instant::now() + DELIVERY_MAX;
+    loop {
+        let queues = java.offsets(topic, group)?;
+        if queues.iter().all(|queue| queue.committed == queue.max || queue.max == 0) {
+            world.done(java);
+            return Ok(());
+        }
+        require!(Instant::now() < deadline, "{sdk} consumed everything but committed only {queues:?}");
     }
 }

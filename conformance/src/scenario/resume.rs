@@ -8,7 +8,7 @@ use crate::sdk::Sdk;
 use crate::world::{DELIVERY_MAX, OPENING_BODY, World};
 use crate::{Failure, Outcome, require};
 
-use super::queues_for;
+use super::{await_settled, queues_for};
 
 const PER_ROUND: usize = 24;
 
@@ -31,6 +31,7 @@ pub fn run(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
                     .filter(|m| m.body != OPENING_BODY.as_bytes()),
             );
         }
+        await_settled(world, sdk, &topic, &group)?;
         driver.stop("c")?;
         got.extend(driver.take_arrived("c"));
         world.done(driver);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::driver::{Consume, Driver};
 use crate::line::{Arrived, Outgoing, Settled};
 use crate::sdk::{Protocol, Sdk};
-use crate::world::{DELIVERY_MAX, OPENING_BODY, World};
+use crate::world::{OPENING_BODY, RETRY_MAX, World};
 use crate::{Failure, Outcome, require};
 
 use super::queues_for;
@@ -24,7 +24,7 @@ pub fn comes_back(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
     require!(arrived[2].outcome == Settled::Ack, "the third delivery was not the one that succeeded");
     // What was settled stays away: the next message is the next delivery.
     driver.send(&topic, "sync", &[Outgoing::text("afterwards")])?;
-    let next = driver.receive("c", 1, DELIVERY_MAX)?;
+    let next = driver.receive("c", 1, RETRY_MAX)?;
     require!(
         next.iter().all(|m| m.text() == "afterwards"),
         "settled message came again: {:?}",
@@ -60,7 +60,7 @@ pub fn dead_letter(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
     consume_when_there(&mut driver, &Consume::new("dead", &dead_topic, &reader_group))?;
     let mut dead = Vec::new();
     while dead.is_empty() {
-        dead = driver.receive("dead", 1, DELIVERY_MAX)?;
+        dead = driver.receive("dead", 1, RETRY_MAX)?;
         dead.retain(|message| message.body != OPENING_BODY.as_bytes());
     }
     let expected = failing();
@@ -78,7 +78,7 @@ pub fn dead_letter(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
 
 /// Starts a consumer on a topic that is about to be made; the Go client's refuses to start before.
 fn consume_when_there(driver: &mut Driver, wanted: &Consume<'_>) -> Result<(), Failure> {
-    let deadline = Instant::now() + DELIVERY_MAX;
+    let deadline = Instant::now() + RETRY_MAX;
     loop {
         match driver.consume(wanted) {
             Err(Failure::Refused { .. }) if Instant::now() < deadline => {
@@ -102,7 +102,7 @@ fn failing() -> Outgoing {
 fn deliveries(driver: &mut Driver, count: usize) -> Result<Vec<Arrived>, Failure> {
     let mut arrived: Vec<Arrived> = Vec::new();
     while arrived.len() < count {
-        arrived.extend(driver.receive("c", 1, DELIVERY_MAX)?);
+        arrived.extend(driver.receive("c", 1, RETRY_MAX)?);
         arrived.retain(|message| message.body != OPENING_BODY.as_bytes());
     }
     Ok(arrived)

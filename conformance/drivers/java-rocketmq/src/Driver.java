@@ -19,6 +19,8 @@ import java.util.concurrent.TimeoutException;
 public class Driver {
     /** A command that this SDK cannot carry out, with the reason that goes into the table of results. */
     static final class Unsupported extends RuntimeException {
+        private static final long serialVersionUID = 1;
+
         Unsupported(String reason) {
             super(reason);
         }
@@ -103,7 +105,6 @@ public class Driver {
             case "reset":
                 producing.close();
                 consuming.close();
-                reading.close();
                 return Map.of();
             case "create_topic":
                 throw new Unsupported("the SDK makes a topic by sending to it; creating one is the admin tool's");

@@ -103,7 +103,7 @@ final class Producing {
         return producer;
     }
 
-    private static DefaultMQProducer newProducer(String group) throws MQClientException {
+    static DefaultMQProducer newProducer(String group) throws MQClientException {
         DefaultMQProducer made = new DefaultMQProducer(group + "_" + ProcessHandle.current().pid() + "_" + System.nanoTime());
         Endpoint.apply(made);
         made.setSendMsgTimeout(SEND_TIMEOUT_MS);

@@ -5,31 +5,37 @@ import java.util.Map;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
+import org.apache.rocketmq.client.exception.OffsetNotFoundException;
+import org.apache.rocketmq.client.impl.factory.MQClientInstance;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.protocol.header.QueryConsumerOffsetRequestHeader;
+import org.apache.rocketmq.remoting.protocol.header.UpdateConsumerOffsetRequestHeader;
 
 /** Reads queues by offset, and looks up and moves the offsets of groups. */
-@SuppressWarnings("deprecation") // DefaultMQPullConsumer is the one object of the SDK that does all of this without being a member.
+@SuppressWarnings("deprecation") // DefaultMQPullConsumer reads queues by offset without taking part in a rebalance.
 final class Reading {
     private static final int PULL_MESSAGES_MAX = 32;
     private static final int PULL_EMPTY_MAX = 50;
+    private static final int TIMEOUT_MS = 10_000;
 
     Object offsets(JsonObject command) throws Exception {
-        try (Puller puller = new Puller(command.get("group").getAsString())) {
+        try (Asker asker = new Asker()) {
+            String group = command.get("group").getAsString();
             List<Object> queues = new ArrayList<>();
-            for (MessageQueue queue : puller.queues(command.get("topic").getAsString())) {
-                queues.add(Map.of("queue", queue.getQueueId(), "min", puller.sdk.minOffset(queue), "max", puller.sdk.maxOffset(queue),
-                    "committed", puller.sdk.fetchConsumeOffset(queue, true)));
+            for (MessageQueue queue : asker.queues(command.get("topic").getAsString())) {
+                queues.add(Map.of("queue", queue.getQueueId(), "min", asker.sdk.minOffset(queue), "max", asker.sdk.maxOffset(queue),
+                    "committed", asker.committed(group, queue)));
             }
             return Map.of("queues", queues);
         }
     }
 
     Object seekTime(JsonObject command) throws Exception {
-        try (Puller puller = new Puller(command.get("group").getAsString())) {
-            for (MessageQueue queue : puller.queues(command.get("topic").getAsString())) {
-                long offset = puller.sdk.searchOffset(queue, command.get("time_ms").getAsLong());
-                puller.sdk.getDefaultMQPullConsumerImpl().getOffsetStore().updateConsumeOffsetToBroker(queue, offset, false);
+        try (Asker asker = new Asker()) {
+            for (MessageQueue queue : asker.queues(command.get("topic").getAsString())) {
+                asker.commit(command.get("group").getAsString(), queue, asker.sdk.searchOffset(queue, command.get("time_ms").getAsLong()));
             }
             return Map.of();
         }
@@ -43,10 +49,6 @@ final class Reading {
             }
         }
         return Map.of("count", count);
-    }
-
-    void close() {
-        // Every command closes its own puller.
     }
 
     private static long drain(DefaultMQPullConsumer sdk, MessageQueue queue, Journal journal) throws Exception {
@@ -72,6 +74,54 @@ final class Reading {
             next = result.getNextBeginOffset();
         }
         return count;
+    }
+
+    /** Asks for offsets of a group without being a member of it, which would take queues away from the members. */
+    private static final class Asker implements AutoCloseable {
+        final DefaultMQProducer sdk = Producing.newProducer("conformance_asker");
+
+        Asker() throws Exception { }
+
+        List<MessageQueue> queues(String topic) throws Exception {
+            List<MessageQueue> queues = new ArrayList<>(sdk.fetchPublishMessageQueues(topic));
+            queues.sort(null);
+            return queues;
+        }
+
+        long committed(String group, MessageQueue queue) throws Exception {
+            QueryConsumerOffsetRequestHeader header = new QueryConsumerOffsetRequestHeader();
+            header.setConsumerGroup(group);
+            header.setTopic(queue.getTopic());
+            header.setQueueId(queue.getQueueId());
+            header.setSetZeroIfNotFound(false);
+            try {
+                return client().getMQClientAPIImpl().queryConsumerOffset(address(queue), header, TIMEOUT_MS);
+            } catch (OffsetNotFoundException e) {
+                return -1;
+            }
+        }
+
+        void commit(String group, MessageQueue queue, long offset) throws Exception {
+            UpdateConsumerOffsetRequestHeader header = new UpdateConsumerOffsetRequestHeader();
+            header.setConsumerGroup(group);
+            header.setTopic(queue.getTopic());
+            header.setQueueId(queue.getQueueId());
+            header.setCommitOffset(offset);
+            client().getMQClientAPIImpl().updateConsumerOffset(address(queue), header, TIMEOUT_MS);
+        }
+
+        private MQClientInstance client() {
+            return sdk.getDefaultMQProducerImpl().getMqClientFactory();
+        }
+
+        private String address(MessageQueue queue) {
+            return client().findBrokerAddressInPublish(queue.getBrokerName());
+        }
+
+        @Override
+        public void close() {
+            sdk.shutdown();
+        }
     }
 
     /** A pull consumer that goes with its command. */
