@@ -305,7 +305,7 @@ fn string_end(text: &[u8]) -> Option<usize> {
     let mut rest = text;
     while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*chunk);
-        let marks = zero(word ^ ONES * 0x22) | zero(word ^ ONES * 0x5C);
+        let marks = zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5C));
         if marks != 0 {
             return Some(at + to_usize(marks.trailing_zeros() / 8));
         }

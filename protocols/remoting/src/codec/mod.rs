@@ -17,7 +17,7 @@ pub mod limits;
 pub mod request_code;
 pub mod response_code;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod writer;
 
 pub use command::{Command, CommandError};
