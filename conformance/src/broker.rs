@@ -93,6 +93,11 @@ impl Broker {
         &self.endpoints
     }
 
+    /// Process id of Mailrail; none for a peer or a broker that does not run.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Child::id)
+    }
+
     fn start_mailrail(&mut self) -> Result<(), Failure> {
         let program = mailrail()?;
         let ready = self.folder.join("ready.json");

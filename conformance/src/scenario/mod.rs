@@ -6,6 +6,7 @@
 mod across;
 mod balance;
 mod crash;
+mod hostile;
 mod load;
 mod modes;
 mod order;
@@ -76,6 +77,11 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
     }
     if Sdk::ALL.iter().all(|sdk| sdks.contains(sdk)) {
         cases.extend(across::cases());
+        for sdk in [Sdk::JavaRocketmq, Sdk::Pika, Sdk::Curl] {
+            cases.push(Case::new("served after hostile bytes on its port", sdk, move |world| {
+                hostile::run(world, sdk)
+            }));
+        }
         cases.push(Case::new(
             format!("{crash_rounds} kills of the broker under load"),
             "all",
