@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mailrail_tidy::{
-    Source, Violation, check_doors, check_edges, check_path, check_source, crates, source_paths,
+    Source, Violation, check_doors, check_edges, check_lints, check_path, check_source, crates, source_paths,
 };
 
 fn root() -> PathBuf {
@@ -51,5 +51,6 @@ fn rust_files_keep_every_rule() {
     assert!(sources.len() >= 10, "only {} Rust files were found", sources.len());
     let mut violations: Vec<_> = sources.iter().flat_map(check_source).collect();
     violations.extend(check_doors(&sources));
+    violations.extend(check_lints(&sources));
     report(&violations);
 }
