@@ -5,4 +5,9 @@
 //! What is absent: listeners and TLS (the gateway's), and everything a message means (the broker's).
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
 
+pub mod channel;
 pub mod codec;
+pub mod connection;
+mod fault;
+
+pub use fault::{Fault, Refusal};
