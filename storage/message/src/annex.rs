@@ -96,7 +96,7 @@ fn next_annex(bytes: &[u8]) -> Result<(Annex<'_>, &[u8]), LayoutError> {
 }
 
 /// Appends one annex. `bytes` is shorter than 16 MiB, which the limits on drafts guarantee.
-pub(crate) fn put_annex(out: &mut Vec<u8>, kind: AnnexKind, bytes: &[u8]) {
+pub(crate) fn put_annex(out: &mut bytes::BytesMut, kind: AnnexKind, bytes: &[u8]) {
     debug_assert!(bytes.len() < 1 << 24);
     let header = u32::from(kind.number()) << 24 | (crate::read::len_u32(bytes.len()) & 0x00FF_FFFF);
     out.extend_from_slice(&header.to_le_bytes());

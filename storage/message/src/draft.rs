@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 
+use bytes::{BufMut, BytesMut};
+
 use crate::annex::{AnnexKind, put_annex};
 use crate::layout::*;
 use crate::read::len_u32;
@@ -73,7 +75,7 @@ impl Draft<'_> {
     }
 
     /// Appends the stored form with one reserved target. The draft must have passed [`Draft::check`].
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    pub fn encode(&self, out: &mut BytesMut) {
         let (magic, wide) = magic_for(self.topic);
         let mut flags = self.sys_flags & !(sys_flag::BORN_HOST_V6 | sys_flag::STORE_HOST_V6);
         flags |= if self.born_host.is_ipv6() { sys_flag::BORN_HOST_V6 } else { 0 };
@@ -101,7 +103,7 @@ impl Draft<'_> {
         out.extend_from_slice(&[high, low]);
         out.extend_from_slice(self.properties);
         if self.needs_separator() {
-            out.push(crate::property::PAIR_END);
+            out.put_u8(crate::property::PAIR_END);
         }
         out.extend_from_slice(self.more_properties);
         for (kind, bytes) in self.annexes {
@@ -132,10 +134,10 @@ pub(crate) fn magic_for(topic: &str) -> (u32, bool) {
     if topic.len() > TOPIC_V1_BYTES_MAX { (MAGIC_V2, true) } else { (MAGIC_V1, false) }
 }
 
-pub(crate) fn put_host(out: &mut Vec<u8>, host: SocketAddr) {
+pub(crate) fn put_host(out: &mut impl BufMut, host: SocketAddr) {
     match host {
-        SocketAddr::V4(v4) => out.extend_from_slice(&v4.ip().octets()),
-        SocketAddr::V6(v6) => out.extend_from_slice(&v6.ip().octets()),
+        SocketAddr::V4(v4) => out.put_slice(&v4.ip().octets()),
+        SocketAddr::V6(v6) => out.put_slice(&v6.ip().octets()),
     }
-    out.extend_from_slice(&u32::from(host.port()).to_be_bytes());
+    out.put_u32(u32::from(host.port()));
 }

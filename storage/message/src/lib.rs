@@ -23,7 +23,7 @@ pub use layout::{
     BODY_BYTES_MAX, Compression, MAGIC_V1, MAGIC_V2, PROPERTIES_BYTES_MAX, RECORD_MESSAGE_BYTES_MAX,
     TOPIC_BYTES_MAX, TargetSlot, sys_flag,
 };
-pub use place::{Placement, place, targets_annex};
+pub use place::{Placement, place, place_record, targets_annex};
 pub use read::LayoutError;
 pub use rewrite::{Rewrite, rewrite_into};
 pub use stored::{StoredMessage, Target};

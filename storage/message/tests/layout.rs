@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use bytes::BytesMut;
 use mailrail_message::*;
 use proptest::prelude::*;
 
@@ -32,7 +33,7 @@ fn placement() -> Placement {
 
 #[test]
 fn the_record_lies_as_rocketmq_reads_it() {
-    let mut bytes = Vec::new();
+    let mut bytes = BytesMut::new();
     draft("T", b"hello", b"TAGS\x01a\x02", "10.1.2.3:5000".parse().unwrap()).encode(&mut bytes);
     place(&mut bytes, &placement()).unwrap();
     let properties = b"TAGS\x01a\x02CLUSTER\x01c\x02";
@@ -81,7 +82,7 @@ proptest! {
         let annexes = [(AnnexKind::Amqp, annex.as_slice())];
         let mut draft = draft(&topic, &body, properties.as_bytes(), born);
         (draft.store_host, draft.annexes) = (store, &annexes);
-        let mut bytes = Vec::new();
+        let mut bytes = BytesMut::new();
         draft.encode(&mut bytes);
         prop_assert_eq!(bytes.len(), draft.encoded_len());
         place(&mut bytes, &placement()).unwrap();
@@ -106,7 +107,7 @@ proptest! {
         if let Ok(stored) = StoredMessage::parse(&bytes) {
             let _ = (stored.targets(), stored.body(), stored.properties().iter().count());
         }
-        let mut good = Vec::new();
+        let mut good = BytesMut::new();
         draft("topic", b"body", b"a\x01b\x02", "10.0.0.1:80".parse().unwrap()).encode(&mut good);
         for (at, byte) in bytes.iter().enumerate().take(good.len()) {
             if at % 7 == cut % 7 { good[at] = *byte; }

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+#[cfg(test)]
 mod memory;
 mod sled;
 
+#[cfg(test)]
 pub use self::memory::MemoryStore;
-pub use self::sled::{Mended, OpenedStore, SledStore, open_sled};
+pub use self::sled::{Mended, open_sled};
 
 /// Every value is shorter: the sled engine puts longer ones into files of their own, which it leaks.
 pub const VALUE_BYTES_MAX: usize = 100 << 10;

@@ -1,0 +1,356 @@
+//! The broker as its users hold it, and the threads behind it: one shard thread, the log's two, one for the store, and
+//! a few readers. Everything that decides anything about messages is in [`crate::shard`]; this file only carries
+//! inputs to it and its outputs away.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, LogThreads, Position};
+
+use crate::command::Command;
+use crate::directory::Directory;
+use crate::error::Error;
+use crate::event::{Delivery, Event, Recipient, Reply};
+use crate::ids::*;
+use crate::inbox::Inbox;
+use crate::limits::*;
+use crate::queue::Queue;
+use crate::read::{ReadBatch, ReadRequest};
+use crate::reader::{Pool, ReadContext};
+use crate::session::{Grant, Letter, Mailbox, Session};
+use crate::shard::{Input, Shard};
+use crate::store_thread::StoreThread;
+use crate::time::{Clock, Now};
+
+pub use crate::open::OpenError;
+
+/// What a broker needs to know when it opens.
+#[derive(Clone)]
+pub struct BrokerConfig {
+    /// Folder of the log and of everything derived from it; made if missing.
+    pub data: PathBuf,
+    pub log: LogConfig,
+    /// Memory for the store's cache of index blocks.
+    pub store_cache_bytes: u64,
+    /// Threads that read what is no longer in memory.
+    pub reader_threads: usize,
+    /// A checkpoint is made after so much log, or so much time, whichever comes first.
+    pub checkpoint_log_bytes: u64,
+    pub checkpoint_interval: Duration,
+    pub clock: Arc<dyn Clock>,
+    /// Changes with every start of the operating system: tells whether unsynced writes may be lost.
+    pub boot: String,
+}
+
+impl BrokerConfig {
+    pub fn new(data: &Path, clock: Arc<dyn Clock>, boot: String) -> Self {
+        BrokerConfig {
+            data: data.to_path_buf(),
+            log: LogConfig::default(),
+            store_cache_bytes: 16 * 1024 * 1024,
+            reader_threads: 2,
+            checkpoint_log_bytes: 256 * 1024 * 1024,
+            checkpoint_interval: Duration::from_secs(30),
+            clock,
+            boot,
+        }
+    }
+}
+
+/// The broker. Clones share it.
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    directory: Arc<Directory>,
+    inbox: Arc<Inbox<Input>>,
+    log: LogReader,
+    pool: Pool,
+    clock: Arc<dyn Clock>,
+    next_session: AtomicU64,
+    congestion: Arc<Congestion>,
+    faulted: Arc<AtomicBool>,
+    threads: Mutex<Option<Threads>>,
+}
+
+struct Threads {
+    shard: JoinHandle<()>,
+    log: LogThreads,
+    store: StoreThread,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Opens the data folder, brings the state up to the end of the log and starts the threads.
+    pub fn open(config: BrokerConfig) -> Result<Broker, OpenError> {
+        let opened = crate::open::open(&config)?;
+        let inbox = Arc::new(Inbox::default());
+        let faulted = Arc::new(AtomicBool::new(false));
+        let congestion = Arc::new(Congestion::default());
+        let (directory, reader, store) = (opened.shard.directory(), opened.reader, opened.store);
+        let context =
+            Arc::new(ReadContext { log: reader.clone(), store: store.clone(), directory: directory.clone() });
+        let pool = Pool::start(config.reader_threads, context);
+        let log = mailrail_commitlog::spawn(
+            opened.writer,
+            opened.syncer,
+            Arc::new(ToShard { inbox: inbox.clone(), faulted: faulted.clone() }),
+        );
+        let store_thread = StoreThread::start(store.clone(), inbox.clone());
+        let host = Host {
+            shard: opened.shard,
+            inbox: inbox.clone(),
+            pool: pool.clone(),
+            store: store_thread.handle(),
+            clock: config.clock.clone(),
+            congestion: congestion.clone(),
+            _lock: opened.lock,
+        };
+        let shard = std::thread::Builder::new()
+            .name("shard".into())
+            .spawn(move || host.run())
+            .map_err(|error| OpenError::Thread(error.to_string()))?;
+        let inner = Inner {
+            directory,
+            inbox,
+            log: reader,
+            pool,
+            clock: config.clock,
+            next_session: AtomicU64::new(1),
+            congestion,
+            faulted,
+            threads: Mutex::new(Some(Threads { shard, log, store: store_thread })),
+        };
+        Ok(Broker { inner: Arc::new(inner) })
+    }
+
+    /// A new session. What it owns ends when it is dropped.
+    pub fn connect(&self) -> Session {
+        let id = SessionId(self.inner.next_session.fetch_add(1, Ordering::Relaxed));
+        Session::new(self.clone(), Arc::new(Mailbox::new(id)))
+    }
+
+    /// The names this broker knows.
+    pub fn directory(&self) -> &Directory {
+        &self.inner.directory
+    }
+
+    /// The time as the broker sees it.
+    pub fn now(&self) -> Now {
+        self.inner.clock.now()
+    }
+
+    /// True once the log has failed: it is read-only, and the process should exit with an error.
+    pub fn is_faulted(&self) -> bool {
+        self.inner.faulted.load(Ordering::Acquire)
+    }
+
+    /// Drops the log below a position, as far as whole segments allow, after a snapshot of all that is still needed.
+    /// The answer is [`Reply::Count`]: the log's new start.
+    pub fn trim_log(&self, session: &Session, token: Token, before: Position) {
+        self.inner.inbox.put(Input::Trim { mailbox: session.mailbox().clone(), token, before });
+    }
+
+    /// Takes what was submitted to the end, syncs it and ends all threads. Later submits are refused. An error means
+    /// that the log had failed.
+    pub fn stop(&self) -> Result<(), String> {
+        let Some(threads) = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return Ok(());
+        };
+        self.inner.inbox.put(Input::Stop);
+        let panicked = threads.shard.join().is_err();
+        let log = threads.log.shutdown().map_err(|fault| fault.to_string());
+        threads.store.stop();
+        self.inner.pool.stop();
+        if panicked { Err("the shard thread panicked".into()) } else { log }
+    }
+
+    // What sessions call.
+
+    pub(crate) fn submit(&self, mailbox: &Arc<Mailbox>, commands: Vec<Command>) {
+        let bytes = commands.iter().map(Command::weight).sum();
+        self.inner.congestion.add(bytes);
+        let since = self.inner.clock.now().mono;
+        self.inner.inbox.put(Input::Commands { mailbox: mailbox.clone(), commands, since });
+    }
+
+    pub(crate) fn disconnect(&self, mailbox: &Arc<Mailbox>) {
+        self.inner.inbox.put(Input::Disconnected { mailbox: mailbox.clone() });
+    }
+
+    pub(crate) fn is_congested(&self) -> bool {
+        self.inner.congestion.bytes.load(Ordering::Relaxed) > IN_FLIGHT_BYTES_MAX
+    }
+
+    pub(crate) fn poll_uncongested(&self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.is_congested() {
+            return Poll::Ready(());
+        }
+        self.inner
+            .congestion
+            .wakers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(context.waker().clone());
+        // It may have eased before the waker was there.
+        if self.is_congested() { Poll::Pending } else { Poll::Ready(()) }
+    }
+
+    pub(crate) fn read(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        token: Token,
+        request: ReadRequest,
+    ) -> Option<Result<ReadBatch, Error>> {
+        if let Some(batch) = crate::reader::read_in_memory(&self.inner.log, &request) {
+            return Some(Ok(batch));
+        }
+        let mailbox = mailbox.clone();
+        self.inner.pool.run(Box::new(move |context| {
+            let result = context.read(&request);
+            mailbox.put([Letter::Event(Event::Read { token, result })]);
+        }));
+        None
+    }
+
+    pub(crate) fn read_position(&self, mailbox: &Arc<Mailbox>, token: Token, position: u64) {
+        let mailbox = mailbox.clone();
+        self.inner.pool.run(Box::new(move |context| {
+            let result = context.read_position(position);
+            mailbox.put([Letter::Event(Event::Read { token, result })]);
+        }));
+    }
+
+    pub(crate) fn offset_at(&self, mailbox: &Arc<Mailbox>, token: Token, queue: Arc<Queue>, time_ms: u64) {
+        let mailbox = mailbox.clone();
+        self.inner.pool.run(Box::new(move |context| {
+            let found =
+                queue.offset_at(time_ms, &*context.store).map_err(|error| Error::Read(error.to_string()));
+            let result = found.map(|offset| Reply::Offsets(vec![Some(offset)]));
+            mailbox.put([Letter::Event(Event::Reply { token, result })]);
+        }));
+    }
+
+    pub(crate) fn deliveries_in_memory(&self, grants: &[Grant]) -> Option<Vec<Delivery>> {
+        crate::reader::deliveries_in_memory(&self.inner.log, grants)
+    }
+
+    /// Reads the messages of grants on the pool. Entries that cannot be read go back to the shard.
+    pub(crate) fn fetch(&self, mailbox: &Arc<Mailbox>, to: Recipient, grants: Vec<Grant>) {
+        let (mailbox, inbox) = (mailbox.clone(), self.inner.inbox.clone());
+        self.inner.pool.run(Box::new(move |context| {
+            let (deliveries, unread) = context.deliveries(&grants);
+            if !unread.is_empty() {
+                inbox.put(Input::Unread { receipts: unread });
+            }
+            mailbox.put([Letter::Fetched { to, deliveries }]);
+        }));
+    }
+}
+
+/// Work that waits in the shard, and who holds back because of it.
+#[derive(Default)]
+struct Congestion {
+    bytes: AtomicU64,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Congestion {
+    fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn sub(&self, bytes: u64) {
+        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if before > IN_FLIGHT_BYTES_MAX && before - bytes <= IN_FLIGHT_BYTES_MAX {
+            for waker in std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner)) {
+                waker.wake();
+            }
+        }
+    }
+}
+
+/// Carries the log's news to the shard.
+struct ToShard {
+    inbox: Arc<Inbox<Input>>,
+    faulted: Arc<AtomicBool>,
+}
+
+impl LogEvents for ToShard {
+    fn written(&self, to: Position) {
+        self.inbox.put(Input::Written(to));
+    }
+
+    fn synced(&self, to: Position) {
+        self.inbox.put(Input::Synced(to));
+    }
+
+    fn refused(&self, from: Position, why: &LogFault) {
+        self.faulted.store(true, Ordering::Release);
+        self.inbox
+            .put(Input::Poisoned(format!("the disk was full when the log was written at {from}: {why}")));
+    }
+
+    fn poisoned(&self, why: &LogFault) {
+        self.faulted.store(true, Ordering::Release);
+        self.inbox.put(Input::Poisoned(why.to_string()));
+    }
+}
+
+/// The shard thread.
+struct Host {
+    shard: Shard,
+    inbox: Arc<Inbox<Input>>,
+    pool: Pool,
+    store: crate::store_thread::Handle,
+    clock: Arc<dyn Clock>,
+    congestion: Arc<Congestion>,
+    _lock: mailrail_commitlog::disk::DirLock,
+}
+
+impl Host {
+    fn run(mut self) {
+        let mut stopping = false;
+        while !(stopping && self.shard.is_idle()) {
+            let now = self.clock.now();
+            let deadline = self.shard.deadline(now);
+            let inputs = self.inbox.take(deadline.map(|at| at.saturating_sub(now.mono)));
+            let now = self.clock.now();
+            for input in inputs {
+                stopping |= matches!(input, Input::Stop);
+                self.shard.handle(now, input);
+            }
+            self.shard.finish_turn(now);
+            self.carry_away();
+        }
+        self.inbox.close();
+    }
+
+    fn carry_away(&mut self) {
+        let outputs = self.shard.take_outputs();
+        for (mailbox, letters) in outputs.letters {
+            mailbox.put(letters);
+        }
+        if outputs.freed_bytes > 0 {
+            self.congestion.sub(outputs.freed_bytes);
+        }
+        for work in outputs.work {
+            let inbox = self.inbox.clone();
+            self.pool.run(Box::new(move |context| inbox.put(work.carry_out(context))));
+        }
+        for job in outputs.store_jobs {
+            self.store.run(job);
+        }
+    }
+}

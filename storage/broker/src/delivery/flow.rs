@@ -1,0 +1,257 @@
+//! What a group has in hand on one queue: leases, entries that came back, and how far it has been served. Volatile; the
+//! part that survives is [`Progress`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::ids::*;
+use crate::state::Progress;
+use crate::time::Now;
+
+/// Who holds an entry, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub number: u64,
+    pub owner: SessionId,
+    pub end: LeaseEnd,
+}
+
+/// What ends a lease that nobody settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeaseEnd {
+    /// Monotonic time.
+    At(Duration),
+    /// The owner going away.
+    WithOwner,
+    /// It is being moved to the dead letter topic; nobody can settle it.
+    Dying,
+}
+
+/// A run of entries that may be handed out now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub first: u64,
+    pub count: u64,
+    /// Failed attempts of each so far.
+    pub attempts: u32,
+}
+
+/// Volatile state of a group on a queue.
+#[derive(Debug, Default)]
+pub(crate) struct Flow {
+    /// Entries from here on were never handed out since the flow began.
+    cursor: u64,
+    leases: BTreeMap<u64, Lease>,
+    /// Leases that end with time: when, offset.
+    timed: BTreeSet<(Duration, u64)>,
+    /// Came back and may be handed out again.
+    returned: BTreeSet<u64>,
+    /// Came back and must wait: until a monotonic time, offset.
+    delayed: BTreeSet<(Duration, u64)>,
+}
+
+impl Flow {
+    /// A flow that takes up where `progress` stands.
+    pub fn new(progress: &Progress, now: Now) -> Self {
+        let mut flow = Flow { cursor: progress.floor, ..Flow::default() };
+        for (offset, failed) in &progress.failed {
+            flow.come_back(*offset, wait_until(failed.not_before_ms, now), now);
+        }
+        flow
+    }
+
+    /// The next entries to hand out, at most `max`, out of those below `end`. Does not change anything.
+    pub fn next_run(&mut self, progress: &Progress, end: u64, max: u64, now: Now) -> Option<Run> {
+        self.release_due(now);
+        if max == 0 {
+            return None;
+        }
+        self.cursor = self.cursor.max(progress.floor);
+        if let Some(first) = self.returned.iter().copied().find(|offset| *offset < end) {
+            let attempts = attempts(progress, first);
+            let same = |(step, offset): &(u64, &u64)| {
+                **offset == first + step && attempts_eq(progress, **offset, attempts)
+            };
+            let count = (0u64..).zip(self.returned.range(first..end)).take_while(same).count();
+            return Some(Run { first, count: u64::try_from(count).unwrap_or(1).min(max), attempts });
+        }
+        // Skip what was settled out of order, or came back and is waiting.
+        loop {
+            if let Some(end) = progress.settled.run_of(self.cursor) {
+                self.cursor = end;
+            } else if self.leases.contains_key(&self.cursor) || progress.failed.contains_key(&self.cursor) {
+                self.cursor += 1;
+            } else {
+                break;
+            }
+        }
+        let mut stop = end.min(self.cursor.saturating_add(max));
+        stop = progress.settled.next_start(self.cursor).map_or(stop, |next| stop.min(next));
+        let failed = progress.failed.range(self.cursor..).next().map(|(offset, _)| *offset);
+        stop = failed.map_or(stop, |next| stop.min(next));
+        let leased = self.leases.range(self.cursor..).next().map(|(offset, _)| *offset);
+        stop = leased.map_or(stop, |next| stop.min(next));
+        (stop > self.cursor).then(|| Run { first: self.cursor, count: stop - self.cursor, attempts: 0 })
+    }
+
+    /// Leases a run that [`Flow::next_run`] gave; lease numbers count up from `lease.number`.
+    pub fn grant(&mut self, run: &Run, lease: Lease) {
+        for step in 0..run.count {
+            self.insert_lease(run.first + step, Lease { number: lease.number + step, ..lease });
+        }
+        self.pass(run);
+    }
+
+    /// Passes a run without leasing it: it is settled at once.
+    pub fn pass(&mut self, run: &Run) {
+        for offset in run.first..run.first + run.count {
+            if !self.returned.remove(&offset) {
+                self.cursor = self.cursor.max(offset + 1);
+            }
+        }
+    }
+
+    /// The lease on an entry.
+    pub fn lease(&self, offset: u64) -> Option<&Lease> {
+        self.leases.get(&offset)
+    }
+
+    /// Changes what ends a lease; one is made where there is none.
+    pub fn end_lease_by(&mut self, offset: u64, lease: Lease) {
+        self.remove_lease(offset);
+        self.returned.remove(&offset);
+        self.delayed.retain(|(_, delayed)| *delayed != offset);
+        self.insert_lease(offset, lease);
+    }
+
+    /// Ends a lease for good: its entry is settled. Also forgets an entry that came back.
+    pub fn settled(&mut self, first: u64, count: u64) {
+        for offset in first..first.saturating_add(count) {
+            self.remove_lease(offset);
+            self.returned.remove(&offset);
+        }
+        if !self.delayed.is_empty() {
+            self.delayed.retain(|(_, offset)| *offset < first || *offset - first >= count);
+        }
+    }
+
+    /// Ends a lease and puts its entry back, to be handed out from `from` on.
+    pub fn come_back(&mut self, offset: u64, from: Duration, now: Now) {
+        self.remove_lease(offset);
+        if from <= now.mono {
+            self.returned.insert(offset);
+        } else {
+            self.delayed.insert((from, offset));
+        }
+    }
+
+    /// Forgets everything and starts again from `offset`.
+    pub fn reset(&mut self, offset: u64) {
+        *self = Flow { cursor: offset, ..Flow::default() };
+    }
+
+    /// Offsets leased to a session.
+    pub fn leased_to(&self, owner: SessionId) -> Vec<u64> {
+        let owned = |(_, lease): &(&u64, &Lease)| lease.owner == owner && lease.end == LeaseEnd::WithOwner;
+        self.leases.iter().filter(owned).map(|(offset, _)| *offset).collect()
+    }
+
+    /// Leases whose time has come.
+    pub fn expired(&self, now: Now) -> Vec<u64> {
+        self.timed.iter().take_while(|(at, _)| *at <= now.mono).map(|(_, offset)| *offset).collect()
+    }
+
+    /// When something happens by itself next: a lease ends, or an entry's wait is over.
+    pub fn deadline(&self) -> Option<Duration> {
+        let (lease_ends, delay_ends) = (self.timed.first(), self.delayed.first());
+        lease_ends.into_iter().chain(delay_ends).map(|(at, _)| *at).min()
+    }
+
+    pub fn leases(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// Leased offsets below an end, in order.
+    pub fn leased_below(&self, end: u64) -> impl Iterator<Item = u64> + '_ {
+        self.leases.range(..end).map(|(offset, _)| *offset)
+    }
+
+    fn insert_lease(&mut self, offset: u64, lease: Lease) {
+        if let LeaseEnd::At(at) = lease.end {
+            self.timed.insert((at, offset));
+        }
+        self.leases.insert(offset, lease);
+    }
+
+    fn remove_lease(&mut self, offset: u64) {
+        if let Some(Lease { end: LeaseEnd::At(at), .. }) = self.leases.remove(&offset) {
+            self.timed.remove(&(at, offset));
+        }
+    }
+
+    /// Entries whose wait is over may be handed out.
+    pub fn release_due(&mut self, now: Now) {
+        while let Some((at, offset)) = self.delayed.first().copied().filter(|(at, _)| *at <= now.mono) {
+            self.delayed.remove(&(at, offset));
+            self.returned.insert(offset);
+        }
+    }
+}
+
+/// Failed attempts of an entry.
+pub(crate) fn attempts(progress: &Progress, offset: u64) -> u32 {
+    progress.failed.get(&offset).map_or(0, |failed| failed.attempts)
+}
+
+fn attempts_eq(progress: &Progress, offset: u64, expected: u32) -> bool {
+    attempts(progress, offset) == expected
+}
+
+/// The monotonic time at which a wall time will have come, as far as the clocks agree now.
+pub(crate) fn wait_until(wall_ms: u64, now: Now) -> Duration {
+    now.mono + Duration::from_millis(wall_ms.saturating_sub(now.wall_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Failed;
+
+    fn at(ms: u64) -> Now {
+        Now { wall_ms: ms, mono: Duration::from_millis(ms) }
+    }
+
+    fn lease(number: u64) -> Lease {
+        Lease { number, owner: SessionId(1), end: LeaseEnd::WithOwner }
+    }
+
+    #[test]
+    fn hands_out_in_order_skips_what_is_settled_and_brings_back_in_place() {
+        let mut progress = Progress::at(0);
+        progress.settle(2, 1);
+        let mut flow = Flow::new(&progress, at(0));
+        let run = flow.next_run(&progress, 5, 10, at(0)).unwrap();
+        assert_eq!((run.first, run.count), (0, 2));
+        flow.grant(&run, lease(1));
+        let run = flow.next_run(&progress, 5, 10, at(0)).unwrap();
+        assert_eq!((run.first, run.count), (3, 2));
+        flow.grant(&run, lease(3));
+        assert_eq!(flow.next_run(&progress, 5, 10, at(0)), None);
+        progress.fail(1, 1, Failed { attempts: 1, not_before_ms: 0 });
+        flow.come_back(1, Duration::from_millis(50), at(0));
+        assert_eq!(flow.next_run(&progress, 5, 10, at(49)), None);
+        assert_eq!(flow.deadline(), Some(Duration::from_millis(50)));
+        assert_eq!(flow.next_run(&progress, 5, 10, at(50)), Some(Run { first: 1, count: 1, attempts: 1 }));
+    }
+
+    #[test]
+    fn a_new_flow_takes_up_what_had_failed() {
+        let mut progress = Progress::at(3);
+        progress.fail(4, 2, Failed { attempts: 2, not_before_ms: 100 });
+        let mut flow = Flow::new(&progress, at(0));
+        assert_eq!(flow.next_run(&progress, 9, 1, at(0)), Some(Run { first: 3, count: 1, attempts: 0 }));
+        flow.grant(&Run { first: 3, count: 1, attempts: 0 }, lease(1));
+        assert_eq!(flow.next_run(&progress, 9, 9, at(0)), Some(Run { first: 6, count: 3, attempts: 0 }));
+        assert_eq!(flow.next_run(&progress, 9, 9, at(100)), Some(Run { first: 4, count: 2, attempts: 2 }));
+    }
+}

@@ -1,0 +1,182 @@
+//! The names every thread can look up: topics, groups, exchanges. Written by the shard alone, read by anybody.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::command::Name;
+use crate::ids::*;
+use crate::queue::Queue;
+use crate::settings::*;
+
+/// A topic. Handles may be kept: a deleted one says so, and commands that name it are refused.
+#[derive(Debug)]
+pub struct Topic {
+    pub id: TopicId,
+    pub name: Name,
+    settings: ArcSwap<TopicSettings>,
+    queues: ArcSwap<Vec<Arc<Queue>>>,
+    gone: AtomicBool,
+}
+
+impl Topic {
+    pub(crate) fn new(id: TopicId, name: Name, settings: TopicSettings, queues: Vec<Arc<Queue>>) -> Self {
+        Topic {
+            id,
+            name,
+            settings: ArcSwap::from_pointee(settings),
+            queues: ArcSwap::from_pointee(queues),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    pub fn settings(&self) -> Arc<TopicSettings> {
+        self.settings.load_full()
+    }
+
+    /// The topic's queues, by their number in it.
+    pub fn queues(&self) -> Guard<Arc<Vec<Arc<Queue>>>> {
+        self.queues.load()
+    }
+
+    pub fn queue(&self, index: u32) -> Option<Arc<Queue>> {
+        let index = usize::try_from(index).ok()?;
+        self.queues.load().get(index).cloned()
+    }
+
+    /// True once the topic is deleted; a new one of the same name is another topic.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set(&self, settings: TopicSettings, queues: Vec<Arc<Queue>>) {
+        self.queues.store(Arc::new(queues));
+        self.settings.store(Arc::new(settings));
+    }
+}
+
+/// A consumer group.
+#[derive(Debug)]
+pub struct Group {
+    pub id: GroupId,
+    pub name: Name,
+    settings: ArcSwap<GroupSettings>,
+}
+
+impl Group {
+    pub(crate) fn new(id: GroupId, name: Name, settings: GroupSettings) -> Self {
+        Group { id, name, settings: ArcSwap::from_pointee(settings) }
+    }
+
+    pub fn settings(&self) -> Arc<GroupSettings> {
+        self.settings.load_full()
+    }
+
+    pub(crate) fn set(&self, settings: GroupSettings) {
+        self.settings.store(Arc::new(settings));
+    }
+}
+
+/// An exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    pub id: ExchangeId,
+    pub name: Name,
+    pub settings: ExchangeSettings,
+    gone: AtomicBool,
+}
+
+impl Exchange {
+    pub(crate) fn new(id: ExchangeId, name: Name, settings: ExchangeSettings) -> Self {
+        Exchange { id, name, settings, gone: AtomicBool::new(false) }
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+}
+
+/// All names of a shard.
+#[derive(Debug, Default)]
+pub struct Directory {
+    topics: RwLock<HashMap<Name, Arc<Topic>>>,
+    groups: RwLock<HashMap<Name, Arc<Group>>>,
+    exchanges: RwLock<HashMap<Name, Arc<Exchange>>>,
+    queues: RwLock<HashMap<QueueId, Arc<Queue>>>,
+}
+
+impl Directory {
+    pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    pub fn group(&self, name: &str) -> Option<Arc<Group>> {
+        self.groups.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    pub fn exchange(&self, name: &str) -> Option<Arc<Exchange>> {
+        self.exchanges.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    pub fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
+        self.queues.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// All topics, sorted by name.
+    pub fn topics(&self) -> Vec<Arc<Topic>> {
+        sorted(&self.topics, |topic| topic.name.clone())
+    }
+
+    /// All groups, sorted by name.
+    pub fn groups(&self) -> Vec<Arc<Group>> {
+        sorted(&self.groups, |group| group.name.clone())
+    }
+
+    /// All exchanges, sorted by name.
+    pub fn exchanges(&self) -> Vec<Arc<Exchange>> {
+        sorted(&self.exchanges, |exchange| exchange.name.clone())
+    }
+
+    pub(crate) fn put_topic(&self, topic: Arc<Topic>) {
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        queues.extend(topic.queues().iter().map(|queue| (queue.id, queue.clone())));
+        self.topics.write().unwrap_or_else(PoisonError::into_inner).insert(topic.name.clone(), topic);
+    }
+
+    pub(crate) fn remove_topic(&self, topic: &Topic) {
+        topic.gone.store(true, Ordering::Release);
+        self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(&topic.name);
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        for queue in topic.queues().iter() {
+            queues.remove(&queue.id);
+        }
+    }
+
+    pub(crate) fn put_group(&self, group: Arc<Group>) {
+        self.groups.write().unwrap_or_else(PoisonError::into_inner).insert(group.name.clone(), group);
+    }
+
+    pub(crate) fn remove_group(&self, name: &str) {
+        self.groups.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    pub(crate) fn put_exchange(&self, exchange: Arc<Exchange>) {
+        self.exchanges
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(exchange.name.clone(), exchange);
+    }
+
+    pub(crate) fn remove_exchange(&self, exchange: &Exchange) {
+        exchange.gone.store(true, Ordering::Release);
+        self.exchanges.write().unwrap_or_else(PoisonError::into_inner).remove(&exchange.name);
+    }
+}
+
+fn sorted<T>(map: &RwLock<HashMap<Name, Arc<T>>>, name: impl Fn(&T) -> Name) -> Vec<Arc<T>> {
+    let mut all: Vec<_> = map.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+    all.sort_by_key(|item| name(item));
+    all
+}

@@ -1,0 +1,59 @@
+//! Why a command was refused. Scope: the command alone; the session goes on. Adapters turn each into the protocol's
+//! own code.
+
+use crate::settings::Durability;
+
+/// A refused command. The texts are for people; adapters match on the variant.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("topic {0:?} does not exist")]
+    NoTopic(String),
+    #[error("topic {topic:?} has {queues} queues; there is no queue {index}")]
+    NoQueue { topic: String, index: u32, queues: u32 },
+    #[error("group {group:?} does not exist on topic {topic:?}")]
+    NoGroup { group: String, topic: String },
+    #[error("exchange {0:?} does not exist")]
+    NoExchange(String),
+    #[error("{what} {name:?} exists with a different {field}: {found}, not {asked}")]
+    Differs { what: &'static str, name: String, field: &'static str, found: String, asked: String },
+    #[error("{0:?} belongs to another session")]
+    Locked(String),
+    #[error("{0:?} is in use")]
+    InUse(String),
+    #[error("{0:?} is not empty")]
+    NotEmpty(String),
+    #[error(
+        "group {group:?} on topic {topic:?} is being consumed by {found}; it cannot be consumed by {asked} at once"
+    )]
+    Mode { group: String, topic: String, found: &'static str, asked: &'static str },
+    #[error("{0:?} already has a consumer, and exclusive use was asked or granted")]
+    ExclusiveConsumer(String),
+    #[error("{what} name {name:?} is not allowed: {why}")]
+    Name { what: &'static str, name: String, why: &'static str },
+    #[error("{what} is {value}; at most {max} is allowed")]
+    Limit { what: &'static str, value: u64, max: u64 },
+    #[error("topic {0:?} may not be written")]
+    NotWritable(String),
+    #[error("topic {0:?} may not be read")]
+    NotReadable(String),
+    #[error("no queue is bound for this message")]
+    Unroutable,
+    #[error("exchange {0:?} is internal; clients may not publish to it")]
+    Internal(String),
+    #[error("the log has no room; publishes are refused until there is space on its disk")]
+    NoSpace,
+    #[error("the log has failed and is read-only: {0}")]
+    Poisoned(String),
+    #[error("the broker is stopping")]
+    Stopping,
+    #[error("too much work is waiting ({bytes} bytes); try again later")]
+    Busy { bytes: u64 },
+    #[error("the receipt is not valid here: {0}")]
+    Receipt(&'static str),
+    #[error("no message is stored at position {0}")]
+    NoMessage(u64),
+    #[error("reading the log failed: {0}")]
+    Read(String),
+    #[error("durability {0:?} is not available here")]
+    Durability(Durability),
+}

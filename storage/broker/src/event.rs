@@ -1,0 +1,98 @@
+//! What the shard tells a session.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::command::{Name, Receipt};
+use crate::directory::Topic;
+use crate::error::Error;
+use crate::ids::*;
+use crate::read::ReadBatch;
+
+/// One answer or notice.
+#[derive(Debug)]
+pub enum Event {
+    /// A publish batch has reached its durability: one result per item, in order.
+    Published { token: Token, results: Vec<Result<Stored, Error>> },
+    /// A command was carried out or refused.
+    Reply { token: Token, result: Result<Reply, Error> },
+    /// Messages for a receive or a get (`to` its token), all at once, or for a consumer.
+    Deliveries { to: Recipient, deliveries: Vec<Delivery> },
+    /// A consumer was ended by the broker: its topic or group is gone.
+    ConsumerEnded { consumer: ConsumerId },
+    /// A read by offset that could not be answered at once.
+    Read { token: Token, result: Result<ReadBatch, Error> },
+    /// The queue has entries at or beyond the offset that was waited for, or the wait's queue is gone.
+    Readable { token: Token },
+    /// The members of a group have changed; sent to every session that has one in it.
+    MembersChanged { group: Name },
+}
+
+/// Who deliveries are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    Request(Token),
+    Consumer(ConsumerId),
+}
+
+/// Where a published message went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Log position of its record: the second half of an offset message id.
+    pub position: u64,
+    /// Number of the first queue within its topic.
+    pub queue_index: u32,
+    /// Offset in that queue; `None` while it waits for its time.
+    pub offset: Option<u64>,
+    /// Number of queues it went to.
+    pub queues: u32,
+}
+
+/// The answer to a command.
+#[derive(Debug)]
+pub enum Reply {
+    Done,
+    Topic { topic: Arc<Topic>, created: bool },
+    Count(u64),
+    Offsets(Vec<Option<u64>>),
+    Group(GroupView),
+    Settled(Vec<Result<(), Error>>),
+    Members(Vec<Name>),
+    Locked(Vec<QueueId>),
+}
+
+/// A group on a topic, as an administrator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupView {
+    /// Entries that could be handed out now or after their backoff.
+    pub ready: u64,
+    /// Entries handed out and not settled.
+    pub leased: u64,
+    /// Consumers by lease; members by offset are not counted.
+    pub consumers: u32,
+    pub queues: Vec<GroupQueueView>,
+}
+
+/// One queue of a [`GroupView`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupQueueView {
+    pub queue_index: u32,
+    /// Everything below is settled.
+    pub committed: u64,
+    /// Offset behind the last entry.
+    pub end: u64,
+    /// Entries between, without those settled out of order.
+    pub lag: u64,
+}
+
+/// One message handed out.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub receipt: Receipt,
+    pub queue_index: u32,
+    /// Failed attempts before this one; above 0 means redelivered.
+    pub attempts: u32,
+    /// The stored message with annexes; read it with `mailrail_message::StoredMessage`.
+    pub message: Bytes,
+}

@@ -1,0 +1,30 @@
+//! Every limit of the core, in one place, with the relations between them.
+
+/// Longest name of a topic, group or exchange, in UTF-8 bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Most queues of one topic.
+pub const TOPIC_QUEUES_MAX: u32 = 1_024;
+/// Publish bytes handed to the shard and not yet answered, over all sessions; beyond it publishes are refused as busy.
+pub const IN_FLIGHT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Most messages of one receive.
+pub const RECEIVE_MESSAGES_MAX: u32 = 1_024;
+/// Longest a receive may wait.
+pub const RECEIVE_WAIT_MS_MAX: u64 = 60_000;
+/// Shortest and longest lease that ends with time.
+pub const LEASE_MS_MIN: u64 = 1;
+pub const LEASE_MS_MAX: u64 = 12 * 60 * 60 * 1_000;
+/// Most leases of one group on one topic.
+pub const GROUP_LEASES_MAX: usize = 1_000_000;
+/// Most bindings of one exchange.
+pub const EXCHANGE_BINDINGS_MAX: usize = 100_000;
+/// Most exchanges passed on the way from a publish to its queues.
+pub const ROUTE_HOPS_MAX: usize = 64;
+/// Longest delay of a publish.
+pub const DELAY_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
+/// Entries of one read by offset.
+pub const READ_ENTRIES_MAX: usize = 1_024;
+/// Bytes of one read by offset; one message is always returned, however long.
+pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+const _: () = assert!(READ_BYTES_MAX > mailrail_message::RECORD_MESSAGE_BYTES_MAX);
+const _: () = assert!(IN_FLIGHT_BYTES_MAX > 4 * mailrail_message::RECORD_MESSAGE_BYTES_MAX as u64);

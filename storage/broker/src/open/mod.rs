@@ -1,0 +1,130 @@
+//! Opening a data folder: the store's newest checkpoint, then the log from there on. Where the store is missing, broken
+//! or does not fit the log, it is set aside and the state is rebuilt from the log alone.
+
+mod replay;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use mailrail_commitlog::disk::{DirLock, Disk, LockError, OsDisk};
+use mailrail_commitlog::{LogReader, Opened as OpenedLog, Position, Syncer, Writer};
+
+use self::replay::{Replay, SnapshotFinder};
+use crate::broker::BrokerConfig;
+use crate::shard::{CheckpointPolicy, Journal, MARK_KEY, Shard};
+use crate::state::{Item, State, decode_parts};
+use crate::store::{Mended, Store, StoreError, open_sled};
+
+/// Why a data folder was not opened. Each is one line for whoever started the broker.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the data folder {} cannot be made: {error}", path.display())]
+    Folder { path: PathBuf, error: std::io::Error },
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Log(#[from] mailrail_commitlog::OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the first records of this run could not be written: {0}")]
+    Begin(crate::Error),
+    #[error("a thread could not be started: {0}")]
+    Thread(String),
+}
+
+/// A shard that is ready, and what its threads need.
+pub(crate) struct OpenedShard {
+    pub shard: Shard,
+    pub writer: Writer,
+    pub syncer: Syncer,
+    pub reader: LogReader,
+    pub store: Arc<dyn Store>,
+    pub lock: DirLock,
+}
+
+/// Folder of the store, in the data folder.
+const STORE_DIR: &str = "store";
+
+pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
+    let data = &config.data;
+    std::fs::create_dir_all(data).map_err(|error| OpenError::Folder { path: data.clone(), error })?;
+    let lock = DirLock::acquire(data)?;
+    let opened = open_sled(&data.join(STORE_DIR), config.store_cache_bytes)?;
+    if opened.mended != Mended::No {
+        tracing::warn!(mended = ?opened.mended, "the store was not closed well");
+    }
+    let store: Arc<dyn Store> = Arc::new(opened.store);
+    let (state, log) = bring_up(Arc::new(OsDisk), data, config, &store)?;
+    let recovery = &log.recovery;
+    if let Some(cut) = &recovery.cut {
+        tracing::warn!(%cut, "the end of the log was cut");
+    }
+    tracing::info!(start = recovery.start, end = recovery.end, epoch = recovery.epoch, "log opened");
+    let policy =
+        CheckpointPolicy { log_bytes: config.checkpoint_log_bytes, interval: config.checkpoint_interval };
+    let now = config.clock.now();
+    let mut shard = Shard::new(state, Journal::new(log.appender), store.clone(), policy, now);
+    shard.begin(now, &config.boot).map_err(OpenError::Begin)?;
+    Ok(OpenedShard { shard, writer: log.writer, syncer: log.syncer, reader: log.reader, store, lock })
+}
+
+/// The state at the end of the log, and the log.
+fn bring_up(
+    disk: Arc<dyn Disk>,
+    data: &Path,
+    config: &BrokerConfig,
+    store: &Arc<dyn Store>,
+) -> Result<(State, OpenedLog), OpenError> {
+    if let Some((position, state)) = load_checkpoint(&**store)? {
+        let mut replay = Replay::new(state, store.clone());
+        let log =
+            mailrail_commitlog::open(disk.clone(), data, config.log.clone(), Some(position), &mut replay);
+        match log {
+            Ok(log) => return Ok((replay.finish(), log)),
+            Err(
+                error @ (mailrail_commitlog::OpenError::FromTrimmed { .. }
+                | mailrail_commitlog::OpenError::FromBeyond { .. }
+                | mailrail_commitlog::OpenError::Visitor { .. }),
+            ) => tracing::warn!(%error, "the store does not fit the log; it is rebuilt"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    store.remove_prefix(&[])?;
+    let mut finder = SnapshotFinder::default();
+    let log = mailrail_commitlog::open(disk.clone(), data, config.log.clone(), None, &mut finder)?;
+    let rebuilt = finder.into_state(log.recovery.start);
+    drop(log);
+    let mut replay = Replay::after_snapshot(rebuilt, store.clone());
+    let log = mailrail_commitlog::open(disk, data, config.log.clone(), None, &mut replay)?;
+    Ok((replay.finish(), log))
+}
+
+/// The state that the store holds, and the log position it is right for; `None` when there is none, or it is broken.
+fn load_checkpoint(store: &dyn Store) -> Result<Option<(Position, State)>, StoreError> {
+    let mark = store.get(MARK_KEY)?;
+    let position = mark.as_deref().and_then(|mark| mark.get(8..16)).and_then(|bytes| bytes.try_into().ok());
+    let Some(position) = position.map(u64::from_le_bytes) else { return Ok(None) };
+    let mut groups: Vec<(Vec<u8>, Vec<Vec<u8>>)> = Vec::new();
+    store.scan(b"i", &mut |key, value| {
+        let (item, part) = key.split_at(key.len().saturating_sub(4));
+        match groups.last_mut() {
+            Some((last, parts)) if last == item => parts.push(value.to_vec()),
+            // Parts without a first one belong to an item that is no more.
+            _ if part == [0; 4] => groups.push((item.to_vec(), vec![value.to_vec()])),
+            _ => {}
+        }
+    })?;
+    let mut items: Vec<(u64, Item)> = Vec::new();
+    for (key, parts) in groups {
+        let Some((as_of, pieces)) = decode_parts(&parts) else {
+            tracing::warn!(?key, "the store's checkpoint is broken; the state is rebuilt from the log");
+            return Ok(None);
+        };
+        items.extend(pieces.into_iter().map(|piece| (as_of, piece)));
+    }
+    items.sort_by_key(|(_, item)| item.rank());
+    let mut state = State::default();
+    items.into_iter().for_each(|(as_of, item)| state.restore(as_of, item));
+    state.forget_dirty();
+    Ok(Some((position, state)))
+}

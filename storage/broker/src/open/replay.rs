@@ -1,0 +1,126 @@
+//! Reading the log back into the state.
+
+use std::sync::Arc;
+
+use mailrail_commitlog::{Position, Visitor};
+use mailrail_message::{AnnexKind, StoredMessage, property, tag_hash};
+
+use crate::ids::QueueId;
+use crate::queue::Entry;
+use crate::record::{Change, kind};
+use crate::state::{Item, State, Waiting};
+use crate::store::Store;
+use crate::store_thread;
+
+/// Applies records to a state.
+pub(super) struct Replay {
+    state: State,
+    store: Arc<dyn Store>,
+    /// The state holds everything below but indexes: there, only messages are looked at.
+    snapshot: Position,
+}
+
+impl Replay {
+    pub fn new(state: State, store: Arc<dyn Store>) -> Self {
+        Replay { state, store, snapshot: 0 }
+    }
+
+    /// A replay from the start of a log, of which the state below a snapshot is known.
+    pub fn after_snapshot((snapshot, state): (Position, State), store: Arc<dyn Store>) -> Self {
+        Replay { state, store, snapshot }
+    }
+
+    /// The state at the end of the log; everything in it may be seen.
+    pub fn finish(self) -> State {
+        for queue in self.state.queues.values() {
+            queue.shared.publish(queue.next_offset);
+        }
+        self.state
+    }
+
+    fn message(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
+        let stored = StoredMessage::parse(payload).map_err(|error| error.to_string())?;
+        let bytes = u32::try_from(payload.len()).map_err(|error| error.to_string())?;
+        let tag_hash = stored.properties().get(property::TAGS).map_or(0, tag_hash);
+        for target in stored.targets().map_err(|error| error.to_string())? {
+            let entry =
+                Entry { offset: target.offset, position, bytes, tag_hash, store_ms: stored.store_ms() };
+            let queue = QueueId(target.queue);
+            if position < self.snapshot {
+                self.state.append_retained(queue, &entry);
+            } else {
+                self.state.append(queue, &entry).map_err(|error| error.to_string())?;
+            }
+        }
+        let replaced = stored.annex(AnnexKind::DispatchOf).and_then(|bytes| bytes.try_into().ok());
+        if let Some(waited) = replaced.map(u64::from_le_bytes) {
+            self.state.end_wait(waited);
+        }
+        Ok(())
+    }
+
+    fn waiting(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
+        let stored = StoredMessage::parse(payload).map_err(|error| error.to_string())?;
+        let due = stored.annex(AnnexKind::Due).and_then(|due| due.first_chunk::<8>());
+        let due_ms = u64::from_le_bytes(*due.ok_or("a waiting message says no time")?);
+        let bytes = u32::try_from(payload.len()).map_err(|error| error.to_string())?;
+        self.state.wait(position, Waiting { due_ms, bytes });
+        Ok(())
+    }
+}
+
+impl Visitor for Replay {
+    fn record(&mut self, position: Position, record_kind: u8, payload: &[u8]) -> Result<(), String> {
+        match record_kind {
+            kind::MESSAGE => self.message(position, payload)?,
+            _ if position < self.snapshot => {}
+            kind::WAITING_MESSAGE => self.waiting(position, payload)?,
+            kind::CHANGE => {
+                let change = Change::decode(payload).map_err(|error| error.to_string())?;
+                self.state.apply(position, &change);
+            }
+            unknown => return Err(format!("its kind {unknown} is unknown: use the release that wrote it")),
+        }
+        for job in std::mem::take(&mut self.state.store_jobs) {
+            store_thread::apply(&*self.store, job).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// Finds the newest complete snapshot of a log.
+#[derive(Default)]
+pub(super) struct SnapshotFinder {
+    items: Vec<Item>,
+    complete: Option<(Position, Vec<Item>)>,
+}
+
+impl SnapshotFinder {
+    /// The state of the snapshot and its position. A log that begins at 0 needs none: nothing was trimmed from it.
+    pub fn into_state(self, log_start: Position) -> (Position, State) {
+        let mut state = State::default();
+        let Some((position, items)) = self.complete.filter(|_| log_start > 0) else { return (0, state) };
+        items.into_iter().for_each(|item| state.restore(position, item));
+        state.mark_all_dirty();
+        (position, state)
+    }
+}
+
+impl Visitor for SnapshotFinder {
+    fn record(&mut self, _position: Position, record_kind: u8, payload: &[u8]) -> Result<(), String> {
+        if record_kind != kind::CHANGE {
+            return Ok(());
+        }
+        match Change::decode(payload).map_err(|error| error.to_string())? {
+            Change::Snapshot(item) => self.items.push(*item),
+            Change::SnapshotEnd { start, items } => {
+                let found = std::mem::take(&mut self.items);
+                if u64::try_from(found.len()) == Ok(items) {
+                    self.complete = Some((start, found));
+                }
+            }
+            _ => self.items.clear(),
+        }
+        Ok(())
+    }
+}

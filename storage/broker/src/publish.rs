@@ -1,0 +1,111 @@
+//! A batch of messages on its way to the shard: already in stored form, so that the shard only fills in places.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use mailrail_commitlog::record;
+use mailrail_message::{AnnexKind, Draft, DraftError};
+
+use crate::ids::*;
+use crate::record::{finish, kind};
+use crate::settings::Durability;
+
+/// Where a message should go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A topic; `queue_index` `None` lets the broker choose among its queues in turn.
+    Topic { topic: TopicId, queue_index: Option<u32> },
+    /// Through an exchange, by routing key.
+    Exchange { exchange: ExchangeId, key: Bytes },
+}
+
+/// One message of a batch. Its record lies in the batch's buffer behind that of the one before.
+#[derive(Clone, Debug)]
+pub(crate) struct PublishItem {
+    /// Bytes of the record: header, message, padding.
+    pub record_len: usize,
+    /// Bytes of the message itself, behind the record header.
+    pub message_len: usize,
+    pub destination: Destination,
+    pub tag_hash: i32,
+    pub durability: Durability,
+    /// Not to be seen before this time, in milliseconds of the Unix epoch.
+    pub due_ms: Option<u64>,
+}
+
+/// Messages to be stored by one command. One buffer for all, so that a batch costs a handful of allocations.
+#[derive(Debug, Default)]
+pub struct PublishBatch {
+    pub(crate) buffer: BytesMut,
+    pub(crate) items: Vec<PublishItem>,
+}
+
+impl PublishBatch {
+    /// An empty batch with room for so many bytes of bodies and headers.
+    pub fn with_capacity(bytes: usize, messages: usize) -> Self {
+        PublishBatch { buffer: BytesMut::with_capacity(bytes), items: Vec::with_capacity(messages) }
+    }
+
+    /// Adds a message, stored at `durability` or what its topic demands.
+    pub fn push(
+        &mut self,
+        draft: &Draft<'_>,
+        destination: Destination,
+        tag_hash: i32,
+        durability: Durability,
+    ) -> Result<(), DraftError> {
+        draft.check()?;
+        let (record_len, message_len) = self.encode(draft, kind::MESSAGE);
+        self.items.push(PublishItem {
+            record_len,
+            message_len,
+            destination,
+            tag_hash,
+            durability,
+            due_ms: None,
+        });
+        Ok(())
+    }
+
+    /// Adds a message to a topic that nobody sees before `due_ms` (milliseconds of the Unix epoch).
+    pub fn push_due(
+        &mut self,
+        draft: &Draft<'_>,
+        topic: TopicId,
+        queue_index: Option<u32>,
+        tag_hash: i32,
+        durability: Durability,
+        due_ms: u64,
+    ) -> Result<(), DraftError> {
+        let mut due = due_ms.to_le_bytes().to_vec();
+        due.extend_from_slice(&queue_index.map_or(-1, u32::cast_signed).to_le_bytes());
+        let mut annexes = draft.annexes.to_vec();
+        annexes.push((AnnexKind::Due, &due));
+        let draft = Draft { annexes: &annexes, ..*draft };
+        draft.check()?;
+        let (record_len, message_len) = self.encode(&draft, kind::WAITING_MESSAGE);
+        let (destination, due_ms) = (Destination::Topic { topic, queue_index }, Some(due_ms));
+        self.items.push(PublishItem { record_len, message_len, destination, tag_hash, durability, due_ms });
+        Ok(())
+    }
+
+    fn encode(&mut self, draft: &Draft<'_>, kind: u8) -> (usize, usize) {
+        let start = self.buffer.len();
+        self.buffer.put_bytes(0, record::RECORD_HEADER_BYTES);
+        draft.encode(&mut self.buffer);
+        let message_len = self.buffer.len() - start - record::RECORD_HEADER_BYTES;
+        finish(&mut self.buffer, start, kind);
+        (self.buffer.len() - start, message_len)
+    }
+
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Bytes of all records.
+    pub fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+}

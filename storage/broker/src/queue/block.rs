@@ -1,0 +1,144 @@
+//! Sealed runs of index entries, packed for the store: 7 to 12 bytes an entry.
+//!
+//! Layout (little-endian): u8 version, u32 count, u64 first offset, u64 first position, u64 first store time, then per
+//! entry the varints position delta, bytes, tag (zigzag of the difference to the one before), store time delta.
+
+use super::chunk::{Entry, wide};
+
+const VERSION: u8 = 1;
+
+/// What the directory keeps of a sealed block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct BlockRef {
+    pub first_offset: u64,
+    pub count: u32,
+    pub first_position: u64,
+    pub first_store_ms: u64,
+}
+
+impl BlockRef {
+    pub fn end_offset(&self) -> u64 {
+        self.first_offset + u64::from(self.count)
+    }
+}
+
+/// A packed block that does not hold what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("index block at offset {first_offset} is damaged")]
+pub(crate) struct DamagedBlock {
+    pub first_offset: u64,
+}
+
+/// Packs entries with contiguous offsets. `entries` is not empty.
+pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
+    let first = entries.first()?;
+    let count = u32::try_from(entries.len()).ok()?;
+    let mut out = Vec::with_capacity(32 + entries.len() * 12);
+    out.push(VERSION);
+    out.extend_from_slice(&count.to_le_bytes());
+    for word in [first.offset, first.position, first.store_ms] {
+        out.extend_from_slice(&word.to_le_bytes());
+    }
+    let (mut position, mut tag, mut store_ms) = (first.position, 0i32, first.store_ms);
+    for entry in entries {
+        put_varint(&mut out, entry.position.wrapping_sub(position));
+        put_varint(&mut out, u64::from(entry.bytes));
+        let difference = entry.tag_hash.wrapping_sub(tag);
+        put_varint(&mut out, u64::from(((difference << 1) ^ (difference >> 31)).cast_unsigned()));
+        put_varint(&mut out, entry.store_ms.wrapping_sub(store_ms));
+        (position, tag, store_ms) = (entry.position, entry.tag_hash, entry.store_ms);
+    }
+    let block = BlockRef {
+        first_offset: first.offset,
+        count,
+        first_position: first.position,
+        first_store_ms: first.store_ms,
+    };
+    Some((block, out))
+}
+
+/// Unpacks a block and checks it against its directory entry.
+pub(super) fn unpack(block: &BlockRef, bytes: &[u8]) -> Result<Vec<Entry>, DamagedBlock> {
+    let damaged = DamagedBlock { first_offset: block.first_offset };
+    let mut rest = bytes;
+    let [version] = take(&mut rest).ok_or(damaged)?;
+    let count = u32::from_le_bytes(take(&mut rest).ok_or(damaged)?);
+    let first_offset = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
+    let mut position = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
+    let mut store_ms = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
+    if version != VERSION || count != block.count || first_offset != block.first_offset {
+        return Err(damaged);
+    }
+    let mut tag = 0i32;
+    let mut entries = Vec::with_capacity(bytes.len() / 4);
+    for step in 0..u64::from(count) {
+        position = position.wrapping_add(varint(&mut rest).ok_or(damaged)?);
+        let bytes = u32::try_from(varint(&mut rest).ok_or(damaged)?).map_err(|_| damaged)?;
+        let zigzag = u32::try_from(varint(&mut rest).ok_or(damaged)?).map_err(|_| damaged)?;
+        tag = tag.wrapping_add((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed());
+        store_ms = store_ms.wrapping_add(varint(&mut rest).ok_or(damaged)?);
+        entries.push(Entry { offset: first_offset + step, position, bytes, tag_hash: tag, store_ms });
+    }
+    if rest.is_empty() && wide(entries.len()) == u64::from(count) { Ok(entries) } else { Err(damaged) }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (head, tail) = rest.split_first_chunk()?;
+    *rest = tail;
+    Some(*head)
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    loop {
+        let [low, ..] = value.to_le_bytes();
+        value >>= 7;
+        if value == 0 {
+            out.push(low & 0x7F);
+            return;
+        }
+        out.push(low | 0x80);
+    }
+}
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, tail) = rest.split_first()?;
+        *rest = tail;
+        value |= u64::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn unpacks_what_was_packed_and_rejects_damage(
+            first in 0u64..1 << 50,
+            rows in proptest::collection::vec((0u64..1 << 40, any::<u32>(), any::<i32>(), 0u64..1 << 20), 1..200),
+            damage in any::<(usize, u8)>(),
+        ) {
+            let (mut position, mut store_ms) = (first, 1_700_000_000_000);
+            let entries: Vec<Entry> = rows.iter().enumerate().map(|(i, (gap, bytes, tag_hash, later))| {
+                position += gap;
+                store_ms += later;
+                Entry { offset: first + i as u64, position, bytes: *bytes, tag_hash: *tag_hash, store_ms }
+            }).collect();
+            let (block, bytes) = pack(&entries).unwrap();
+            prop_assert_eq!(unpack(&block, &bytes).unwrap(), entries);
+            let mut broken = bytes.clone();
+            let at = damage.0 % broken.len();
+            broken[at] ^= damage.1;
+            let _ = unpack(&block, &broken);
+            prop_assert!(unpack(&block, &bytes[..bytes.len() - 1]).is_err());
+        }
+    }
+}

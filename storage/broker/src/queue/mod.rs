@@ -1,0 +1,369 @@
+//! A queue's index: which message is at which offset. The shard appends and says how far entries are visible; readers
+//! look without passing through the shard and without a lock on the open end.
+//!
+//! The newest entries are in memory chunks; older ones are packed into blocks of the store, of which only a directory
+//! stays in memory.
+
+mod block;
+mod chunk;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+
+use self::chunk::Chunk;
+use crate::command::Name;
+use crate::event::Event;
+use crate::ids::*;
+use crate::session::{Letter, Mailbox};
+use crate::store::{Store, StoreError};
+
+pub(crate) use self::block::BlockRef;
+pub use self::chunk::Entry;
+
+/// Entries that make the open end be sealed into a block: about 20 KiB packed, far below the store's limit.
+const BLOCK_ENTRIES: usize = 2_048;
+const CHUNK_ENTRIES_MIN: usize = 16;
+const CHUNK_ENTRIES_MAX: usize = 256;
+
+/// A queue of a topic, shared by the shard (which alone writes) and all readers.
+#[derive(Debug)]
+pub struct Queue {
+    pub id: QueueId,
+    /// Name of its topic.
+    pub topic: Name,
+    /// Number within its topic, from 0.
+    pub index: u32,
+    min_offset: AtomicU64,
+    end_offset: AtomicU64,
+    tail: ArcSwap<Vec<Arc<Chunk>>>,
+    sealed: RwLock<VecDeque<BlockRef>>,
+    waits: Mutex<Vec<Wait>>,
+    has_waits: AtomicBool,
+    gone: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Wait {
+    mailbox: Arc<Mailbox>,
+    token: Token,
+    offset: u64,
+}
+
+/// Why entries could not be read. The log still has the messages: the index is rebuilt when the store is set aside.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IndexError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Damaged(#[from] block::DamagedBlock),
+    #[error("the index block at offset {first_offset} is missing")]
+    Missing { first_offset: u64 },
+}
+
+/// Full chunks on their way into the store.
+#[derive(Debug)]
+pub(crate) struct Sealing {
+    pub queue: Arc<Queue>,
+    chunks: Vec<Arc<Chunk>>,
+}
+
+impl Queue {
+    pub(crate) fn new(id: QueueId, topic: Name, index: u32, next_offset: u64) -> Self {
+        Queue {
+            id,
+            topic,
+            index,
+            min_offset: AtomicU64::new(next_offset),
+            end_offset: AtomicU64::new(next_offset),
+            tail: ArcSwap::default(),
+            sealed: RwLock::default(),
+            waits: Mutex::default(),
+            has_waits: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// First offset that is still there.
+    pub fn min_offset(&self) -> u64 {
+        self.min_offset.load(Ordering::Acquire)
+    }
+
+    /// Offset behind the last visible entry: the next one a reader may get.
+    pub fn end_offset(&self) -> u64 {
+        self.end_offset.load(Ordering::SeqCst)
+    }
+
+    /// True when its topic was deleted.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Visible entries from an offset on, as far as they are in memory; `None` when the first of them is not.
+    pub(crate) fn in_memory(&self, from: u64, max: usize) -> Option<Vec<Entry>> {
+        let (from, end) = (from.max(self.min_offset()), self.end_offset());
+        if from >= end {
+            return Some(Vec::new());
+        }
+        let tail = self.tail.load();
+        if tail.first().is_none_or(|first| first.first_offset > from) && self.block_of(from).is_some() {
+            return None;
+        }
+        let mut entries = Vec::with_capacity(max.min(64));
+        for chunk in tail.iter().skip_while(|chunk| chunk.end_offset() <= from) {
+            for offset in chunk.first_offset.max(from)..chunk.end_offset().min(end) {
+                if entries.len() == max {
+                    return Some(entries);
+                }
+                entries.extend(chunk.get(offset));
+            }
+        }
+        Some(entries)
+    }
+
+    /// Visible entries from an offset on, from memory or the store. May block on the store; returns at most one
+    /// block's worth.
+    pub(crate) fn entries(&self, from: u64, max: usize, store: &dyn Store) -> Result<Vec<Entry>, IndexError> {
+        loop {
+            if let Some(entries) = self.in_memory(from, max) {
+                return Ok(entries);
+            }
+            let from = from.max(self.min_offset());
+            let Some(block) = self.block_of(from) else { continue };
+            let Some(packed) = store.get(&block_key(self.id, block.first_offset))? else {
+                if self.is_gone() || self.min_offset() >= block.end_offset() {
+                    return Ok(Vec::new());
+                }
+                return Err(IndexError::Missing { first_offset: block.first_offset });
+            };
+            let entries = block::unpack(&block, &packed)?;
+            let end = self.end_offset();
+            let wanted = entries.into_iter().filter(|entry| (from..end).contains(&entry.offset));
+            return Ok(wanted.take(max).collect());
+        }
+    }
+
+    /// First visible offset stored at or after a time; the end where there is none. May block on the store.
+    pub(crate) fn offset_at(&self, time_ms: u64, store: &dyn Store) -> Result<u64, IndexError> {
+        self.search(|block| block.first_store_ms < time_ms, |entry| entry.store_ms >= time_ms, store)
+    }
+
+    /// First visible offset whose message lies at or behind a log position; the end where there is none. May block on
+    /// the store.
+    pub(crate) fn offset_at_position(&self, position: u64, store: &dyn Store) -> Result<u64, IndexError> {
+        self.search(|block| block.first_position < position, |entry| entry.position >= position, store)
+    }
+
+    /// First offset, from the last block that `before` holds for on, whose entry is `wanted`.
+    fn search(
+        &self,
+        before: impl Fn(&BlockRef) -> bool,
+        wanted: impl Fn(&Entry) -> bool,
+        store: &dyn Store,
+    ) -> Result<u64, IndexError> {
+        let mut from = self.min_offset();
+        {
+            let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner);
+            let later = sealed.partition_point(before);
+            if let Some(block) = later.checked_sub(1).and_then(|at| sealed.get(at)) {
+                from = from.max(block.first_offset);
+            }
+        }
+        loop {
+            let entries = self.entries(from, usize::MAX, store)?;
+            let Some(last) = entries.last() else { return Ok(self.end_offset()) };
+            if let Some(found) = entries.iter().find(|entry| wanted(entry)) {
+                return Ok(found.offset);
+            }
+            from = last.offset + 1;
+        }
+    }
+
+    /// The block that holds an offset, or the first behind it.
+    fn block_of(&self, offset: u64) -> Option<BlockRef> {
+        let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner);
+        sealed.get(sealed.partition_point(|block| block.end_offset() <= offset)).copied()
+    }
+
+    // What only the shard does.
+
+    /// Appends an entry, not visible yet. Returns chunks to seal when the open end has grown long enough.
+    pub(crate) fn append(self: &Arc<Self>, entry: &Entry) -> Option<Sealing> {
+        let tail = self.tail.load();
+        if let Some(last) = tail.last()
+            && last.push(entry)
+        {
+            return None;
+        }
+        let open: Vec<_> = self.unsealed(&tail);
+        let open_entries: usize = open.iter().map(|chunk| chunk.len()).sum();
+        let gap = tail.last().is_some_and(|last| last.end_offset() != entry.offset);
+        let capacity = open_entries.clamp(CHUNK_ENTRIES_MIN, CHUNK_ENTRIES_MAX);
+        let chunk = Arc::new(Chunk::new(entry.offset, capacity));
+        chunk.push(entry);
+        self.tail.rcu(|tail| {
+            let mut longer = Vec::with_capacity(tail.len() + 1);
+            longer.extend(tail.iter().cloned());
+            longer.push(chunk.clone());
+            longer
+        });
+        let seal = open_entries >= BLOCK_ENTRIES || (gap && open_entries > 0);
+        seal.then(|| Sealing { queue: self.clone(), chunks: open })
+    }
+
+    /// Chunks that no sealing is under way for: those behind the last full block's worth.
+    fn unsealed(&self, tail: &[Arc<Chunk>]) -> Vec<Arc<Chunk>> {
+        let mut open: Vec<Arc<Chunk>> = Vec::new();
+        let mut entries = 0;
+        for chunk in tail {
+            let gap = open.last().is_some_and(|last| last.end_offset() != chunk.first_offset);
+            if entries >= BLOCK_ENTRIES || gap {
+                open.clear();
+                entries = 0;
+            }
+            entries += chunk.len();
+            open.push(chunk.clone());
+        }
+        open
+    }
+
+    /// Makes entries below `end` visible and tells whoever waits for them.
+    pub(crate) fn publish(&self, end: u64) {
+        if end <= self.end_offset() {
+            return;
+        }
+        self.end_offset.store(end, Ordering::SeqCst);
+        if self.has_waits.load(Ordering::SeqCst) {
+            self.wake(|wait| wait.offset < end);
+        }
+    }
+
+    /// Entries below `min` are no more. Returns the blocks that went with them.
+    pub(crate) fn trim(&self, min: u64) -> Vec<BlockRef> {
+        self.min_offset.fetch_max(min, Ordering::AcqRel);
+        let mut gone = Vec::new();
+        {
+            let mut sealed = self.sealed.write().unwrap_or_else(PoisonError::into_inner);
+            while let Some(first) = sealed.front().filter(|block| block.end_offset() <= min).copied() {
+                sealed.pop_front();
+                gone.push(first);
+            }
+        }
+        let tail = self.tail.load();
+        // The last chunk stays: it is the one being filled.
+        if tail.len() > 1 && tail.first().is_some_and(|first| first.end_offset() <= min) {
+            self.tail.rcu(|tail| {
+                let last = tail.len().saturating_sub(1);
+                let keep = |(at, chunk): &(usize, &Arc<Chunk>)| *at == last || chunk.end_offset() > min;
+                tail.iter().enumerate().filter(keep).map(|(_, chunk)| chunk.clone()).collect::<Vec<_>>()
+            });
+        }
+        gone
+    }
+
+    /// Marks the queue as deleted and wakes everybody who waits on it.
+    pub(crate) fn close(&self) -> Vec<BlockRef> {
+        self.gone.store(true, Ordering::SeqCst);
+        self.wake(|_| true);
+        self.sealed.write().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
+    /// The directory of sealed blocks and the entries behind them: what a checkpoint holds of the index.
+    pub(crate) fn contents(&self) -> (Vec<BlockRef>, Vec<Entry>) {
+        let sealed: Vec<BlockRef> =
+            self.sealed.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        let sealed_end = sealed.last().map_or(0, BlockRef::end_offset);
+        let tail = self.tail.load();
+        let chunks = tail.iter().filter(|chunk| chunk.end_offset() > sealed_end);
+        let entries =
+            chunks.flat_map(|chunk| (chunk.first_offset..chunk.end_offset()).filter_map(|o| chunk.get(o)));
+        let min = self.min_offset();
+        (sealed, entries.filter(|entry| entry.offset >= min).collect())
+    }
+
+    /// Puts back what [`Queue::contents`] gave.
+    pub(crate) fn restore(self: &Arc<Self>, min: u64, sealed: Vec<BlockRef>, entries: &[Entry]) {
+        *self.sealed.write().unwrap_or_else(PoisonError::into_inner) = sealed.into();
+        self.min_offset.store(min, Ordering::Release);
+        for run in entries.chunks(CHUNK_ENTRIES_MAX) {
+            let mut rest = run;
+            while let Some(first) = rest.first() {
+                let chunk = Arc::new(Chunk::new(first.offset, rest.len()));
+                let taken = rest.iter().take_while(|entry| chunk.push(entry)).count();
+                self.tail.rcu(|tail| tail.iter().cloned().chain([chunk.clone()]).collect::<Vec<_>>());
+                rest = rest.get(taken..).unwrap_or(&[]);
+            }
+        }
+    }
+
+    // Waiting.
+
+    pub(crate) fn wait(&self, mailbox: &Arc<Mailbox>, token: Token, offset: u64) {
+        {
+            let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            // Waits of sessions that have gone would pile up on a quiet queue.
+            waits.retain(|wait| !wait.mailbox.is_closed());
+            waits.push(Wait { mailbox: mailbox.clone(), token, offset });
+            self.has_waits.store(true, Ordering::SeqCst);
+        }
+        // An entry may have become visible before the wait was registered.
+        if self.end_offset() > offset || self.is_gone() {
+            let session = mailbox.session;
+            self.wake(|wait| wait.mailbox.session == session && wait.token == token);
+        }
+    }
+
+    pub(crate) fn stop_waiting(&self, session: SessionId, token: Token) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.retain(|wait| wait.mailbox.session != session || wait.token != token);
+        self.has_waits.store(!waits.is_empty(), Ordering::SeqCst);
+    }
+
+    fn wake(&self, ready: impl Fn(&Wait) -> bool) {
+        let woken: Vec<Wait> = {
+            let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+            let woken = waits.extract_if(.., |wait| ready(wait)).collect();
+            self.has_waits.store(!waits.is_empty(), Ordering::SeqCst);
+            woken
+        };
+        for wait in woken {
+            wait.mailbox.put([Letter::Event(Event::Readable { token: wait.token })]);
+        }
+    }
+}
+
+impl Sealing {
+    /// Writes the chunks into the store as one block and takes them out of memory. On the store's thread.
+    pub(crate) fn store(self, store: &dyn Store) -> Result<(), StoreError> {
+        let chunk_entries = |chunk: &Arc<Chunk>| {
+            let chunk = chunk.clone();
+            (chunk.first_offset..chunk.end_offset()).filter_map(move |offset| chunk.get(offset))
+        };
+        let entries: Vec<Entry> = self.chunks.iter().flat_map(chunk_entries).collect();
+        let Some((block, packed)) = block::pack(&entries) else { return Ok(()) };
+        let queue = &self.queue;
+        if queue.is_gone() || queue.min_offset() >= block.end_offset() {
+            return Ok(());
+        }
+        store.apply(vec![(block_key(queue.id, block.first_offset), Some(packed))])?;
+        queue.sealed.write().unwrap_or_else(PoisonError::into_inner).push_back(block);
+        queue.tail.rcu(|tail| {
+            let last = tail.len().saturating_sub(1);
+            let keep =
+                |(at, chunk): &(usize, &Arc<Chunk>)| *at == last || chunk.first_offset >= block.end_offset();
+            tail.iter().enumerate().filter(keep).map(|(_, chunk)| chunk.clone()).collect::<Vec<_>>()
+        });
+        Ok(())
+    }
+}
+
+/// Where a block lies in the store: sorted by queue, then offset.
+pub(crate) fn block_key(queue: QueueId, first_offset: u64) -> Vec<u8> {
+    let mut key = Vec::with_capacity(17);
+    key.push(b'b');
+    key.extend_from_slice(&queue.0.to_be_bytes());
+    key.extend_from_slice(&first_offset.to_be_bytes());
+    key
+}

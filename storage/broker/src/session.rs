@@ -1,0 +1,255 @@
+//! One client's line to the broker: commands in, events out. Dropping it ends everything the client owned: leases go
+//! back, locks and exclusive topics are released.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use crate::broker::Broker;
+use crate::command::{Command, Outcome, Receipt};
+use crate::error::Error;
+use crate::event::{Delivery, Event, Recipient};
+use crate::ids::*;
+use crate::queue::Queue;
+use crate::read::{ReadBatch, ReadRequest};
+
+/// What lies in a mailbox: finished events, and grants whose messages are still to be read.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    Event(Event),
+    Granted {
+        to: Recipient,
+        grants: Vec<Grant>,
+    },
+    /// The messages of the oldest deferred grants, read by the pool.
+    Fetched {
+        to: Recipient,
+        deliveries: Vec<Delivery>,
+    },
+}
+
+/// A run of entries leased to a session: offsets and lease numbers both count up by one.
+#[derive(Clone, Debug)]
+pub(crate) struct Grant {
+    pub group: GroupId,
+    pub queue: Arc<Queue>,
+    pub first_offset: u64,
+    pub count: u32,
+    pub attempts: u32,
+    pub epoch: u64,
+    pub first_lease: u64,
+}
+
+impl Grant {
+    pub(crate) fn receipt(&self, step: u64) -> Receipt {
+        Receipt {
+            group: self.group,
+            queue: self.queue.id,
+            offset: self.first_offset + step,
+            epoch: self.epoch,
+            lease: self.first_lease + step,
+        }
+    }
+}
+
+/// Where the shard and the pool leave letters for one session.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    pub session: SessionId,
+    inner: Mutex<Inbox>,
+    closed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    letters: Vec<Letter>,
+    waker: Option<Waker>,
+}
+
+impl Mailbox {
+    pub(crate) fn new(session: SessionId) -> Self {
+        Mailbox { session, inner: Mutex::default(), closed: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Leaves letters and wakes the session once.
+    pub(crate) fn put(&self, letters: impl IntoIterator<Item = Letter>) {
+        if self.is_closed() {
+            return;
+        }
+        let waker = {
+            let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+            inner.letters.extend(letters);
+            inner.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Takes all letters, or leaves the waker to be called when there are some.
+    fn take(&self, context: Option<&mut Context<'_>>) -> Vec<Letter> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if inner.letters.is_empty()
+            && let Some(context) = context
+            && !inner.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()))
+        {
+            inner.waker = Some(context.waker().clone());
+        }
+        std::mem::take(&mut inner.letters)
+    }
+}
+
+/// A client's session. Not shared: one task owns it.
+#[derive(Debug)]
+pub struct Session {
+    broker: Broker,
+    mailbox: Arc<Mailbox>,
+    /// Letters that must not overtake the first of them, which waits for the reader pool.
+    deferred: VecDeque<Letter>,
+}
+
+impl Session {
+    pub(crate) fn new(broker: Broker, mailbox: Arc<Mailbox>) -> Self {
+        Session { broker, mailbox, deferred: VecDeque::new() }
+    }
+
+    pub fn id(&self) -> SessionId {
+        self.mailbox.session
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.mailbox
+    }
+
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// Hands commands to the shard, all in one go. Answers come as events.
+    pub fn submit(&mut self, commands: Vec<Command>) {
+        if !commands.is_empty() {
+            self.broker.submit(&self.mailbox, commands);
+        }
+    }
+
+    /// Moves all events that are there to `events`; pending when there is none.
+    pub fn poll_events(&mut self, context: &mut Context<'_>, events: &mut Vec<Event>) -> Poll<()> {
+        // Letters may all be deferred; only an empty mailbox has taken the waker.
+        while events.is_empty() {
+            let letters = self.mailbox.take(Some(context));
+            if letters.is_empty() {
+                return Poll::Pending;
+            }
+            self.sort(letters, events);
+        }
+        Poll::Ready(())
+    }
+
+    /// Waits until there is at least one event.
+    pub async fn next_events(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        std::future::poll_fn(|context| self.poll_events(context, &mut events)).await;
+        events
+    }
+
+    /// Moves the events that are there to `events` without waiting.
+    pub fn take_events(&mut self, events: &mut Vec<Event>) {
+        let letters = self.mailbox.take(None);
+        self.sort(letters, events);
+    }
+
+    /// Reads entries. What lies in memory is returned at once; else `None`, and [`Event::Read`] follows.
+    pub fn read(&mut self, token: Token, request: ReadRequest) -> Option<Result<ReadBatch, Error>> {
+        self.broker.read(&self.mailbox, token, request)
+    }
+
+    /// Reads the message at a log position, if it is one; the answer is [`Event::Read`] with one entry.
+    pub fn read_position(&mut self, token: Token, position: u64) {
+        self.broker.read_position(&self.mailbox, token, position);
+    }
+
+    /// First offset stored at or after `time_ms`; the answer is [`crate::Reply::Offsets`] with one offset (the end
+    /// where there is none).
+    pub fn offset_at(&mut self, token: Token, queue: &Arc<Queue>, time_ms: u64) {
+        self.broker.offset_at(&self.mailbox, token, queue.clone(), time_ms);
+    }
+
+    /// [`Event::Readable`] follows once the queue has an entry at `offset` or beyond: at once if it has one now.
+    pub fn wait(&mut self, token: Token, queue: &Arc<Queue>, offset: u64) {
+        queue.wait(&self.mailbox, token, offset);
+    }
+
+    /// Takes a wait back. An event already under way may still arrive.
+    pub fn stop_waiting(&mut self, token: Token, queue: &Queue) {
+        queue.stop_waiting(self.mailbox.session, token);
+    }
+
+    /// True while so much work waits in the shard that publishes should be refused or held back.
+    pub fn is_congested(&self) -> bool {
+        self.broker.is_congested()
+    }
+
+    /// Ready when the broker takes publishes again; to be awaited by a connection that held back.
+    pub fn poll_uncongested(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.broker.poll_uncongested(context)
+    }
+
+    fn sort(&mut self, letters: Vec<Letter>, events: &mut Vec<Event>) {
+        for letter in letters {
+            match letter {
+                Letter::Fetched { to, deliveries } => {
+                    self.deferred.pop_front();
+                    events.push(Event::Deliveries { to, deliveries });
+                    self.drain_deferred(events);
+                }
+                Letter::Event(event @ Event::Published { .. }) => events.push(event),
+                letter if !self.deferred.is_empty() => self.deferred.push_back(letter),
+                letter => self.open(letter, events),
+            }
+        }
+    }
+
+    fn drain_deferred(&mut self, events: &mut Vec<Event>) {
+        while let Some(letter) = self.deferred.pop_front() {
+            let waiting = std::mem::take(&mut self.deferred);
+            self.open(letter, events);
+            let blocked = !self.deferred.is_empty();
+            self.deferred.extend(waiting);
+            if blocked {
+                return;
+            }
+        }
+    }
+
+    /// Turns a letter into an event, or defers it when its messages must come from disk.
+    fn open(&mut self, letter: Letter, events: &mut Vec<Event>) {
+        match letter {
+            Letter::Event(event) => events.push(event),
+            Letter::Fetched { to, deliveries } => events.push(Event::Deliveries { to, deliveries }),
+            Letter::Granted { to, grants } => match self.broker.deliveries_in_memory(&grants) {
+                Some(deliveries) => events.push(Event::Deliveries { to, deliveries }),
+                None => {
+                    self.broker.fetch(&self.mailbox, to, grants.clone());
+                    self.deferred.push_front(Letter::Granted { to, grants });
+                }
+            },
+        }
+    }
+
+    /// Gives back what was handed out and not looked at.
+    pub fn release(&mut self, receipts: Vec<Receipt>) {
+        self.submit(vec![Command::Settle { token: None, receipts, outcome: Outcome::Release }]);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.mailbox.closed.store(true, Ordering::Release);
+        self.broker.disconnect(&self.mailbox);
+    }
+}

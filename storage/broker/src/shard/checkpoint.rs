@@ -1,0 +1,211 @@
+//! Checkpoints: from time to time what has changed in the state goes into the store, so that a start need not replay
+//! the whole log. And snapshots: the same pieces in the log itself, before anything is trimmed from it.
+
+use super::*;
+use crate::state::{ItemKey, checkpoint_key, encode_parts};
+
+/// Where the newest checkpoint is noted in the store: number and position, both u64 little-endian.
+pub(crate) const MARK_KEY: &[u8] = b"c";
+
+/// When checkpoints are made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CheckpointPolicy {
+    pub log_bytes: u64,
+    pub interval: Duration,
+}
+
+/// Where checkpointing stands.
+#[derive(Debug)]
+pub(super) struct Checkpoints {
+    policy: CheckpointPolicy,
+    number: u64,
+    /// Where the last one was taken, and when.
+    position: Position,
+    at: Duration,
+    state: Stage,
+    trim: Option<TrimRequest>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Idle,
+    /// Taken, and waiting for the log to be synced up to it: the store must never be ahead of the log.
+    Taken {
+        job: StoreJob,
+    },
+    Storing,
+}
+
+#[derive(Debug)]
+struct TrimRequest {
+    mailbox: Arc<Mailbox>,
+    token: Token,
+    before: Position,
+    /// The snapshot that must be safe first ends here.
+    snapshot_end: Position,
+}
+
+impl Checkpoints {
+    pub fn new(policy: CheckpointPolicy, number: u64, position: Position, now: Now) -> Self {
+        Checkpoints { policy, number, position, at: now.mono, state: Stage::Idle, trim: None }
+    }
+
+    pub fn are_idle(&self) -> bool {
+        matches!(self.state, Stage::Idle)
+    }
+
+    pub fn deadline(&self) -> Option<Duration> {
+        self.are_idle().then(|| self.at + self.policy.interval)
+    }
+}
+
+impl Shard {
+    pub(super) fn checkpoint_if_due(&mut self, now: Now) {
+        let since = self.journal.position().saturating_sub(self.checkpoints.position);
+        let due = since >= self.checkpoints.policy.log_bytes
+            || now.mono >= self.checkpoints.at + self.checkpoints.policy.interval;
+        if due && self.checkpoints.are_idle() {
+            if since == 0 {
+                self.checkpoints.at = now.mono;
+            } else {
+                self.begin_checkpoint(now);
+            }
+        }
+    }
+
+    /// Takes what has changed, as it is now. Chunks that are being sealed are part of it, so it rests on nothing that
+    /// is under way.
+    pub(super) fn begin_checkpoint(&mut self, now: Now) {
+        if !self.checkpoints.are_idle() || self.poisoned.is_some() {
+            return;
+        }
+        self.checkpoints.number += 1;
+        self.state.checkpoint = self.checkpoints.number;
+        let (number, position) = (self.checkpoints.number, self.journal.position());
+        let mut items = Vec::new();
+        let mut keys = self.state.take_dirty();
+        keys.push(ItemKey::Shard);
+        for key in keys {
+            self.add_item(position, key, &mut items);
+        }
+        let mark = [number.to_le_bytes(), position.to_le_bytes()].concat();
+        items.push((MARK_KEY.to_vec(), Some(mark)));
+        self.checkpoints.state = Stage::Taken { job: StoreJob::Checkpoint { number, items } };
+        (self.checkpoints.position, self.checkpoints.at) = (position, now.mono);
+        self.journal.want_sync();
+        if self.journal.synced_to() >= position {
+            self.checkpoint_synced(now, position);
+        }
+    }
+
+    fn add_item(&self, as_of: Position, key: ItemKey, items: &mut Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+        let mut pieces: Vec<_> = self.state.item(key).into_iter().collect();
+        if let ItemKey::Queue(queue) = key {
+            pieces.extend(self.state.index(queue));
+        }
+        let part_key = |number: u32| [checkpoint_key(key), number.to_be_bytes().to_vec()].concat();
+        if pieces.is_empty() {
+            // Without its first part an item is none; ids are never used again, so what is left is never read.
+            return items.push((part_key(0), None));
+        }
+        let parts = encode_parts(as_of, &pieces);
+        items.extend((0u32..).zip(parts).map(|(number, part)| (part_key(number), Some(part))));
+    }
+
+    /// The log is synced up to here.
+    pub(super) fn checkpoint_synced(&mut self, _now: Now, to: Position) {
+        if to < self.checkpoints.position {
+            return;
+        }
+        match std::mem::replace(&mut self.checkpoints.state, Stage::Idle) {
+            Stage::Taken { job } => {
+                self.outputs.store_jobs.append(&mut self.state.store_jobs);
+                self.outputs.store_jobs.push(job);
+                self.checkpoints.state = Stage::Storing;
+            }
+            other => self.checkpoints.state = other,
+        }
+    }
+
+    pub(super) fn checkpoint_stored(&mut self, now: Now, number: u64, stored: bool) {
+        self.checkpoints.state = Stage::Idle;
+        if !stored {
+            // What it held must be written again; the next one takes everything.
+            self.state.mark_all_dirty();
+        }
+        let position = self.checkpoints.position;
+        if stored && self.log_loosely(Change::Checkpoint { number, position }) {
+            self.finish_trim(position);
+        }
+        if self.stopping {
+            self.log_loosely(Change::Closed { wall_ms: now.wall_ms });
+            self.journal.want_sync();
+        }
+    }
+
+    /// Drops what lies below `before`, as far as nobody needs it. What groups had not settled there is lost to them,
+    /// but for topics that keep entries until they are settled, and for waiting messages: those are not passed.
+    pub(super) fn trim(&mut self, mailbox: &Arc<Mailbox>, token: Token, before: Position) {
+        match self.prepare_trim(before) {
+            Ok(before) => {
+                self.checkpoints.trim = Some(TrimRequest {
+                    mailbox: mailbox.clone(),
+                    token,
+                    before,
+                    snapshot_end: self.journal.position(),
+                });
+                self.checkpoints.at = Duration::ZERO;
+            }
+            Err(error) => self.reply(mailbox, token, Err(error)),
+        }
+    }
+
+    fn prepare_trim(&mut self, before: Position) -> Result<Position, Error> {
+        let searched = |error: crate::queue::IndexError| Error::Read(error.to_string());
+        let pinned = self.state.waiting.keys().next().copied();
+        let mut before = pinned.map_or(before, |pinned| before.min(pinned));
+        let mut mins = Vec::new();
+        for queue in self.state.queues.values() {
+            let settings = self.state.topics.get(&queue.topic).map(|topic| topic.shared.settings());
+            if settings.is_some_and(|s| s.retention == crate::settings::Retention::UntilSettled) {
+                let first =
+                    queue.shared.entries(queue.shared.min_offset(), 1, &*self.store).map_err(searched)?;
+                before = first.first().map_or(before, |entry| before.min(entry.position));
+            }
+        }
+        for queue in self.state.queues.values() {
+            let min = queue.shared.offset_at_position(before, &*self.store).map_err(searched)?;
+            if min > queue.shared.min_offset() {
+                mins.push((queue.shared.id, min));
+            }
+        }
+        for (queue, min) in mins {
+            self.log(Change::QueueTrimmed { queue, min })?;
+        }
+        self.snapshot()?;
+        Ok(before)
+    }
+
+    /// Writes the whole state into the log, but for indexes, which retained messages carry.
+    fn snapshot(&mut self) -> Result<(), Error> {
+        let start = self.journal.position();
+        let mut items: Vec<_> =
+            self.state.all_keys().into_iter().filter_map(|key| self.state.item(key)).collect();
+        items.sort_by_key(|item| item.rank());
+        let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
+        for item in items {
+            self.log(Change::Snapshot(Box::new(item)))?;
+        }
+        self.log(Change::SnapshotEnd { start, items: count })?;
+        self.journal.want_sync();
+        Ok(())
+    }
+
+    /// A checkpoint behind the snapshot is stored: what lies below is needed by nobody.
+    fn finish_trim(&mut self, checkpoint: Position) {
+        if let Some(request) = self.checkpoints.trim.take_if(|request| request.snapshot_end <= checkpoint) {
+            let start = self.journal.trim(request.before.min(checkpoint));
+            self.reply(&request.mailbox, request.token, Ok(Reply::Count(start)));
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Storing a message again: dispatch of one that waited, or a dead letter. The copy is a new complete record.
+
+use bytes::BytesMut;
+use mailrail_message::{AnnexKind, Draft, StoredMessage, property, tag_hash};
+
+use super::*;
+use crate::publish::{Destination, PublishBatch};
+use crate::settings::Durability;
+
+/// What a copy differs in.
+#[derive(Default)]
+pub(super) struct Differences {
+    pub queue_index: Option<u32>,
+    pub reconsume_times: Option<u32>,
+    /// Properties to leave out, and to add (name, value).
+    pub without: &'static [&'static str],
+    pub with: Vec<(&'static str, String)>,
+    /// The waiting message that the copy replaces.
+    pub dispatch_of: Option<u64>,
+}
+
+impl Shard {
+    /// Appends a copy of `stored` to a topic together with `change`: both survive a crash or neither. The copy is
+    /// synced before anybody sees it.
+    pub(super) fn store_copy(
+        &mut self,
+        now: Now,
+        stored: &StoredMessage<'_>,
+        topic: TopicId,
+        differences: Differences,
+        change: Option<Change>,
+    ) -> Result<(), Error> {
+        let name = self.state.topics.get(&topic).map(|topic| topic.shared.name.clone());
+        let name = name.ok_or_else(|| Error::NoTopic(format!("#{}", topic.0)))?;
+        let mut properties = property::without(stored.properties().as_bytes(), differences.without);
+        for (key, value) in &differences.with {
+            property::push(&mut properties, key, value);
+        }
+        let replaced = differences.dispatch_of.map(u64::to_le_bytes);
+        let kept = |kind| !matches!(kind, AnnexKind::Targets | AnnexKind::Due | AnnexKind::DispatchOf);
+        let stored_annexes = stored.annexes().map_while(Result::ok).filter(|annex| kept(annex.kind));
+        let mut annexes: Vec<(AnnexKind, &[u8])> =
+            stored_annexes.map(|annex| (annex.kind, annex.bytes)).collect();
+        annexes.extend(replaced.as_ref().map(|position| (AnnexKind::DispatchOf, position.as_slice())));
+        let draft = Draft {
+            topic: &name,
+            flag: stored.flag(),
+            sys_flags: stored.sys_flags(),
+            born_ms: stored.born_ms(),
+            born_host: stored.born_host(),
+            store_host: stored.store_host(),
+            reconsume_times: differences.reconsume_times.unwrap_or(stored.reconsume_times()),
+            body: stored.body(),
+            properties: &properties,
+            more_properties: &[],
+            annexes: &annexes,
+        };
+        let tag = property_tag(&properties);
+        let destination = Destination::Topic { topic, queue_index: differences.queue_index };
+        let mut batch = PublishBatch::default();
+        let too_large = |error: mailrail_message::DraftError| Error::Read(error.to_string());
+        batch.push(&draft, destination, tag, Durability::Disk).map_err(too_large)?;
+        let mut beside = BytesMut::new();
+        let change_bytes = change.as_ref().map_or(0, |change| change.encode(&mut beside));
+        // Room for both in one group first; what follows then cannot roll in between. Fan-out and reserved offsets
+        // make the copy longer by little.
+        self.journal.reserve(batch.bytes() + change_bytes + COPY_SLACK_BYTES)?;
+        self.store_batch_of_one(now, batch)?;
+        match change {
+            Some(change) => self.log(change),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Room for what routing may add to a copy.
+const COPY_SLACK_BYTES: usize = 64 * 1024;
+
+fn property_tag(properties: &[u8]) -> i32 {
+    property::Properties::new(properties).get(property::TAGS).map_or(0, tag_hash)
+}

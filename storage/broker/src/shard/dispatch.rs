@@ -1,0 +1,215 @@
+//! Handing out: who gets which entries. Entries of several queues are taken in the order of their store times.
+
+use super::*;
+use crate::delivery::{Lease, LeaseEnd, Run};
+use crate::event::Recipient;
+use crate::limits::GROUP_LEASES_MAX;
+use crate::session::Grant;
+
+/// Most entries one consumer gets before the next one's turn.
+const TURN_ENTRIES_MAX: u64 = 64;
+/// How far the logged mark runs ahead of what was handed out.
+const GRANTED_AHEAD: u64 = 256;
+
+/// Somebody to hand entries to.
+struct Taker {
+    mailbox: Arc<Mailbox>,
+    end: LeaseEnd,
+    no_ack: bool,
+}
+
+impl Shard {
+    pub(super) fn serve_hungry(&mut self, now: Now) {
+        for key in std::mem::take(&mut self.hungry) {
+            self.serve(now, key);
+        }
+    }
+
+    /// Hands out as long as there are entries and somebody to take them.
+    pub(super) fn serve(&mut self, now: Now, key: (GroupId, TopicId)) {
+        while self.subscriptions.get(&key).is_some_and(Subscription::wants) {
+            if !self.serve_receiver(now, key) && !self.serve_consumer(now, key) {
+                return;
+            }
+        }
+    }
+
+    /// Serves the receive that has waited longest, all it asks for at once.
+    fn serve_receiver(&mut self, now: Now, key: (GroupId, TopicId)) -> bool {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return false };
+        let Some(receiver) = subscription.receivers.pop_front() else { return false };
+        let to = Recipient::Request(receiver.token);
+        let end = LeaseEnd::At(now.mono + Duration::from_millis(receiver.lease_ms));
+        let taker = Taker { mailbox: receiver.mailbox.clone(), end, no_ack: false };
+        let mut grants = Vec::new();
+        let mut left = receiver.max;
+        while let Some(grant) = self.grant(now, key, left, &taker) {
+            left -= u64::from(grant.count);
+            grants.push(grant);
+        }
+        if grants.is_empty() {
+            if let Some(subscription) = self.subscriptions.get_mut(&key) {
+                subscription.receivers.push_front(receiver);
+            }
+            return false;
+        }
+        let still_waits = self
+            .subscriptions
+            .get(&key)
+            .is_some_and(|s| s.receivers.iter().any(|other| other.deadline == receiver.deadline));
+        if !still_waits {
+            self.receive_times.remove(&(receiver.deadline, key.0, key.1));
+        }
+        self.send(&taker.mailbox, Letter::Granted { to, grants });
+        self.left(key);
+        true
+    }
+
+    /// Serves the next consumer in turn that has credit.
+    fn serve_consumer(&mut self, now: Now, key: (GroupId, TopicId)) -> bool {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return false };
+        let Some(at) = subscription.consumers.iter().position(|consumer| consumer.credit > 0) else {
+            return false;
+        };
+        subscription.consumers.rotate_left(at);
+        let Some(consumer) = subscription.consumers.front() else { return false };
+        let to = Recipient::Consumer(consumer.id);
+        let (mailbox, no_ack) = (consumer.mailbox.clone(), consumer.no_ack);
+        let taker = Taker { mailbox, end: LeaseEnd::WithOwner, no_ack };
+        let max = consumer.credit.min(TURN_ENTRIES_MAX);
+        let Some(grant) = self.grant(now, key, max, &taker) else { return false };
+        if let Some(subscription) = self.subscriptions.get_mut(&key) {
+            if let Some(consumer) = subscription.consumers.front_mut() {
+                consumer.credit = consumer.credit.saturating_sub(grant.count.into());
+            }
+            subscription.consumers.rotate_left(1);
+        }
+        self.send(&taker.mailbox, Letter::Granted { to, grants: vec![grant] });
+        true
+    }
+
+    /// One entry for a session that asks without waiting.
+    pub(super) fn hand_out_one(
+        &mut self,
+        now: Now,
+        mailbox: &Arc<Mailbox>,
+        group: GroupId,
+        topic: TopicId,
+        to: Recipient,
+        no_ack: bool,
+    ) -> bool {
+        let taker = Taker { mailbox: mailbox.clone(), end: LeaseEnd::WithOwner, no_ack };
+        match self.grant(now, (group, topic), 1, &taker) {
+            Some(grant) => {
+                self.send(mailbox, Letter::Granted { to, grants: vec![grant] });
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Leases the next run of entries of the topic, or settles it at once for a taker that does not acknowledge.
+    fn grant(&mut self, now: Now, key: (GroupId, TopicId), max: u64, taker: &Taker) -> Option<Grant> {
+        let (group, topic) = key;
+        let queues = self.state.topics.get(&topic)?.queues.clone();
+        let mut best: Option<(u64, QueueId, Run)> = None;
+        for queue in &queues {
+            if let Err(error) = self.open_flow(now, (group, *queue)) {
+                tracing::warn!(%error, "a group cannot begin on a queue");
+                continue;
+            }
+            let Some(run) = self.next_run(now, (group, *queue), max) else { continue };
+            let store_ms = if queues.len() > 1 { self.store_ms_of(*queue, run.first) } else { 0 };
+            if best.is_none_or(|(oldest, ..)| store_ms < oldest) {
+                best = Some((store_ms, *queue, run));
+            }
+        }
+        let (_, queue, mut run) = best?;
+        if queues.len() > 1 {
+            // The next one may have to come from another queue.
+            run.count = 1;
+        }
+        self.take_run(group, queue, run, taker)
+    }
+
+    fn next_run(&mut self, now: Now, line: Line, max: u64) -> Option<Run> {
+        let (group, queue) = line;
+        let end = self.state.queues.get(&queue)?.shared.end_offset();
+        let progress = self.state.progress(group, queue)?;
+        let flow = self.flows.get_mut(&line)?;
+        if flow.leases() >= GROUP_LEASES_MAX {
+            return None;
+        }
+        let run = flow.next_run(progress, end, max.min(u32::MAX.into()), now);
+        self.reschedule(line);
+        run
+    }
+
+    fn take_run(&mut self, group: GroupId, queue: QueueId, run: Run, taker: &Taker) -> Option<Grant> {
+        let shared = self.state.queues.get(&queue)?.shared.clone();
+        if taker.no_ack {
+            if !self.log_loosely(Change::Settled { group, queue, runs: vec![(run.first, run.count)] }) {
+                return None;
+            }
+            self.flows.get_mut(&(group, queue))?.pass(&run);
+        } else {
+            let granted_to = self.state.progress(group, queue)?.granted_to;
+            let end = run.first + run.count;
+            if end > granted_to {
+                self.log_loosely(Change::Granted { group, queue, to: end + GRANTED_AHEAD });
+            }
+            let owner = taker.mailbox.session;
+            let lease = Lease { number: self.next_lease, owner, end: taker.end };
+            self.flows.get_mut(&(group, queue))?.grant(&run, lease);
+            if taker.end == LeaseEnd::WithOwner {
+                self.leased.entry(owner).or_default().insert((group, queue));
+            }
+        }
+        self.reschedule((group, queue));
+        let grant = Grant {
+            group,
+            queue: shared,
+            first_offset: run.first,
+            count: u32::try_from(run.count).unwrap_or(u32::MAX),
+            attempts: run.attempts,
+            epoch: self.journal.epoch(),
+            first_lease: self.next_lease,
+        };
+        self.next_lease += run.count;
+        Some(grant)
+    }
+
+    /// Store time of an entry, as far as memory tells; what is not in memory is older than anything that is.
+    fn store_ms_of(&self, queue: QueueId, offset: u64) -> u64 {
+        let shared = self.state.queues.get(&queue).map(|queue| &queue.shared);
+        let entries = shared.and_then(|shared| shared.in_memory(offset, 1));
+        entries.and_then(|entries| entries.first().map(|entry| entry.store_ms)).unwrap_or(0)
+    }
+
+    /// Notes when a flow wants to be looked at again.
+    pub(super) fn reschedule(&mut self, line: Line) {
+        let next = self.flows.get(&line).and_then(Flow::deadline);
+        let noted = self.flow_time.get(&line).copied();
+        if noted == next {
+            return;
+        }
+        if let Some(noted) = noted {
+            self.flow_times.remove(&(noted, line));
+            self.flow_time.remove(&line);
+        }
+        if let Some(next) = next {
+            self.flow_times.insert((next, line));
+            self.flow_time.insert(line, next);
+        }
+    }
+
+    /// Somebody may now get what this line has to give.
+    pub(super) fn look_at(&mut self, line: Line) {
+        let (group, queue) = line;
+        if let Some(topic) = self.state.queues.get(&queue).map(|queue| queue.topic)
+            && self.subscriptions.contains_key(&(group, topic))
+        {
+            self.hungry.insert((group, topic));
+        }
+    }
+}

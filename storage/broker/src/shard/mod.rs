@@ -1,0 +1,448 @@
+//! The shard: takes inputs, changes the state, appends records, and says what is to be sent to whom. One thread runs
+//! it; it blocks on nothing, reads no clock and knows no protocol. A simulation drives it with the same inputs.
+
+mod begin;
+mod checkpoint;
+mod consume;
+mod copy;
+mod dead_letter;
+mod disconnect;
+mod dispatch;
+mod journal;
+mod membership;
+mod pending;
+mod position;
+mod publish;
+mod settle;
+mod topology;
+mod waiting;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailrail_commitlog::Position;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use self::checkpoint::Checkpoints;
+pub(crate) use self::checkpoint::{CheckpointPolicy, MARK_KEY};
+use self::dead_letter::Dead;
+pub(crate) use self::journal::Journal;
+use self::pending::{Due, Pending};
+use self::waiting::{Dispatch, Waits};
+use crate::command::{Command, Receipt};
+use crate::delivery::{Flow, Members, Subscription};
+use crate::directory::Directory;
+use crate::error::Error;
+use crate::event::{Event, Reply};
+use crate::ids::*;
+use crate::reader::ReadContext;
+use crate::record::Change;
+use crate::session::{Letter, Mailbox};
+use crate::state::State;
+use crate::store::Store;
+use crate::store_thread::StoreJob;
+use crate::time::Now;
+
+/// What reaches the shard thread.
+#[derive(Debug)]
+pub(crate) enum Input {
+    Commands {
+        mailbox: Arc<Mailbox>,
+        commands: Vec<Command>,
+        since: Duration,
+    },
+    Disconnected {
+        mailbox: Arc<Mailbox>,
+    },
+    Written(Position),
+    Synced(Position),
+    Poisoned(String),
+    /// Granted entries whose messages could not be read.
+    Unread {
+        receipts: Vec<Receipt>,
+    },
+    DeadReady(Dead),
+    DispatchReady(Dispatch),
+    CheckpointStored {
+        number: u64,
+        stored: bool,
+    },
+    Trim {
+        mailbox: Arc<Mailbox>,
+        token: Token,
+        before: Position,
+    },
+    Stop,
+}
+
+/// Work that needs stored bytes: carried out by a reader, its outcome is an input again.
+#[derive(Debug)]
+pub(crate) enum Work {
+    Dead(Dead),
+    Dispatch(Dispatch),
+}
+
+impl Work {
+    pub fn carry_out(self, context: &ReadContext) -> Input {
+        match self {
+            Work::Dead(dead) => Input::DeadReady(dead.read(context)),
+            Work::Dispatch(dispatch) => Input::DispatchReady(dispatch.read(context)),
+        }
+    }
+}
+
+/// What a turn of the shard gives to be carried away.
+#[derive(Debug, Default)]
+pub(crate) struct Outputs {
+    pub letters: Vec<(Arc<Mailbox>, Vec<Letter>)>,
+    pub work: Vec<Work>,
+    pub store_jobs: Vec<StoreJob>,
+    /// Bytes of publishes that were answered.
+    pub freed_bytes: u64,
+}
+
+/// A group on a queue.
+type Line = (GroupId, QueueId);
+
+pub(crate) struct Shard {
+    state: State,
+    journal: Journal,
+    /// For searches by time and position, which administrators ask for.
+    store: Arc<dyn Store>,
+    pending: Pending,
+    flows: FxHashMap<Line, Flow>,
+    /// When flows want to be looked at, and what is noted for each.
+    flow_times: BTreeSet<(Duration, Line)>,
+    flow_time: FxHashMap<Line, Duration>,
+    subscriptions: FxHashMap<(GroupId, TopicId), Subscription>,
+    /// Groups with consumers or receivers, by topic.
+    served: FxHashMap<TopicId, Vec<GroupId>>,
+    /// Subscriptions to look at before the turn ends.
+    hungry: FxHashSet<(GroupId, TopicId)>,
+    receive_times: BTreeSet<(Duration, GroupId, TopicId)>,
+    /// Where sessions may hold leases, and the topics that go with them.
+    leased: FxHashMap<SessionId, FxHashSet<Line>>,
+    owned: FxHashMap<TopicId, SessionId>,
+    members: Members,
+    waits: Waits,
+    checkpoints: Checkpoints,
+    next_lease: u64,
+    /// Queues below the position of their last entry that waits for a sync.
+    unsynced: FxHashMap<QueueId, publish::Unsynced>,
+    outputs: Outputs,
+    letter_slots: FxHashMap<SessionId, usize>,
+    poisoned: Option<String>,
+    stopping: bool,
+}
+
+impl Shard {
+    pub fn new(
+        state: State,
+        journal: Journal,
+        store: Arc<dyn Store>,
+        policy: CheckpointPolicy,
+        now: Now,
+    ) -> Self {
+        let waits = Waits::new(&state.waiting);
+        let checkpoints = Checkpoints::new(policy, state.checkpoint, journal.position(), now);
+        Shard {
+            state,
+            journal,
+            store,
+            pending: Pending::default(),
+            flows: FxHashMap::default(),
+            flow_times: BTreeSet::new(),
+            flow_time: FxHashMap::default(),
+            subscriptions: FxHashMap::default(),
+            served: FxHashMap::default(),
+            hungry: FxHashSet::default(),
+            receive_times: BTreeSet::new(),
+            leased: FxHashMap::default(),
+            owned: FxHashMap::default(),
+            members: Members::default(),
+            waits,
+            checkpoints,
+            next_lease: 1,
+            unsynced: FxHashMap::default(),
+            outputs: Outputs::default(),
+            letter_slots: FxHashMap::default(),
+            poisoned: None,
+            stopping: false,
+        }
+    }
+
+    pub fn directory(&self) -> Arc<Directory> {
+        self.state.directory.clone()
+    }
+
+    /// Carries out one input.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Commands { mailbox, commands, .. } => {
+                for command in commands {
+                    self.command(now, &mailbox, command);
+                }
+            }
+            Input::Disconnected { mailbox } => self.disconnected(now, &mailbox),
+            Input::Written(to) => {
+                while let Some(due) = self.pending.next_written(to) {
+                    self.carry_out(due);
+                }
+            }
+            Input::Synced(to) => self.synced(now, to),
+            Input::Poisoned(why) => self.poison(why),
+            Input::Unread { receipts } => self.unread(now, receipts),
+            Input::DeadReady(dead) => self.bury(now, dead),
+            Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
+            Input::CheckpointStored { number, stored } => self.checkpoint_stored(now, number, stored),
+            Input::Trim { mailbox, token, before } => self.trim(&mailbox, token, before),
+            Input::Stop => self.stop(now),
+        }
+    }
+
+    /// Does what time has brought due, serves who can be served, and hands the turn's records to the log.
+    pub fn finish_turn(&mut self, now: Now) {
+        self.expire_leases(now);
+        self.expire_receives(now);
+        self.expire_members(now);
+        self.start_due_dispatches(now);
+        self.serve_hungry(now);
+        self.checkpoint_if_due(now);
+        self.journal.submit();
+        self.outputs.store_jobs.append(&mut self.state.store_jobs);
+    }
+
+    /// Monotonic time at which [`Shard::finish_turn`] should be called even without input.
+    pub fn deadline(&self, now: Now) -> Option<Duration> {
+        let flows = self.flow_times.first().map(|(at, _)| *at);
+        let receives = self.receive_times.first().map(|(at, _, _)| *at);
+        let members = self.members.deadline();
+        let waits = self.waits.deadline(now);
+        let checkpoints = self.checkpoints.deadline();
+        [flows, receives, members, waits, checkpoints].into_iter().flatten().min()
+    }
+
+    /// True when a stop has nothing left to wait for.
+    pub fn is_idle(&self) -> bool {
+        self.poisoned.is_some() || (self.pending.is_empty() && self.checkpoints.are_idle())
+    }
+
+    pub fn take_outputs(&mut self) -> Outputs {
+        self.letter_slots.clear();
+        std::mem::take(&mut self.outputs)
+    }
+
+    fn command(&mut self, now: Now, mailbox: &Arc<Mailbox>, command: Command) {
+        if let Some(refusal) = self.refusal() {
+            return self.refuse(mailbox, command, refusal);
+        }
+        match command {
+            Command::Publish { token, batch } => self.publish(now, mailbox, token, batch),
+            Command::Commit { token, group, commits } => {
+                let result = self.commit(now, &group, &commits);
+                if let Some(token) = token {
+                    self.reply(mailbox, token, result.map(|()| Reply::Done));
+                }
+            }
+            Command::Settle { token, receipts, outcome } => {
+                let results = self.settle(now, receipts, outcome);
+                if let Some(token) = token {
+                    self.reply(mailbox, token, Ok(Reply::Settled(results)));
+                }
+            }
+            Command::Extend { token, receipts, lease_ms } => {
+                let result = self.extend(now, &receipts, lease_ms).map(Reply::Settled);
+                self.reply(mailbox, token, result);
+            }
+            Command::Credit { consumer, add } => self.credit(mailbox.session, consumer, add),
+            Command::Receive { token, group, topic, max, wait_ms, lease_ms } => {
+                let asked = consume::Asked { token, max, wait_ms, lease_ms };
+                if let Err(error) = self.receive(now, mailbox, &group, &topic, asked) {
+                    self.reply(mailbox, token, Err(error));
+                }
+            }
+            Command::Consume { token, consumer, group, topic, credit, no_ack, exclusive } => {
+                let asked = consume::Wanted { consumer, credit, no_ack, exclusive };
+                let result = self.consume(now, mailbox, &group, &topic, asked);
+                self.reply(mailbox, token, result.map(|()| Reply::Done));
+            }
+            Command::Cancel { token, consumer } => {
+                self.cancel(mailbox.session, consumer);
+                self.reply(mailbox, token, Ok(Reply::Done));
+            }
+            Command::Get { token, group, topic, no_ack } => {
+                if let Err(error) = self.get(now, mailbox, &group, &topic, token, no_ack) {
+                    self.reply(mailbox, token, Err(error));
+                }
+            }
+            Command::Committed { token, group, queues } => {
+                let offsets = self.committed(&group, &queues);
+                self.reply(mailbox, token, Ok(Reply::Offsets(offsets)));
+            }
+            Command::Seek { token, group, topic, to } => {
+                let result = self.seek(now, &group, &topic, to).map(Reply::Offsets);
+                self.reply(mailbox, token, result);
+            }
+            Command::Purge { token, group, topic } => {
+                let result = self.purge(now, mailbox.session, &group, &topic).map(Reply::Count);
+                self.reply(mailbox, token, result);
+            }
+            Command::GroupState { token, group, topic } => {
+                let result = self.group_state(now, &group, &topic).map(Reply::Group);
+                self.reply(mailbox, token, result);
+            }
+            command => self.administer(now, mailbox, command),
+        }
+    }
+
+    /// Commands that change topology or membership; the former are answered once they are synced.
+    fn administer(&mut self, now: Now, mailbox: &Arc<Mailbox>, command: Command) {
+        match command {
+            Command::Join { token, group, member, topics, expires_ms } => {
+                let result = self.join(now, mailbox, group, member, topics, expires_ms);
+                self.reply(mailbox, token, result.map(|()| Reply::Done));
+            }
+            Command::Leave { group, member } => self.leave(&group, &member),
+            Command::Members { token, group } => {
+                let names = self.members.names(&group);
+                self.reply(mailbox, token, Ok(Reply::Members(names)));
+            }
+            Command::Lock { token, group, member, queues, lease_ms } => {
+                let locked = self.lock(now, &group, &member, &queues, lease_ms);
+                self.reply(mailbox, token, Ok(Reply::Locked(locked)));
+            }
+            Command::Unlock { token, group, member, queues } => {
+                queues.iter().for_each(|queue| self.members.unlock(&group, *queue, &member));
+                if let Some(token) = token {
+                    self.reply(mailbox, token, Ok(Reply::Done));
+                }
+            }
+            command => {
+                let before = self.journal.position();
+                if let Some((token, result)) = self.change_topology(now, mailbox, command) {
+                    // A refusal, or an answer that changed nothing, rests on what others may still wait for; it need
+                    // not.
+                    if self.journal.position() == before {
+                        return self.reply(mailbox, token, result);
+                    }
+                    let letter = Letter::Event(Event::Reply { token, result });
+                    self.journal.want_sync();
+                    let due = Due::Letter { mailbox: mailbox.clone(), letter, bytes: 0 };
+                    self.pending.when_synced(self.journal.position(), due);
+                }
+            }
+        }
+    }
+
+    fn refusal(&self) -> Option<Error> {
+        match &self.poisoned {
+            Some(why) => Some(Error::Poisoned(why.clone())),
+            None if self.stopping => Some(Error::Stopping),
+            None => None,
+        }
+    }
+
+    /// Answers a command that is not carried out.
+    fn refuse(&mut self, mailbox: &Arc<Mailbox>, command: Command, error: Error) {
+        match command {
+            Command::Publish { token, batch } => {
+                self.free(u64::try_from(batch.bytes()).unwrap_or(u64::MAX));
+                let results = batch.items.iter().map(|_| Err(error.clone())).collect();
+                self.send(mailbox, Letter::Event(Event::Published { token, results }));
+            }
+            command => {
+                if let Some(token) = command.token() {
+                    self.reply(mailbox, token, Err(error));
+                }
+            }
+        }
+    }
+
+    /// Appends a change and carries it out.
+    fn log(&mut self, change: Change) -> Result<(), Error> {
+        let position = self.journal.change(&change)?;
+        self.state.apply(position, &change);
+        Ok(())
+    }
+
+    /// As [`Shard::log`], for changes whose loss only means that something is done again.
+    fn log_loosely(&mut self, change: Change) -> bool {
+        let done = self.log(change);
+        if let Err(error) = &done {
+            tracing::warn!(%error, "a settlement was not recorded; it will be redelivered");
+        }
+        done.is_ok()
+    }
+
+    fn synced(&mut self, now: Now, to: Position) {
+        while let Some(due) = self.pending.next_written(to) {
+            self.carry_out(due);
+        }
+        while let Some(due) = self.pending.next_synced(to) {
+            self.carry_out(due);
+        }
+        self.checkpoint_synced(now, to);
+    }
+
+    fn carry_out(&mut self, due: Due) {
+        match due {
+            Due::Letter { mailbox, letter, bytes } => {
+                self.free(bytes);
+                self.send(&mailbox, letter);
+            }
+            Due::Visible { queue, end } => {
+                queue.publish(end);
+                let topic = self.state.queues.get(&queue.id).map(|queue| queue.topic);
+                if let Some(topic) = topic
+                    && let Some(groups) = self.served.get(&topic)
+                {
+                    self.hungry.extend(groups.iter().map(|group| (*group, topic)));
+                }
+            }
+        }
+    }
+
+    /// The log has failed: nothing that waits for it will ever be acknowledged.
+    fn poison(&mut self, why: String) {
+        tracing::error!(%why, "the log has failed; this broker is read-only from now on");
+        let abandoned: Vec<Due> = self.pending.abandon().collect();
+        for due in abandoned {
+            if let Due::Letter { mailbox, letter: Letter::Event(event), bytes } = due {
+                self.free(bytes);
+                let event = match event {
+                    Event::Published { token, results } => {
+                        let failed = |_| Err(Error::Poisoned(why.clone()));
+                        Event::Published { token, results: results.into_iter().map(failed).collect() }
+                    }
+                    Event::Reply { token, .. } => {
+                        Event::Reply { token, result: Err(Error::Poisoned(why.clone())) }
+                    }
+                    event => event,
+                };
+                self.send(&mailbox, Letter::Event(event));
+            }
+        }
+        self.poisoned = Some(why);
+    }
+
+    fn reply(&mut self, mailbox: &Arc<Mailbox>, token: Token, result: Result<Reply, Error>) {
+        self.send(mailbox, Letter::Event(Event::Reply { token, result }));
+    }
+
+    /// Collects letters by session, so that each is woken once a turn.
+    fn send(&mut self, mailbox: &Arc<Mailbox>, letter: Letter) {
+        let letters = &mut self.outputs.letters;
+        let slot = *self.letter_slots.entry(mailbox.session).or_insert_with(|| {
+            letters.push((mailbox.clone(), Vec::new()));
+            letters.len() - 1
+        });
+        if let Some((_, letters)) = letters.get_mut(slot) {
+            letters.push(letter);
+        }
+    }
+
+    fn free(&mut self, bytes: u64) {
+        self.outputs.freed_bytes += bytes;
+    }
+}

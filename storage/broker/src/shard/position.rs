@@ -1,0 +1,158 @@
+//! Positions of groups: commits, look-ups, seeks, purges, and the view an administrator gets.
+
+use super::*;
+use crate::command::SeekTo;
+use crate::directory::Topic;
+use crate::event::{GroupQueueView, GroupView};
+use crate::queue::IndexError;
+
+impl Shard {
+    /// Consumption by offset: everything below is settled.
+    pub(super) fn commit(&mut self, now: Now, group: &str, commits: &[(QueueId, u64)]) -> Result<(), Error> {
+        let missing = || Error::NoGroup { group: group.to_owned(), topic: String::new() };
+        let group_id = self.state.directory.group(group).ok_or_else(missing)?.id;
+        for (queue, offset) in commits {
+            let Some(state) = self.state.queues.get(queue) else {
+                return Err(Error::NoTopic(format!("of queue #{}", queue.0)));
+            };
+            let (topic, end) = (state.topic, state.next_offset);
+            if self.subscriptions.get(&(group_id, topic)).is_some_and(|s| !s.consumers.is_empty()) {
+                let topic = state.shared.topic.to_string();
+                return Err(Error::Mode { group: group.to_owned(), topic, found: "lease", asked: "offset" });
+            }
+            self.move_to(now, (group_id, *queue), (*offset).min(end))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn committed(&self, group: &str, queues: &[QueueId]) -> Vec<Option<u64>> {
+        let group = self.state.directory.group(group);
+        let floor = |queue: &QueueId| Some(self.state.progress(group.as_ref()?.id, *queue)?.floor);
+        queues.iter().map(floor).collect()
+    }
+
+    pub(super) fn seek(
+        &mut self,
+        now: Now,
+        group: &str,
+        topic: &str,
+        to: SeekTo,
+    ) -> Result<Vec<Option<u64>>, Error> {
+        let (group, topic) = self.line_of(group, topic)?;
+        let mut offsets = Vec::new();
+        for queue in topic.queues().iter() {
+            let (min, end) = (queue.min_offset(), queue.end_offset());
+            let target = match to {
+                SeekTo::Earliest => Some(min),
+                SeekTo::Latest => Some(end),
+                SeekTo::Time(time_ms) => Some(queue.offset_at(time_ms, &*self.store).map_err(search_failed)?),
+                SeekTo::Offset { queue_index, offset } => {
+                    (queue_index == queue.index).then(|| offset.clamp(min, end))
+                }
+            };
+            if let Some(target) = target {
+                self.move_to(now, (group, queue.id), target)?;
+            }
+            offsets.push(self.state.progress(group, queue.id).map(|progress| progress.floor));
+        }
+        if let SeekTo::Offset { queue_index, .. } = to
+            && topic.queue(queue_index).is_none()
+        {
+            let queues = u32::try_from(offsets.len()).unwrap_or(u32::MAX);
+            return Err(Error::NoQueue { topic: topic.name.to_string(), index: queue_index, queues });
+        }
+        Ok(offsets)
+    }
+
+    fn move_to(&mut self, _now: Now, line: Line, offset: u64) -> Result<(), Error> {
+        let (group, queue) = line;
+        let progress = self.state.progress(group, queue);
+        let there = |progress: &crate::state::Progress| {
+            progress.floor == offset && progress.settled.len() == 0 && progress.failed.is_empty()
+        };
+        let idle = self.flows.get(&line).is_none_or(|flow| flow.leases() == 0);
+        if progress.is_some_and(there) && idle {
+            return Ok(());
+        }
+        self.log(Change::Positioned { group, queue, offset })?;
+        if let Some(flow) = self.flows.get_mut(&line) {
+            flow.reset(offset);
+        }
+        self.reschedule(line);
+        self.look_at(line);
+        Ok(())
+    }
+
+    /// Settles what is ready; what is leased stays with whoever has it. Returns how many entries went.
+    pub(super) fn purge(
+        &mut self,
+        now: Now,
+        session: SessionId,
+        group: &str,
+        topic: &str,
+    ) -> Result<u64, Error> {
+        let (group, topic) = self.line_of(group, topic)?;
+        self.check_owner(&topic, session)?;
+        let mut purged = 0;
+        for queue in topic.queues().iter() {
+            let line = (group, queue.id);
+            self.open_flow(now, line)?;
+            let (Some(progress), Some(flow)) = (self.state.progress(group, queue.id), self.flows.get(&line))
+            else {
+                continue;
+            };
+            let mut runs: Vec<(u64, u64)> = Vec::new();
+            let mut from = progress.floor;
+            for leased in flow.leased_below(queue.end_offset()).chain([queue.end_offset()]) {
+                if leased > from {
+                    runs.push((from, leased - from));
+                }
+                from = leased + 1;
+            }
+            purged += self.ready(line, queue.end_offset());
+            if !runs.is_empty() {
+                self.settle_now(group, queue.id, runs);
+            }
+        }
+        Ok(purged)
+    }
+
+    /// Entries that could be handed out, now or after their backoff.
+    pub(super) fn ready(&self, line: Line, end: u64) -> u64 {
+        let leased = self.flows.get(&line).map_or(0, |flow| flow.leased_below(end).count());
+        let unsettled = self.state.progress(line.0, line.1).map(|progress| progress.unsettled(end));
+        let min = self.state.queues.get(&line.1).map_or(0, |queue| queue.shared.min_offset());
+        let unsettled = unsettled.unwrap_or_else(|| end.saturating_sub(min));
+        unsettled.saturating_sub(u64::try_from(leased).unwrap_or(0))
+    }
+
+    /// Ready entries of a topic's group over all queues.
+    pub(super) fn ready_in(&self, group: GroupId, topic: &Topic) -> u64 {
+        topic.queues().iter().map(|queue| self.ready((group, queue.id), queue.end_offset())).sum()
+    }
+
+    pub(super) fn group_state(&mut self, now: Now, group: &str, topic: &str) -> Result<GroupView, Error> {
+        let (group, topic) = self.line_of(group, topic)?;
+        let _ = now;
+        let (mut leased, mut queues) = (0, Vec::new());
+        for queue in topic.queues().iter() {
+            let end = queue.end_offset();
+            let progress = self.state.progress(group, queue.id);
+            let committed = progress.map_or(queue.min_offset(), |progress| progress.floor);
+            let lag = progress.map_or(end.saturating_sub(committed), |progress| progress.unsettled(end));
+            leased += self.flows.get(&(group, queue.id)).map_or(0, Flow::leases);
+            queues.push(GroupQueueView { queue_index: queue.index, committed, end, lag });
+        }
+        let consumers = self.subscriptions.get(&(group, topic.id)).map_or(0, |s| s.consumers.len());
+        Ok(GroupView {
+            ready: self.ready_in(group, &topic),
+            leased: u64::try_from(leased).unwrap_or(u64::MAX),
+            consumers: u32::try_from(consumers).unwrap_or(u32::MAX),
+            queues,
+        })
+    }
+}
+
+fn search_failed(error: IndexError) -> Error {
+    Error::Read(error.to_string())
+}

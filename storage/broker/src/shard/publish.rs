@@ -1,0 +1,407 @@
+//! Taking messages: route, assign offsets, fill in places, append.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use mailrail_commitlog::record::RECORD_HEADER_BYTES;
+use mailrail_message::{
+    Placement, StoredMessage, Target, TargetSlot, place, place_record, property, targets_annex,
+};
+use smallvec::{SmallVec, smallvec};
+
+use super::*;
+use crate::event::Stored;
+use crate::publish::{Destination, PublishBatch, PublishItem};
+use crate::queue::{Entry, Queue};
+use crate::record::RouteEnd;
+use crate::route;
+use crate::settings::{Durability, Lifetime};
+use crate::state::Waiting;
+
+/// Offsets that a queue may let be seen unsynced, beyond those the synced log already allows.
+const RESERVED_OFFSETS: u64 = 65_536;
+
+/// Where a queue stands between written and synced.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Unsynced {
+    /// Behind the last entry whose visibility waits for a sync.
+    pub waits_to: Position,
+    /// Behind the newest reservation of offsets.
+    pub reserved_at: Position,
+    /// Offsets below may be seen unsynced: the synced log says so.
+    pub reserved: u64,
+}
+
+/// Records of a batch that lie behind one another and are not pushed yet.
+#[derive(Default)]
+struct Run {
+    bytes: usize,
+    records: u32,
+}
+
+/// A message's way into the log.
+struct Placed {
+    stored: Stored,
+    durability: Durability,
+}
+
+/// Nearly every message goes to one queue.
+type Places = SmallVec<[Place; 1]>;
+
+/// A chosen queue with the offset the message gets there.
+struct Place {
+    queue: Arc<Queue>,
+    offset: u64,
+}
+
+impl Shard {
+    pub(super) fn publish(&mut self, now: Now, mailbox: &Arc<Mailbox>, token: Token, batch: PublishBatch) {
+        let bytes = u64::try_from(batch.bytes()).unwrap_or(u64::MAX);
+        let PublishBatch { mut buffer, items } = batch;
+        let mut results = Vec::with_capacity(items.len());
+        let mut durability = Durability::Memory;
+        let mut seen: Vec<(Arc<Queue>, u64, bool)> = Vec::new();
+        let mut run = Run::default();
+        for item in &items {
+            let placed = self.take_message(now, &mut buffer, &mut run, item, &mut seen);
+            if let Ok(placed) = &placed {
+                durability = durability.max(placed.durability);
+            }
+            results.push(placed.map(|placed| placed.stored));
+        }
+        self.push_run(&mut buffer, &mut run);
+        let position = self.journal.position();
+        for (queue, end, synced) in seen {
+            self.show(queue, end, synced, position);
+        }
+        let letter = Letter::Event(Event::Published { token, results });
+        let due = Due::Letter { mailbox: mailbox.clone(), letter, bytes };
+        match durability {
+            Durability::Disk => {
+                self.journal.want_sync();
+                self.pending.when_synced(position, due);
+            }
+            Durability::Memory => self.pending.when_written(position, due),
+        }
+    }
+
+    /// Stores the one message of a batch that nobody waits for.
+    pub(super) fn store_batch_of_one(&mut self, now: Now, batch: PublishBatch) -> Result<(), Error> {
+        let PublishBatch { mut buffer, items } = batch;
+        let mut seen = Vec::new();
+        let mut run = Run::default();
+        for item in &items {
+            self.take_message(now, &mut buffer, &mut run, item, &mut seen)?;
+        }
+        self.push_run(&mut buffer, &mut run);
+        self.journal.want_sync();
+        for (queue, end, synced) in seen {
+            self.show(queue, end, synced, self.journal.position());
+        }
+        Ok(())
+    }
+
+    /// Makes a queue's entries visible when they are durable enough.
+    fn show(&mut self, queue: Arc<Queue>, end: u64, synced: bool, position: Position) {
+        let synced_to = self.journal.synced_to();
+        let unsynced = self.unsynced.entry(queue.id).or_default();
+        if unsynced.reserved_at <= synced_to {
+            unsynced.reserved = self.state.queues.get(&queue.id).map_or(0, |queue| queue.reserved_to);
+        }
+        let may_be_seen = end <= unsynced.reserved;
+        if synced || unsynced.waits_to > synced_to || !may_be_seen {
+            unsynced.waits_to = position;
+            if !synced {
+                self.journal.want_sync();
+            }
+            self.pending.when_synced(position, Due::Visible { queue, end });
+        } else {
+            self.pending.when_written(position, Due::Visible { queue, end });
+        }
+    }
+
+    /// Takes one message of a batch. Its record is the first in `buffer` behind the run.
+    fn take_message(
+        &mut self,
+        now: Now,
+        buffer: &mut BytesMut,
+        run: &mut Run,
+        item: &PublishItem,
+        seen: &mut Vec<(Arc<Queue>, u64, bool)>,
+    ) -> Result<Placed, Error> {
+        let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
+        let taken = self.choose(item, record).and_then(|(places, durability)| {
+            self.make_room(buffer, run, item.record_len)?;
+            self.reserve_offsets(buffer, run, item, &places, durability)?;
+            Ok((places, durability))
+        });
+        let (places, durability) = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
+                // The record is not stored: cut it out of the buffer.
+                self.push_run(buffer, run);
+                drop(buffer.split_to(item.record_len.min(buffer.len())));
+                return Err(error);
+            }
+        };
+        let position = self.journal.position() + to_u64(run.bytes);
+        let stored = match (item.due_ms, places.as_slice()) {
+            (Some(due_ms), _) => self.store_waiting(buffer, run, item, due_ms, position)?,
+            (None, [place]) => self.store_one(now, buffer, run, item, place, position),
+            (None, places) => self.store_many(now, buffer, run, item, places)?,
+        };
+        for place in places {
+            let synced = durability == Durability::Disk;
+            match seen.iter_mut().find(|(queue, ..)| queue.id == place.queue.id) {
+                Some((_, end, waits)) => {
+                    *end = place.offset + 1;
+                    *waits |= synced;
+                }
+                None => seen.push((place.queue, place.offset + 1, synced)),
+            }
+        }
+        Ok(Placed { stored, durability })
+    }
+
+    /// The queues a message goes to, with the offsets it will have there, and how durable it must be.
+    fn choose(&mut self, item: &PublishItem, record: &[u8]) -> Result<(Places, Durability), Error> {
+        let mut topics: Vec<TopicId> = Vec::new();
+        match &item.destination {
+            Destination::Topic { topic, queue_index } => {
+                let state =
+                    self.state.topics.get(topic).ok_or_else(|| Error::NoTopic(format!("#{}", topic.0)))?;
+                if !state.shared.settings().writable {
+                    return Err(Error::NotWritable(state.shared.name.to_string()));
+                }
+                let bound = state.routes.is_some();
+                let (place, durability) = self.place_in(*topic, *queue_index, item.durability)?;
+                if !bound {
+                    return Ok((smallvec![place], durability));
+                }
+                topics.push(*topic);
+                route::resolve(
+                    RouteEnd::Topic(*topic),
+                    &tag_of(record),
+                    |end| self.state.routes(end),
+                    &mut topics,
+                );
+                let (others, most) = self.places_in(topics.get(1..).unwrap_or(&[]), item.durability)?;
+                Ok((std::iter::once(place).chain(others).collect(), durability.max(most)))
+            }
+            Destination::Exchange { exchange, key } => {
+                let state = self.state.exchanges.get(exchange);
+                let state = state.ok_or_else(|| Error::NoExchange(format!("#{}", exchange.0)))?;
+                if state.shared.settings.internal {
+                    return Err(Error::Internal(state.shared.name.to_string()));
+                }
+                let key = String::from_utf8_lossy(key);
+                let source = RouteEnd::Exchange(*exchange);
+                route::resolve(source, &key, |end| self.state.routes(end), &mut topics);
+                if topics.is_empty() {
+                    return Err(Error::Unroutable);
+                }
+                self.places_in(&topics, item.durability)
+            }
+        }
+    }
+
+    fn places_in(&mut self, topics: &[TopicId], asked: Durability) -> Result<(Places, Durability), Error> {
+        let mut most = Durability::Memory;
+        let mut places = Places::with_capacity(topics.len());
+        for topic in topics {
+            let (place, durability) = self.place_in(*topic, None, asked)?;
+            most = most.max(durability);
+            places.push(place);
+        }
+        Ok((places, most))
+    }
+
+    /// A place in one topic, and how durable it must be there: what was asked, at least what the topic demands, and
+    /// nothing for a topic that does not outlive this run.
+    fn place_in(
+        &mut self,
+        topic: TopicId,
+        wanted_index: Option<u32>,
+        asked: Durability,
+    ) -> Result<(Place, Durability), Error> {
+        let missing = || Error::NoTopic(format!("#{}", topic.0));
+        let state = self.state.topics.get_mut(&topic).ok_or_else(missing)?;
+        let index = match wanted_index {
+            Some(index) => usize::try_from(index).unwrap_or(usize::MAX),
+            None => {
+                state.turn = (state.turn + 1) % state.queues.len().max(1);
+                state.turn
+            }
+        };
+        let Some(id) = state.queues.get(index) else {
+            return Err(Error::NoQueue {
+                topic: state.shared.name.to_string(),
+                index: wanted_index.unwrap_or(0),
+                queues: u32::try_from(state.queues.len()).unwrap_or(u32::MAX),
+            });
+        };
+        let settings = state.shared.settings();
+        let durability = match settings.lifetime {
+            Lifetime::Durable => settings.durability.max(asked),
+            Lifetime::Transient | Lifetime::Session => Durability::Memory,
+        };
+        let queue = self.state.queues.get(id).ok_or_else(missing)?;
+        Ok((Place { queue: queue.shared.clone(), offset: queue.next_offset }, durability))
+    }
+
+    /// Makes sure the next record fits behind the run, in one group.
+    fn make_room(&mut self, buffer: &mut BytesMut, run: &mut Run, bytes: usize) -> Result<(), Error> {
+        if !self.journal.has_room(run.bytes, bytes) {
+            self.push_run(buffer, run);
+            self.journal.reserve(bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Entries that may be seen before they are synced need the log to say so first, so that no crash of the machine
+    /// lets their offsets be given to other messages.
+    fn reserve_offsets(
+        &mut self,
+        buffer: &mut BytesMut,
+        run: &mut Run,
+        item: &PublishItem,
+        places: &[Place],
+        durability: Durability,
+    ) -> Result<(), Error> {
+        if durability == Durability::Disk || item.due_ms.is_some() {
+            return Ok(());
+        }
+        for place in places {
+            let id = place.queue.id;
+            let reserved_to = self.state.queues.get(&id).map_or(0, |queue| queue.reserved_to);
+            if place.offset + RESERVED_OFFSETS / 2 < reserved_to {
+                continue;
+            }
+            self.push_run(buffer, run);
+            self.log(Change::OffsetsReserved { queue: id, to: place.offset + RESERVED_OFFSETS })?;
+            self.unsynced.entry(id).or_default().reserved_at = self.journal.position();
+            self.journal.want_sync();
+            self.journal.reserve(item.record_len)?;
+        }
+        Ok(())
+    }
+
+    /// The usual case: the record stays where it lies in the batch's buffer.
+    fn store_one(
+        &mut self,
+        now: Now,
+        buffer: &mut BytesMut,
+        run: &mut Run,
+        item: &PublishItem,
+        place: &Place,
+        position: Position,
+    ) -> Stored {
+        let message_at = run.bytes + RECORD_HEADER_BYTES;
+        if let Some(message) = buffer.get_mut(message_at..message_at + item.message_len) {
+            self.fill_in(now, message, item, place, position);
+        }
+        run.bytes += item.record_len;
+        run.records += 1;
+        Stored { position, queue_index: place.queue.index, offset: Some(place.offset), queues: 1 }
+    }
+
+    /// One stored message, several index entries: the reserved target gives way to the full list.
+    fn store_many(
+        &mut self,
+        now: Now,
+        buffer: &mut BytesMut,
+        run: &mut Run,
+        item: &PublishItem,
+        places: &[Place],
+    ) -> Result<Stored, Error> {
+        self.push_run(buffer, run);
+        let record = buffer.split_to(item.record_len.min(buffer.len()));
+        let own = RECORD_HEADER_BYTES + item.message_len - TargetSlot::BYTES;
+        let targets: Vec<Target> =
+            places.iter().map(|place| Target { queue: place.queue.id.0, offset: place.offset }).collect();
+        let mut longer = BytesMut::with_capacity(own + TargetSlot::BYTES * (targets.len() + 1));
+        longer.extend_from_slice(record.get(..own).unwrap_or(&record));
+        longer.extend_from_slice(&targets_annex(&targets));
+        let message_len = longer.len() - RECORD_HEADER_BYTES;
+        crate::record::finish(&mut longer, 0, crate::record::kind::MESSAGE);
+        self.journal.reserve(longer.len())?;
+        let position = self.journal.position();
+        let first = places.first().ok_or(Error::Unroutable)?;
+        let item = PublishItem { message_len, record_len: longer.len(), ..item.clone() };
+        if let Some(message) = longer.get_mut(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + message_len) {
+            let filled = place_record(message, &placement(first, position, self.store_ms(now, first)));
+            debug_assert!(filled.is_ok(), "a drafted message has all its fields");
+        }
+        for place in places {
+            self.enter(now, &item, place, position);
+        }
+        self.journal.push(longer.freeze(), 1);
+        let queues = u32::try_from(places.len()).unwrap_or(u32::MAX);
+        Ok(Stored { position, queue_index: first.queue.index, offset: Some(first.offset), queues })
+    }
+
+    fn store_waiting(
+        &mut self,
+        buffer: &mut BytesMut,
+        run: &mut Run,
+        item: &PublishItem,
+        due_ms: u64,
+        position: Position,
+    ) -> Result<Stored, Error> {
+        let bytes = u32::try_from(item.message_len).unwrap_or(u32::MAX);
+        run.bytes += item.record_len;
+        run.records += 1;
+        self.push_run(buffer, run);
+        self.start_wait(position, Waiting { due_ms, bytes });
+        Ok(Stored { position, queue_index: 0, offset: None, queues: 0 })
+    }
+
+    fn store_ms(&self, now: Now, place: &Place) -> u64 {
+        let last = self.state.queues.get(&place.queue.id).map_or(0, |queue| queue.last_store_ms);
+        now.wall_ms.max(last)
+    }
+
+    /// Fills a message's place into its bytes and enters it into the queue's index.
+    fn fill_in(&mut self, now: Now, message: &mut [u8], item: &PublishItem, to: &Place, position: Position) {
+        let filled = place(message, &placement(to, position, self.store_ms(now, to)));
+        debug_assert!(filled.is_ok(), "a drafted message has all its fields");
+        self.enter(now, item, to, position);
+    }
+
+    fn enter(&mut self, now: Now, item: &PublishItem, place: &Place, position: Position) {
+        let entry = Entry {
+            offset: place.offset,
+            position,
+            bytes: u32::try_from(item.message_len).unwrap_or(u32::MAX),
+            tag_hash: item.tag_hash,
+            store_ms: self.store_ms(now, place),
+        };
+        let entered = self.state.append(place.queue.id, &entry);
+        debug_assert!(entered.is_ok(), "the offset was taken from the state");
+    }
+
+    /// Pushes the run's records, which leaves the buffer behind them.
+    fn push_run(&mut self, buffer: &mut BytesMut, run: &mut Run) {
+        if run.bytes > 0 {
+            let records = buffer.split_to(run.bytes).freeze();
+            self.journal.push(records, run.records);
+            *run = Run::default();
+        }
+    }
+}
+
+/// The text that a topic acting as an exchange routes by.
+fn tag_of(record: &[u8]) -> String {
+    let message = record.get(RECORD_HEADER_BYTES..).and_then(|bytes| StoredMessage::parse(bytes).ok());
+    let tag = message.and_then(|message| message.properties().get(property::TAGS));
+    tag.unwrap_or_default().to_owned()
+}
+
+fn placement(place: &Place, position: Position, store_ms: u64) -> Placement {
+    let target = Target { queue: place.queue.id.0, offset: place.offset };
+    Placement { queue_index: place.queue.index, target, position, store_ms }
+}
+
+fn to_u64(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,337 @@
+//! Topics, groups, exchanges, bindings: made, changed and deleted by records, and answered once those are synced.
+
+use super::*;
+use crate::command::{BindTarget, Name};
+use crate::directory::Topic;
+use crate::limits::*;
+use crate::record::{Binding, RouteEnd};
+use crate::settings::*;
+
+type Answer = Result<Reply, Error>;
+
+impl Shard {
+    pub(super) fn change_topology(
+        &mut self,
+        _now: Now,
+        mailbox: &Arc<Mailbox>,
+        command: Command,
+    ) -> Option<(Token, Answer)> {
+        let session = mailbox.session;
+        Some(match command {
+            Command::PutTopic { token, name, settings, adopt } => {
+                (token, self.put_topic(session, &name, &settings, adopt))
+            }
+            Command::DeleteTopic { token, name, if_unused, if_empty } => {
+                (token, self.delete_topic(session, &name, if_unused, if_empty).map(Reply::Count))
+            }
+            Command::PutGroup { token, name, settings } => (token, self.put_group(&name, settings)),
+            Command::DeleteGroup { token, group, topic } => (token, self.delete_group(&group, &topic)),
+            Command::PutExchange { token, name, settings } => (token, self.put_exchange(&name, &settings)),
+            Command::DeleteExchange { token, name, if_unused } => {
+                (token, self.delete_exchange(&name, if_unused))
+            }
+            Command::Bind { token, source, target, key, attributes } => {
+                (token, self.bind(session, &source, &target, &key, &attributes))
+            }
+            Command::Unbind { token, source, target, key, attributes } => {
+                (token, self.unbind(session, &source, &target, &key, &attributes))
+            }
+            other => {
+                debug_assert!(false, "not a topology command: {other:?}");
+                return None;
+            }
+        })
+    }
+
+    fn put_topic(&mut self, session: SessionId, name: &str, settings: &TopicSettings, adopt: bool) -> Answer {
+        check_name("topic", name)?;
+        super::consume::limit("queues of a topic", settings.queues.into(), TOPIC_QUEUES_MAX.into())?;
+        if settings.queues == 0 {
+            return Err(Error::Name {
+                what: "topic",
+                name: name.to_owned(),
+                why: "it needs at least one queue",
+            });
+        }
+        if let Some(topic) = self.state.directory.topic(name) {
+            self.check_owner(&topic, session)?;
+            if !adopt {
+                same_topic(name, &topic.settings(), settings)?;
+            }
+            return Ok(Reply::Topic { topic, created: false });
+        }
+        let id = self.create_topic(name, settings)?;
+        if settings.lifetime == Lifetime::Session {
+            self.owned.insert(id, session);
+        }
+        let topic = self.state.directory.topic(name).ok_or_else(|| Error::NoTopic(name.to_owned()))?;
+        Ok(Reply::Topic { topic, created: true })
+    }
+
+    /// Makes a topic that does not exist.
+    pub(super) fn create_topic(&mut self, name: &str, settings: &TopicSettings) -> Result<TopicId, Error> {
+        let id = TopicId(self.state.take_id());
+        let queues = (0..settings.queues).map(|_| QueueId(self.state.take_id())).collect();
+        self.log(Change::TopicPut { id, name: name.to_owned(), settings: settings.clone(), queues })?;
+        Ok(id)
+    }
+
+    fn delete_topic(
+        &mut self,
+        session: SessionId,
+        name: &str,
+        if_unused: bool,
+        if_empty: bool,
+    ) -> Result<u64, Error> {
+        let topic = self.state.directory.topic(name).ok_or_else(|| Error::NoTopic(name.to_owned()))?;
+        self.check_owner(&topic, session)?;
+        let consumed = |key: &(GroupId, TopicId)| key.1 == topic.id;
+        if if_unused && self.subscriptions.iter().any(|(key, s)| consumed(key) && !s.consumers.is_empty()) {
+            return Err(Error::InUse(name.to_owned()));
+        }
+        let group = self.state.directory.group(name);
+        let ready = match &group {
+            Some(group) => self.ready_in(group.id, &topic),
+            None => topic.queues().iter().map(|queue| queue.end_offset() - queue.min_offset()).sum(),
+        };
+        if if_empty && ready > 0 {
+            return Err(Error::NotEmpty(name.to_owned()));
+        }
+        self.remove_topic(&topic)?;
+        Ok(ready)
+    }
+
+    fn remove_topic(&mut self, topic: &Topic) -> Result<(), Error> {
+        let sources = self.state.sources_of(RouteEnd::Topic(topic.id));
+        self.log(Change::TopicDeleted { id: topic.id })?;
+        self.end_consumption(topic);
+        self.remove_unused_exchanges(sources.into_iter().map(|(source, _)| source));
+        // A queue's default group goes with it.
+        if let Some(group) = self.state.directory.group(&topic.name)
+            && topic.settings().retention == Retention::UntilSettled
+        {
+            self.log_loosely(Change::GroupForgotten { group: group.id, topic: topic.id });
+        }
+        Ok(())
+    }
+
+    /// For topics that go by themselves: nobody is there to hear of a failure.
+    pub(super) fn remove_topic_loosely(&mut self, topic: &Topic) {
+        if let Err(error) = self.remove_topic(topic) {
+            tracing::warn!(topic = %topic.name, %error, "a topic that is no longer used could not be deleted");
+        }
+    }
+
+    /// Tells everybody who consumes a deleted topic, and forgets them.
+    fn end_consumption(&mut self, topic: &Topic) {
+        self.served.remove(&topic.id);
+        self.owned.remove(&topic.id);
+        let keys: Vec<_> = self.subscriptions.keys().filter(|(_, id)| *id == topic.id).copied().collect();
+        for key in keys {
+            let Some(subscription) = self.subscriptions.remove(&key) else { continue };
+            for consumer in subscription.consumers {
+                self.send(&consumer.mailbox, Letter::Event(Event::ConsumerEnded { consumer: consumer.id }));
+            }
+            for receiver in subscription.receivers {
+                let gone = Err(Error::NoTopic(topic.name.to_string()));
+                self.reply(&receiver.mailbox, receiver.token, gone);
+            }
+        }
+        for queue in topic.queues().iter() {
+            self.unsynced.remove(&queue.id);
+            let lines: Vec<Line> = self.flows.keys().filter(|(_, id)| *id == queue.id).copied().collect();
+            for line in lines {
+                self.flows.remove(&line);
+                self.reschedule(line);
+            }
+        }
+    }
+
+    fn put_group(&mut self, name: &str, settings: Option<GroupSettings>) -> Answer {
+        check_name("group", name)?;
+        let known = self.state.directory.group(name);
+        let unchanged =
+            known.as_ref().is_some_and(|group| settings.as_ref().is_none_or(|new| *new == *group.settings()));
+        if !unchanged {
+            let id = known.map_or_else(|| GroupId(self.state.take_id()), |group| group.id);
+            let settings = settings.unwrap_or_else(|| GroupSettings::rocketmq(name));
+            self.log(Change::GroupPut { id, name: name.to_owned(), settings })?;
+        }
+        Ok(Reply::Done)
+    }
+
+    fn delete_group(&mut self, group: &str, topic: &str) -> Answer {
+        let (group, topic) = self.line_of(group, topic)?;
+        self.log(Change::GroupForgotten { group, topic: topic.id })?;
+        if let Some(subscription) = self.subscriptions.remove(&(group, topic.id)) {
+            for consumer in subscription.consumers {
+                self.send(&consumer.mailbox, Letter::Event(Event::ConsumerEnded { consumer: consumer.id }));
+            }
+        }
+        for queue in topic.queues().iter() {
+            self.flows.remove(&(group, queue.id));
+            self.reschedule((group, queue.id));
+        }
+        Ok(Reply::Done)
+    }
+
+    fn put_exchange(&mut self, name: &str, settings: &ExchangeSettings) -> Answer {
+        check_name("exchange", name)?;
+        match self.state.directory.exchange(name) {
+            Some(exchange) => same_exchange(name, &exchange.settings, settings)?,
+            None => {
+                let id = ExchangeId(self.state.take_id());
+                self.log(Change::ExchangePut { id, name: name.to_owned(), settings: settings.clone() })?;
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Answer {
+        let exchange =
+            self.state.directory.exchange(name).ok_or_else(|| Error::NoExchange(name.to_owned()))?;
+        let is_source =
+            self.state.routes(RouteEnd::Exchange(exchange.id)).is_some_and(|routes| !routes.is_empty());
+        let sources = self.state.sources_of(RouteEnd::Exchange(exchange.id));
+        if if_unused && (is_source || !sources.is_empty()) {
+            return Err(Error::InUse(name.to_owned()));
+        }
+        self.log(Change::ExchangeDeleted { id: exchange.id })?;
+        self.remove_unused_exchanges(sources.into_iter().map(|(source, _)| source));
+        Ok(Reply::Done)
+    }
+
+    fn bind(
+        &mut self,
+        session: SessionId,
+        source: &str,
+        target: &BindTarget,
+        key: &str,
+        attributes: &[u8],
+    ) -> Answer {
+        let (source, binding) = self.binding(session, source, target, key, attributes)?;
+        let routes = self.state.routes(source);
+        if routes.is_some_and(|routes| routes.bindings().contains(&binding)) {
+            return Ok(Reply::Done);
+        }
+        if let Some(routes) = routes.filter(|routes| routes.is_full()) {
+            let value = u64::try_from(routes.bindings().len()).unwrap_or(u64::MAX).saturating_add(1);
+            let max = u64::try_from(EXCHANGE_BINDINGS_MAX).unwrap_or(u64::MAX);
+            return Err(Error::Limit { what: "bindings of an exchange", value, max });
+        }
+        self.log(Change::Bound { source, binding })?;
+        Ok(Reply::Done)
+    }
+
+    fn unbind(
+        &mut self,
+        session: SessionId,
+        source: &str,
+        target: &BindTarget,
+        key: &str,
+        attributes: &[u8],
+    ) -> Answer {
+        let (source, binding) = self.binding(session, source, target, key, attributes)?;
+        if self.state.routes(source).is_some_and(|routes| routes.bindings().contains(&binding)) {
+            self.log(Change::Unbound { source, binding })?;
+            self.remove_unused_exchanges([source]);
+        }
+        Ok(Reply::Done)
+    }
+
+    fn binding(
+        &self,
+        session: SessionId,
+        source: &str,
+        target: &BindTarget,
+        key: &str,
+        attributes: &[u8],
+    ) -> Result<(RouteEnd, Binding), Error> {
+        let directory = &self.state.directory;
+        let source = match (directory.exchange(source), directory.topic(source)) {
+            (Some(exchange), _) => RouteEnd::Exchange(exchange.id),
+            (None, Some(topic)) => RouteEnd::Topic(topic.id),
+            (None, None) => return Err(Error::NoExchange(source.to_owned())),
+        };
+        let target = match target {
+            BindTarget::Topic(name) => {
+                let topic = directory.topic(name).ok_or_else(|| Error::NoTopic(name.to_string()))?;
+                self.check_owner(&topic, session)?;
+                RouteEnd::Topic(topic.id)
+            }
+            BindTarget::Exchange(name) => {
+                let exchange = directory.exchange(name).ok_or_else(|| Error::NoExchange(name.to_string()))?;
+                RouteEnd::Exchange(exchange.id)
+            }
+        };
+        super::consume::limit("bytes of a binding key", to_u64(key.len()), to_u64(NAME_BYTES_MAX))?;
+        Ok((source, Binding { key: key.to_owned(), target, attributes: attributes.to_vec() }))
+    }
+
+    /// Exchanges that were to go with their last binding.
+    fn remove_unused_exchanges(&mut self, sources: impl IntoIterator<Item = RouteEnd>) {
+        for source in sources {
+            let RouteEnd::Exchange(id) = source else { continue };
+            let Some(exchange) = self.state.exchanges.get(&id) else { continue };
+            if exchange.shared.settings.delete_when_unused && exchange.routes.is_empty() {
+                let above = self.state.sources_of(source);
+                if self.log_loosely(Change::ExchangeDeleted { id }) {
+                    self.remove_unused_exchanges(
+                        above.into_iter().map(|(source, _)| source).collect::<Vec<_>>(),
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), Error> {
+    let why = match name.len() {
+        0 => "it is empty",
+        len if len > NAME_BYTES_MAX => "it is longer than 255 bytes",
+        _ => return Ok(()),
+    };
+    Err(Error::Name { what, name: Name::from(name).to_string(), why })
+}
+
+fn same_topic(name: &str, found: &TopicSettings, asked: &TopicSettings) -> Result<(), Error> {
+    let fields = [
+        ("lifetime", format!("{:?}", found.lifetime), format!("{:?}", asked.lifetime)),
+        ("delete_when_unused", found.delete_when_unused.to_string(), asked.delete_when_unused.to_string()),
+        ("queues", found.queues.to_string(), asked.queues.to_string()),
+        ("retention", format!("{:?}", found.retention), format!("{:?}", asked.retention)),
+        ("durability", format!("{:?}", found.durability), format!("{:?}", asked.durability)),
+        ("readable", found.readable.to_string(), asked.readable.to_string()),
+        ("writable", found.writable.to_string(), asked.writable.to_string()),
+        ("attributes", format!("{:?}", found.attributes), format!("{:?}", asked.attributes)),
+    ];
+    first_difference("topic", name, fields)
+}
+
+fn same_exchange(name: &str, found: &ExchangeSettings, asked: &ExchangeSettings) -> Result<(), Error> {
+    let fields = [
+        ("kind", format!("{:?}", found.kind), format!("{:?}", asked.kind)),
+        ("lifetime", format!("{:?}", found.lifetime), format!("{:?}", asked.lifetime)),
+        ("delete_when_unused", found.delete_when_unused.to_string(), asked.delete_when_unused.to_string()),
+        ("internal", found.internal.to_string(), asked.internal.to_string()),
+        ("attributes", format!("{:?}", found.attributes), format!("{:?}", asked.attributes)),
+    ];
+    first_difference("exchange", name, fields)
+}
+
+fn first_difference<const N: usize>(
+    what: &'static str,
+    name: &str,
+    fields: [(&'static str, String, String); N],
+) -> Result<(), Error> {
+    match fields.into_iter().find(|(_, found, asked)| found != asked) {
+        Some((field, found, asked)) => {
+            Err(Error::Differs { what, name: name.to_owned(), field, found, asked })
+        }
+        None => Ok(()),
+    }
+}
+
+fn to_u64(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

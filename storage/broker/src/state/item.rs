@@ -1,0 +1,306 @@
+//! The state in pieces: what a checkpoint writes to the store and a snapshot to the log. The index of a queue is part
+//! of a checkpoint only; a snapshot leaves it to the retained messages.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::*;
+
+/// Names one piece of the state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum ItemKey {
+    Shard,
+    Topic(TopicId),
+    Queue(QueueId),
+    Group(GroupId),
+    Exchange(ExchangeId),
+    Progress(GroupId, QueueId),
+    Waiting(u64),
+}
+
+/// One piece of the state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Item {
+    Shard {
+        next_id: u64,
+        epoch: u64,
+        boot: String,
+        checkpoint: u64,
+    },
+    Topic {
+        id: TopicId,
+        name: String,
+        settings: TopicSettings,
+        queues: Vec<QueueId>,
+        bindings: Vec<Binding>,
+    },
+    Queue {
+        id: QueueId,
+        topic: TopicId,
+        index: u32,
+        next_offset: u64,
+        min_offset: u64,
+        last_store_ms: u64,
+        reserved_to: u64,
+    },
+    Group {
+        id: GroupId,
+        name: String,
+        settings: GroupSettings,
+    },
+    Exchange {
+        id: ExchangeId,
+        name: String,
+        settings: ExchangeSettings,
+        bindings: Vec<Binding>,
+    },
+    Progress {
+        group: GroupId,
+        queue: QueueId,
+        floor: u64,
+        settled: Vec<(u64, u64)>,
+        failed: Vec<(u64, u32, u64)>,
+        granted_to: u64,
+    },
+    Waiting {
+        position: u64,
+        waiting: Waiting,
+    },
+    /// The index of the queue of the same number: directory of sealed blocks, then entries behind them.
+    Index {
+        queue: QueueId,
+        sealed: Vec<BlockRef>,
+        entries: Vec<(u64, u64, u32, i32, u64)>,
+    },
+}
+
+impl Item {
+    /// Order in which items must be restored: what others point to comes first.
+    pub fn rank(&self) -> u8 {
+        match self {
+            Item::Shard { .. } => 0,
+            Item::Group { .. } => 1,
+            Item::Topic { .. } => 2,
+            Item::Queue { .. } => 3,
+            Item::Index { .. } => 4,
+            Item::Exchange { .. } => 5,
+            Item::Progress { .. } => 6,
+            Item::Waiting { .. } => 7,
+        }
+    }
+}
+
+/// Bytes of one value in the store; longer items take several.
+const PART_BYTES: usize = 64 * 1024;
+
+/// Key of an item in the store, without the part number.
+pub(crate) fn checkpoint_key(key: ItemKey) -> Vec<u8> {
+    let (kind, numbers): (u8, Vec<u64>) = match key {
+        ItemKey::Shard => (0, vec![]),
+        ItemKey::Topic(id) => (1, vec![id.0]),
+        ItemKey::Queue(id) => (2, vec![id.0]),
+        ItemKey::Group(id) => (3, vec![id.0]),
+        ItemKey::Exchange(id) => (4, vec![id.0]),
+        ItemKey::Progress(group, queue) => (5, vec![group.0, queue.0]),
+        ItemKey::Waiting(position) => (6, vec![position]),
+    };
+    let mut bytes = vec![b'i', kind];
+    bytes.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
+    bytes
+}
+
+/// The values of an item: `as_of`, number of the part and of all parts, then a piece of the encoded items.
+pub(crate) fn encode_parts(as_of: u64, items: &[Item]) -> Vec<Vec<u8>> {
+    let encoded = postcard::to_stdvec(items).unwrap_or_default();
+    let parts: Vec<&[u8]> = encoded.chunks(PART_BYTES).collect();
+    let total = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    let value = |(number, part): (u32, &&[u8])| {
+        let mut value = as_of.to_le_bytes().to_vec();
+        value.extend_from_slice(&number.to_le_bytes());
+        value.extend_from_slice(&total.to_le_bytes());
+        value.extend_from_slice(part);
+        value
+    };
+    (0u32..).zip(&parts).map(value).collect()
+}
+
+/// Puts parts together again, in key order; `None` when one is missing or from another checkpoint.
+pub(crate) fn decode_parts(values: &[Vec<u8>]) -> Option<(u64, Vec<Item>)> {
+    let mut encoded = Vec::new();
+    let first_as_of = u64::from_le_bytes(*values.first()?.first_chunk()?);
+    let mut total = 0;
+    for (expected, value) in (0u32..).zip(values) {
+        let (as_of, rest) = value.split_first_chunk::<8>()?;
+        let (number, rest) = rest.split_first_chunk::<4>()?;
+        let (parts, part) = rest.split_first_chunk::<4>()?;
+        total = u32::from_le_bytes(*parts);
+        if u64::from_le_bytes(*as_of) != first_as_of || u32::from_le_bytes(*number) != expected {
+            return None;
+        }
+        encoded.extend_from_slice(part);
+        if expected + 1 == total {
+            break;
+        }
+    }
+    if usize::try_from(total).ok()? > values.len() {
+        return None;
+    }
+    postcard::from_bytes(&encoded).ok().map(|items| (first_as_of, items))
+}
+
+impl State {
+    /// Pieces that changed since the last call.
+    pub fn take_dirty(&mut self) -> Vec<ItemKey> {
+        self.dirty.drain().collect()
+    }
+
+    /// Every piece, for a snapshot.
+    pub fn all_keys(&self) -> Vec<ItemKey> {
+        let mut keys = vec![ItemKey::Shard];
+        keys.extend(self.groups.keys().map(|id| ItemKey::Group(*id)));
+        keys.extend(self.topics.keys().map(|id| ItemKey::Topic(*id)));
+        keys.extend(self.queues.keys().map(|id| ItemKey::Queue(*id)));
+        keys.extend(self.exchanges.keys().map(|id| ItemKey::Exchange(*id)));
+        keys.extend(self.progress.keys().map(|(group, queue)| ItemKey::Progress(*group, *queue)));
+        keys.extend(self.waiting.keys().map(|position| ItemKey::Waiting(*position)));
+        keys
+    }
+
+    /// A piece as it is now; `None` when it is no more.
+    pub fn item(&self, key: ItemKey) -> Option<Item> {
+        Some(match key {
+            ItemKey::Shard => {
+                let (next_id, epoch, boot) = (self.next_id, self.epoch, self.boot.clone());
+                Item::Shard { next_id, epoch, boot, checkpoint: self.checkpoint }
+            }
+            ItemKey::Topic(id) => {
+                let topic = self.topics.get(&id)?;
+                let bindings = topic.routes.as_ref().map_or(Vec::new(), |routes| routes.bindings().to_vec());
+                let (name, settings) = (topic.shared.name.to_string(), (*topic.shared.settings()).clone());
+                Item::Topic { id, name, settings, queues: topic.queues.clone(), bindings }
+            }
+            ItemKey::Queue(id) => {
+                let queue = self.queues.get(&id)?;
+                Item::Queue {
+                    id,
+                    topic: queue.topic,
+                    index: queue.shared.index,
+                    next_offset: queue.next_offset,
+                    min_offset: queue.shared.min_offset(),
+                    last_store_ms: queue.last_store_ms,
+                    reserved_to: queue.reserved_to,
+                }
+            }
+            ItemKey::Group(id) => {
+                let group = self.groups.get(&id)?;
+                Item::Group { id, name: group.name.to_string(), settings: (*group.settings()).clone() }
+            }
+            ItemKey::Exchange(id) => {
+                let exchange = self.exchanges.get(&id)?;
+                let (name, settings) = (exchange.shared.name.to_string(), exchange.shared.settings.clone());
+                Item::Exchange { id, name, settings, bindings: exchange.routes.bindings().to_vec() }
+            }
+            ItemKey::Progress(group, queue) => {
+                let progress = self.progress(group, queue)?;
+                let failed = progress
+                    .failed
+                    .iter()
+                    .map(|(offset, f)| (*offset, f.attempts, f.not_before_ms))
+                    .collect();
+                let (floor, settled, granted_to) =
+                    (progress.floor, progress.settled.iter().collect(), progress.granted_to);
+                Item::Progress { group, queue, floor, settled, failed, granted_to }
+            }
+            ItemKey::Waiting(position) => Item::Waiting { position, waiting: *self.waiting.get(&position)? },
+        })
+    }
+
+    /// The index of a queue, for a checkpoint.
+    pub fn index(&self, id: QueueId) -> Option<Item> {
+        let (sealed, entries) = self.queues.get(&id)?.shared.contents();
+        let packed =
+            entries.iter().map(|e| (e.offset, e.position, e.bytes, e.tag_hash, e.store_ms)).collect();
+        Some(Item::Index { queue: id, sealed, entries: packed })
+    }
+
+    /// Puts a piece back that was taken at `as_of`.
+    pub fn restore(&mut self, as_of: u64, item: Item) {
+        match item {
+            Item::Shard { next_id, epoch, boot, checkpoint } => {
+                self.next_id = self.next_id.max(next_id);
+                (self.epoch, self.boot, self.checkpoint) = (epoch, boot, checkpoint);
+            }
+            Item::Topic { id, name, settings, queues, bindings } => {
+                self.put_topic(0, id, &name, &settings, &queues);
+                if let Some(topic) = self.topics.get_mut(&id) {
+                    topic.as_of = as_of;
+                    if !bindings.is_empty() {
+                        let routes = topic.routes.get_or_insert_with(|| Routes::new(ExchangeKind::Topic));
+                        bindings.into_iter().for_each(|binding| {
+                            routes.add(binding);
+                        });
+                    }
+                }
+            }
+            Item::Queue { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to } => {
+                self.saw_id(id.0);
+                let name = self.topics.get(&topic).map_or_else(|| Arc::from(""), |t| t.shared.name.clone());
+                let state = self.queues.entry(id).or_insert_with(|| {
+                    let shared = Arc::new(Queue::new(id, name, index, min_offset));
+                    QueueState { shared, topic, next_offset, last_store_ms, reserved_to, as_of }
+                });
+                (state.next_offset, state.last_store_ms) = (next_offset, last_store_ms);
+                (state.reserved_to, state.as_of) = (reserved_to, as_of);
+                state.shared.trim(min_offset);
+            }
+            Item::Index { queue, sealed, entries } => {
+                let entry = |(offset, position, bytes, tag_hash, store_ms)| Entry {
+                    offset,
+                    position,
+                    bytes,
+                    tag_hash,
+                    store_ms,
+                };
+                let entries: Vec<Entry> = entries.into_iter().map(entry).collect();
+                if let Some(state) = self.queues.get(&queue) {
+                    let min = state.shared.min_offset();
+                    state.shared.restore(min, sealed, &entries);
+                }
+            }
+            Item::Group { id, name, settings } => self.put_group(id, &name, &settings),
+            Item::Exchange { id, name, settings, bindings } => {
+                self.put_exchange(id, &name, &settings);
+                if let Some(exchange) = self.exchanges.get_mut(&id) {
+                    exchange.as_of = as_of;
+                    bindings.into_iter().for_each(|binding| {
+                        exchange.routes.add(binding);
+                    });
+                }
+            }
+            Item::Progress { group, queue, floor, settled, failed, granted_to } => {
+                let mut progress = Progress::at(floor);
+                settled.into_iter().for_each(|(first, end)| progress.settled.insert(first, end));
+                let failures = failed
+                    .into_iter()
+                    .map(|(o, attempts, not_before_ms)| (o, Failed { attempts, not_before_ms }));
+                progress.failed = failures.collect();
+                progress.granted_to = granted_to;
+                self.progress.insert((group, queue), ProgressState { progress, as_of });
+            }
+            Item::Waiting { position, waiting } => {
+                self.waiting.insert(position, waiting);
+            }
+        }
+    }
+
+    /// The next checkpoint must hold everything.
+    pub fn mark_all_dirty(&mut self) {
+        self.dirty.extend(self.all_keys());
+    }
+
+    /// After restoring a checkpoint: nothing differs from it.
+    pub fn forget_dirty(&mut self) {
+        self.dirty.clear();
+    }
+}

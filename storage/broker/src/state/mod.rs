@@ -1,0 +1,437 @@
+//! The shard's state: a deterministic function of its log. Records change it through [`State::apply`] and
+//! [`State::append`], in normal running and in replay alike; nothing here reads a clock or decides anything.
+//!
+//! Each part remembers the log position up to which a checkpoint already holds it (`as_of`), so that replay skips what
+//! is in it.
+
+mod item;
+mod progress;
+mod ranges;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustc_hash::{FxHashMap, FxHashSet};
+
+pub(crate) use self::item::{Item, ItemKey, checkpoint_key, decode_parts, encode_parts};
+pub(crate) use self::progress::{Failed, Progress};
+use crate::directory::{Directory, Exchange, Group, Topic};
+use crate::ids::*;
+use crate::queue::{BlockRef, Entry, Queue, Sealing};
+use crate::record::{Binding, Change, RouteEnd};
+use crate::route::Routes;
+use crate::settings::*;
+use crate::store_thread::StoreJob;
+
+/// A record that contradicts the state it is applied to: the log is damaged or was written wrongly.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Contradiction {
+    #[error("queue {queue} is at offset {next}, the record names offset {found}")]
+    Offset { queue: u64, next: u64, found: u64 },
+}
+
+#[derive(Debug)]
+pub(crate) struct TopicState {
+    pub shared: Arc<Topic>,
+    pub queues: Vec<QueueId>,
+    /// Queue that the next message without a choice goes to.
+    pub turn: usize,
+    /// Bindings that have this topic as their source.
+    pub routes: Option<Routes>,
+    as_of: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct QueueState {
+    pub shared: Arc<Queue>,
+    pub topic: TopicId,
+    pub next_offset: u64,
+    pub last_store_ms: u64,
+    /// Offsets below may be seen unsynced: the synced log says so.
+    pub reserved_to: u64,
+    as_of: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct ExchangeState {
+    pub shared: Arc<Exchange>,
+    pub routes: Routes,
+    as_of: u64,
+}
+
+#[derive(Debug, Default)]
+struct ProgressState {
+    progress: Progress,
+    as_of: u64,
+}
+
+/// A message that waits for its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Waiting {
+    pub due_ms: u64,
+    /// Bytes of the stored message.
+    pub bytes: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub directory: Arc<Directory>,
+    pub topics: FxHashMap<TopicId, TopicState>,
+    pub queues: FxHashMap<QueueId, QueueState>,
+    pub groups: FxHashMap<GroupId, Arc<Group>>,
+    pub exchanges: FxHashMap<ExchangeId, ExchangeState>,
+    progress: FxHashMap<(GroupId, QueueId), ProgressState>,
+    pub waiting: BTreeMap<u64, Waiting>,
+    pub next_id: u64,
+    pub epoch: u64,
+    pub boot: String,
+    /// True when the last record seen is that of a clean stop.
+    pub closed: bool,
+    pub checkpoint: u64,
+    dirty: FxHashSet<ItemKey>,
+    /// Work for the store that applying records brought up.
+    pub store_jobs: Vec<StoreJob>,
+}
+
+impl State {
+    /// Whether a topic outlives this run of the broker.
+    fn lasts(settings: &TopicSettings) -> bool {
+        settings.lifetime == Lifetime::Durable
+    }
+
+    /// Puts an entry behind the last one of a queue. Entries of queues that are no more are skipped.
+    pub fn append(&mut self, id: QueueId, entry: &Entry) -> Result<(), Contradiction> {
+        let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
+        if entry.position < queue.as_of || entry.offset < queue.shared.min_offset() {
+            return Ok(());
+        }
+        if entry.offset != queue.next_offset {
+            return Err(Contradiction::Offset { queue: id.0, next: queue.next_offset, found: entry.offset });
+        }
+        queue.next_offset = entry.offset + 1;
+        queue.last_store_ms = entry.store_ms;
+        let sealing: Option<Sealing> = queue.shared.append(entry);
+        self.store_jobs.extend(sealing.map(StoreJob::Seal));
+        self.dirty.insert(ItemKey::Queue(id));
+        Ok(())
+    }
+
+    /// As [`State::append`], for messages that lie before the snapshot that the rest of the state comes from.
+    pub fn append_retained(&mut self, id: QueueId, entry: &Entry) {
+        let Some(queue) = self.queues.get(&id) else { return };
+        if (queue.shared.min_offset()..queue.next_offset).contains(&entry.offset) {
+            self.store_jobs.extend(queue.shared.append(entry).map(StoreJob::Seal));
+        }
+    }
+
+    /// Makes a message wait.
+    pub fn wait(&mut self, position: u64, waiting: Waiting) {
+        self.waiting.insert(position, waiting);
+        self.dirty.insert(ItemKey::Waiting(position));
+    }
+
+    /// A waiting message was dispatched or dropped.
+    pub fn end_wait(&mut self, position: u64) {
+        if self.waiting.remove(&position).is_some() {
+            self.dirty.insert(ItemKey::Waiting(position));
+        }
+    }
+
+    /// Carries out a change that is, or is about to be, in the log at `position`.
+    pub fn apply(&mut self, position: u64, change: &Change) {
+        self.closed = matches!(change, Change::Closed { .. });
+        match change {
+            Change::Opened { epoch, boot, .. } => {
+                (self.epoch, self.boot) = (*epoch, boot.clone());
+                self.dirty.insert(ItemKey::Shard);
+            }
+            Change::Closed { .. } => {}
+            Change::TopicPut { id, name, settings, queues } => {
+                self.put_topic(position, *id, name, settings, queues)
+            }
+            Change::TopicDeleted { id } => self.delete_topic(*id),
+            Change::GroupPut { id, name, settings } => self.put_group(*id, name, settings),
+            Change::GroupForgotten { group, topic } => self.forget_group(*group, *topic),
+            Change::ExchangePut { id, name, settings } => self.put_exchange(*id, name, settings),
+            Change::ExchangeDeleted { id } => self.delete_exchange(*id),
+            Change::Bound { source, binding } => self.change_routes(position, *source, |routes| {
+                routes.add(binding.clone());
+            }),
+            Change::Unbound { source, binding } => self.change_routes(position, *source, |routes| {
+                routes.remove(binding);
+            }),
+            Change::Positioned { group, queue, offset } => {
+                self.change_progress(position, *group, *queue, |progress| *progress = Progress::at(*offset));
+                self.drop_settled(*group, *queue);
+            }
+            Change::Settled { group, queue, runs } => {
+                self.change_progress(position, *group, *queue, |progress| {
+                    for (first, count) in runs {
+                        progress.settle(*first, *count);
+                    }
+                });
+                self.drop_settled(*group, *queue);
+            }
+            Change::Returned { group, queue, first, count, attempts, not_before_ms } => {
+                let failed = Failed { attempts: *attempts, not_before_ms: *not_before_ms };
+                self.change_progress(position, *group, *queue, |progress| {
+                    progress.fail(*first, *count, failed)
+                });
+            }
+            Change::Granted { group, queue, to } => {
+                self.change_progress(position, *group, *queue, |progress| progress.granted_to = *to);
+            }
+            Change::OffsetsReserved { queue, to } => self.change_queue(position, *queue, |state| {
+                state.reserved_to = state.reserved_to.max(*to);
+            }),
+            Change::OffsetGap { queue, next } => self.change_queue(position, *queue, |state| {
+                state.next_offset = state.next_offset.max(*next);
+            }),
+            Change::QueueTrimmed { queue, min } => self.trim_queue(*queue, *min),
+            Change::WaitingDropped { position } => self.end_wait(*position),
+            // Snapshots repeat what the state holds already; a rebuild reads them before anything else.
+            Change::Snapshot(_) | Change::SnapshotEnd { .. } => {}
+            Change::Checkpoint { number, .. } => self.checkpoint = self.checkpoint.max(*number),
+        }
+    }
+
+    pub fn progress(&self, group: GroupId, queue: QueueId) -> Option<&Progress> {
+        self.progress.get(&(group, queue)).map(|state| &state.progress)
+    }
+
+    /// All positions of groups on queues.
+    pub fn all_progress(&self) -> impl Iterator<Item = (GroupId, QueueId, &Progress)> {
+        self.progress.iter().map(|((group, queue), state)| (*group, *queue, &state.progress))
+    }
+
+    /// The routes that start at a source.
+    pub fn routes(&self, source: RouteEnd) -> Option<&Routes> {
+        match source {
+            RouteEnd::Exchange(id) => self.exchanges.get(&id).map(|exchange| &exchange.routes),
+            RouteEnd::Topic(id) => self.topics.get(&id).and_then(|topic| topic.routes.as_ref()),
+        }
+    }
+
+    /// Bindings that lead to a target, with their sources.
+    pub fn sources_of(&self, target: RouteEnd) -> Vec<(RouteEnd, Binding)> {
+        let exchanges =
+            self.exchanges.iter().map(|(id, exchange)| (RouteEnd::Exchange(*id), &exchange.routes));
+        let topics =
+            self.topics.iter().filter_map(|(id, topic)| Some((RouteEnd::Topic(*id), topic.routes.as_ref()?)));
+        let all = exchanges
+            .chain(topics)
+            .flat_map(|(source, routes)| routes.bindings().iter().map(move |b| (source, b)));
+        all.filter(|(_, binding)| binding.target == target).map(|(source, b)| (source, b.clone())).collect()
+    }
+
+    /// A number that nothing had before.
+    pub fn take_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// Topics that do not outlive a run of the broker.
+    pub fn transient_topics(&self) -> Vec<TopicId> {
+        let transient = |topic: &&TopicState| !Self::lasts(&topic.shared.settings());
+        self.topics.values().filter(transient).map(|topic| topic.shared.id).collect()
+    }
+
+    fn put_topic(
+        &mut self,
+        position: u64,
+        id: TopicId,
+        name: &str,
+        settings: &TopicSettings,
+        queues: &[QueueId],
+    ) {
+        self.saw_id(id.0);
+        let known = self.topics.get(&id);
+        if known.is_some_and(|topic| topic.as_of > position) {
+            return;
+        }
+        let shared_name = known.map_or_else(|| Arc::from(name), |topic| topic.shared.name.clone());
+        let mut shared_queues = Vec::with_capacity(queues.len());
+        for (index, queue) in (0u32..).zip(queues) {
+            self.saw_id(queue.0);
+            let state = self.queues.entry(*queue).or_insert_with(|| {
+                let shared = Arc::new(Queue::new(*queue, shared_name.clone(), index, 0));
+                QueueState { shared, topic: id, next_offset: 0, last_store_ms: 0, reserved_to: 0, as_of: 0 }
+            });
+            shared_queues.push(state.shared.clone());
+            self.dirty.insert(ItemKey::Queue(*queue));
+        }
+        match self.topics.get_mut(&id) {
+            Some(topic) => {
+                topic.queues = queues.to_vec();
+                topic.shared.set(settings.clone(), shared_queues);
+            }
+            None => {
+                let shared = Arc::new(Topic::new(id, shared_name, settings.clone(), shared_queues));
+                let state = TopicState { shared, queues: queues.to_vec(), turn: 0, routes: None, as_of: 0 };
+                self.topics.insert(id, state);
+            }
+        }
+        if let Some(topic) = self.topics.get(&id) {
+            self.directory.put_topic(topic.shared.clone());
+        }
+        self.dirty.insert(ItemKey::Topic(id));
+    }
+
+    fn delete_topic(&mut self, id: TopicId) {
+        let Some(topic) = self.topics.remove(&id) else { return };
+        self.directory.remove_topic(&topic.shared);
+        self.dirty.insert(ItemKey::Topic(id));
+        for queue in &topic.queues {
+            self.queues.remove(queue);
+            self.dirty.insert(ItemKey::Queue(*queue));
+        }
+        for shared in topic.shared.queues().iter() {
+            let blocks = shared.close();
+            self.drop_blocks(shared.id, blocks);
+        }
+        let gone: Vec<_> = self.progress.keys().filter(|(_, q)| topic.queues.contains(q)).copied().collect();
+        for (group, queue) in gone {
+            self.progress.remove(&(group, queue));
+            self.dirty.insert(ItemKey::Progress(group, queue));
+        }
+        self.remove_target(RouteEnd::Topic(id));
+    }
+
+    fn put_group(&mut self, id: GroupId, name: &str, settings: &GroupSettings) {
+        self.saw_id(id.0);
+        match self.groups.get(&id) {
+            Some(group) => group.set(settings.clone()),
+            None => {
+                let group = Arc::new(Group::new(id, Arc::from(name), settings.clone()));
+                self.directory.put_group(group.clone());
+                self.groups.insert(id, group);
+            }
+        }
+        self.dirty.insert(ItemKey::Group(id));
+    }
+
+    fn forget_group(&mut self, group: GroupId, topic: TopicId) {
+        for queue in self.topics.get(&topic).map(|topic| topic.queues.clone()).unwrap_or_default() {
+            if self.progress.remove(&(group, queue)).is_some() {
+                self.dirty.insert(ItemKey::Progress(group, queue));
+            }
+        }
+        // A queue's default group has no life of its own.
+        let is_default =
+            |group: &Arc<Group>| self.topics.get(&topic).is_some_and(|t| t.shared.name == group.name);
+        if self.groups.get(&group).is_some_and(is_default) && !self.progress.keys().any(|(g, _)| *g == group)
+        {
+            if let Some(group) = self.groups.remove(&group) {
+                self.directory.remove_group(&group.name);
+            }
+            self.dirty.insert(ItemKey::Group(group));
+        }
+    }
+
+    fn put_exchange(&mut self, id: ExchangeId, name: &str, settings: &ExchangeSettings) {
+        self.saw_id(id.0);
+        if self.exchanges.contains_key(&id) {
+            return;
+        }
+        let shared = Arc::new(Exchange::new(id, Arc::from(name), settings.clone()));
+        self.directory.put_exchange(shared.clone());
+        self.exchanges.insert(id, ExchangeState { shared, routes: Routes::new(settings.kind), as_of: 0 });
+        self.dirty.insert(ItemKey::Exchange(id));
+    }
+
+    fn delete_exchange(&mut self, id: ExchangeId) {
+        let Some(exchange) = self.exchanges.remove(&id) else { return };
+        self.directory.remove_exchange(&exchange.shared);
+        self.dirty.insert(ItemKey::Exchange(id));
+        self.remove_target(RouteEnd::Exchange(id));
+    }
+
+    fn remove_target(&mut self, target: RouteEnd) {
+        for (id, exchange) in &mut self.exchanges {
+            if exchange.routes.remove_target(target) {
+                self.dirty.insert(ItemKey::Exchange(*id));
+            }
+        }
+        for (id, topic) in &mut self.topics {
+            if topic.routes.as_mut().is_some_and(|routes| routes.remove_target(target)) {
+                self.dirty.insert(ItemKey::Topic(*id));
+            }
+        }
+    }
+
+    fn change_routes(&mut self, position: u64, source: RouteEnd, change: impl FnOnce(&mut Routes)) {
+        match source {
+            RouteEnd::Exchange(id) => {
+                if let Some(exchange) =
+                    self.exchanges.get_mut(&id).filter(|exchange| exchange.as_of <= position)
+                {
+                    change(&mut exchange.routes);
+                    self.dirty.insert(ItemKey::Exchange(id));
+                }
+            }
+            RouteEnd::Topic(id) => {
+                if let Some(topic) = self.topics.get_mut(&id).filter(|topic| topic.as_of <= position) {
+                    change(topic.routes.get_or_insert_with(|| Routes::new(ExchangeKind::Topic)));
+                    topic.routes.take_if(|routes| routes.is_empty());
+                    self.dirty.insert(ItemKey::Topic(id));
+                }
+            }
+        }
+    }
+
+    fn change_progress(
+        &mut self,
+        position: u64,
+        group: GroupId,
+        queue: QueueId,
+        change: impl FnOnce(&mut Progress),
+    ) {
+        if !self.queues.contains_key(&queue) {
+            return;
+        }
+        let state = self.progress.entry((group, queue)).or_default();
+        if state.as_of <= position {
+            change(&mut state.progress);
+            self.dirty.insert(ItemKey::Progress(group, queue));
+        }
+    }
+
+    fn change_queue(&mut self, position: u64, queue: QueueId, change: impl FnOnce(&mut QueueState)) {
+        if let Some(state) = self.queues.get_mut(&queue).filter(|state| state.as_of <= position) {
+            change(state);
+            self.dirty.insert(ItemKey::Queue(queue));
+        }
+    }
+
+    /// In a topic whose entries go when settled, what the default group has settled goes.
+    fn drop_settled(&mut self, group: GroupId, queue: QueueId) {
+        let Some(floor) = self.progress(group, queue).map(|progress| progress.floor) else { return };
+        let Some(topic) = self.queues.get(&queue).and_then(|state| self.topics.get(&state.topic)) else {
+            return;
+        };
+        let is_default = self.groups.get(&group).is_some_and(|group| group.name == topic.shared.name);
+        if is_default && topic.shared.settings().retention == Retention::UntilSettled {
+            self.trim_queue(queue, floor);
+        }
+    }
+
+    fn trim_queue(&mut self, id: QueueId, min: u64) {
+        let Some(queue) = self.queues.get(&id) else { return };
+        let blocks = queue.shared.trim(min.min(queue.next_offset));
+        self.drop_blocks(id, blocks);
+        self.dirty.insert(ItemKey::Queue(id));
+    }
+
+    fn drop_blocks(&mut self, queue: QueueId, blocks: Vec<BlockRef>) {
+        if !blocks.is_empty() {
+            self.store_jobs.push(StoreJob::Drop { queue, blocks });
+        }
+    }
+
+    fn saw_id(&mut self, id: u64) {
+        if id > self.next_id {
+            self.next_id = id;
+            self.dirty.insert(ItemKey::Shard);
+        }
+    }
+}
