@@ -100,6 +100,9 @@ pub struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
+    /// No entries.
+    pub const EMPTY: Table<'static> = Table { bytes: &[] };
+
     pub(crate) fn read(input: &'a [u8]) -> Parsed<'a, Table<'a>> {
         let (input, bytes) = long_bytes(input)?;
         match Table::check(bytes) {

@@ -548,7 +548,3 @@ fn late(state: State) -> Fault {
     };
     Fault::new(ReplyCode::ConnectionForced, MethodId::NONE, text)
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

@@ -1,0 +1,8 @@
+//! The connection and channel state machines, driven by bytes and a clock that the test moves. No socket, no broker.
+
+mod close_codes;
+mod consume;
+mod handshake;
+mod publish;
+mod split;
+mod wire;
