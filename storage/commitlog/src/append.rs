@@ -185,7 +185,7 @@ impl Appender {
         self.current = Some(next);
         let mut hand = self.log.hand.lock();
         hand.spare_wanted = true;
-        self.log.hand.unlock_and_wake_syncer(hand);
+        self.log.hand.unlock_and_wake_keeper(hand);
     }
 
     /// Closes the group and hands everything to the writer. Returns the end of what was handed over: it is stored when
@@ -267,7 +267,7 @@ impl Appender {
             self.log.segments.store(Arc::new(segments.iter().skip(dropped).cloned().collect()));
             let mut hand = self.log.hand.lock();
             hand.removals.extend(segments.iter().take(dropped).cloned());
-            self.log.hand.unlock_and_wake_syncer(hand);
+            self.log.hand.unlock_and_wake_keeper(hand);
         }
         self.start()
     }

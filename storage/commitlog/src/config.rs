@@ -20,6 +20,9 @@ pub const GROUP_BYTES_MAX: usize = 64 << 20;
 pub const WRITE_BYTES_MAX: usize = 8 << 20;
 /// Most pieces in one vectored write (IOV_MAX on Linux).
 pub const WRITE_PIECES_MAX: usize = 1024;
+/// Written bytes that are synced though nobody asked: the next segment can only be begun after a sync of this one, and
+/// writers should not wait long for it.
+pub const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
 /// Two wanted ranges this close to each other are fetched by one read.
 pub const READ_GAP_BYTES_MAX: u64 = 16 << 10;
 /// Most bytes that one coalesced read fetches, unless a single wanted range is longer.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::Position;
+use crate::config::UNSYNCED_BYTES_MAX;
 use crate::format::GROUP_HEADER_BYTES;
 use crate::log::locked;
 use crate::segment::Segment;
@@ -85,6 +86,7 @@ pub(crate) struct Hand {
     pub writer_done: bool,
     writer_waits: bool,
     syncer_waits: bool,
+    keeper_waits: bool,
 }
 
 impl Hand {
@@ -98,11 +100,12 @@ impl Hand {
         if first {
             self.unsynced_since = Some(Instant::now());
         }
+        let much = to - self.synced >= UNSYNCED_BYTES_MAX;
         let asked_late = self.sync_when_written.take_if(|asked| *asked <= to).is_some();
-        if sync || asked_late {
+        if sync || asked_late || much {
             self.sync_to = to;
         }
-        first || sync || asked_late
+        first || sync || asked_late || much
     }
 
     /// Notes that everything below `to` is synced.
@@ -113,12 +116,13 @@ impl Hand {
     }
 }
 
-/// The lock and the two sleepers.
+/// The lock and those who sleep on it.
 #[derive(Debug, Default)]
 pub(crate) struct HandOver {
     hand: Mutex<Hand>,
     writer: Condvar,
     syncer: Condvar,
+    keeper: Condvar,
 }
 
 impl HandOver {
@@ -149,18 +153,34 @@ impl HandOver {
         }
     }
 
+    /// Unlocks, then wakes the keeper if it waits.
+    pub fn unlock_and_wake_keeper(&self, mut hand: MutexGuard<'_, Hand>) {
+        let waits = std::mem::take(&mut hand.keeper_waits);
+        drop(hand);
+        if waits {
+            self.keeper.notify_one();
+        }
+    }
+
     pub fn wake_all(&self) {
         let mut hand = self.lock();
         hand.writer_waits = false;
         hand.syncer_waits = false;
+        hand.keeper_waits = false;
         drop(hand);
         self.writer.notify_one();
         self.syncer.notify_one();
+        self.keeper.notify_one();
     }
 
     pub fn wait_as_writer<'a>(&self, mut hand: MutexGuard<'a, Hand>) -> MutexGuard<'a, Hand> {
         hand.writer_waits = true;
         self.writer.wait(hand).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn wait_as_keeper<'a>(&self, mut hand: MutexGuard<'a, Hand>) -> MutexGuard<'a, Hand> {
+        hand.keeper_waits = true;
+        self.keeper.wait(hand).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a reason to sync; with `longest` for no longer than that.

@@ -13,6 +13,7 @@ pub mod disk;
 mod error;
 mod format;
 mod hand;
+mod keep;
 mod log;
 mod open;
 mod read;
@@ -27,8 +28,8 @@ mod write;
 pub use append::Appender;
 pub use config::{
     ConfigError, GROUP_BYTES_MAX, GROUP_BYTES_SOFT, LogConfig, READ_FILES_MAX, READ_GAP_BYTES_MAX,
-    READ_RUN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_STEP_BYTES, WRITE_BYTES_MAX,
-    WRITE_PIECES_MAX,
+    READ_RUN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_STEP_BYTES, UNSYNCED_BYTES_MAX,
+    WRITE_BYTES_MAX, WRITE_PIECES_MAX,
 };
 pub use error::{AppendError, LogFault, OpenError, ReadError};
 pub use format::{FORMAT_VERSION, GROUP_HEADER_BYTES, SEGMENT_HEADER_BYTES};

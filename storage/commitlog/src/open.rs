@@ -2,6 +2,7 @@
 //! reported. It repairs nothing that had been synced.
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -18,7 +19,7 @@ use crate::hand::HandOver;
 use crate::log::{Log, Spare};
 use crate::read::LogReader;
 use crate::scan::{self, Chain, End};
-use crate::segment::{Segment, UNFINISHED_FILE, base_of};
+use crate::segment::{PASSING_SUFFIX, Segment, base_of};
 use crate::sync::Syncer;
 use crate::width::wide;
 use crate::write::Writer;
@@ -173,6 +174,8 @@ struct Stop {
     /// The segment at `index` takes no more groups.
     sealed: bool,
     what: Option<String>,
+    /// Written parts of the segment's file, as they were before it was read.
+    parts: Vec<Range<u64>>,
 }
 
 impl Finder<'_> {
@@ -188,7 +191,7 @@ impl Finder<'_> {
                     let hint = "move the file out of the log's folder".to_owned();
                     return Err(OpenError::Corrupt { file: path, position: 0, what, hint });
                 }
-                None if name == UNFINISHED_FILE => {
+                None if name.ends_with(PASSING_SUFFIX) => {
                     self.disk.remove(&path).map_err(|error| OpenError::io("removing", &path, error))?;
                 }
                 None => {}
@@ -298,13 +301,15 @@ impl Finder<'_> {
         for (segment, index) in self.segments.iter().zip(0..).skip(first) {
             let file =
                 segment.file(self.disk).map_err(|error| OpenError::io("opening", &segment.path, error))?;
+            let parts =
+                file.written_parts().map_err(|error| OpenError::io("reading", &segment.path, error))?;
             // The first group of all points back to 0; the first one after a trim to what is gone.
             if segment.base == 0 {
                 chain.prev_group = Some(0);
             }
             let (position, what) = match scan::walk(segment, &*file, chain, from, visitor)? {
                 End::Sealed => {
-                    sealed_at = Some(Stop { index, position: segment.end, sealed: true, what: None });
+                    sealed_at = Some(Stop { index, position: segment.end, sealed: true, what: None, parts });
                     if index < last {
                         segment.close();
                     }
@@ -313,7 +318,7 @@ impl Finder<'_> {
                 End::Blank(position) => (position, None),
                 End::Bad { position, what } => (position, Some(what)),
             };
-            return Ok(Some(Stop { index, position, sealed: false, what }));
+            return Ok(Some(Stop { index, position, sealed: false, what, parts }));
         }
         Ok(sealed_at)
     }
@@ -327,11 +332,14 @@ impl Finder<'_> {
         let mut synced_to = chain.synced_to;
         let mut data_end = None;
         let unsettled = self.segments.get(stop.index..).unwrap_or_default();
-        for segment in unsettled {
+        for (segment, index) in unsettled.iter().zip(stop.index..) {
             let io = |error| OpenError::io("reading", &segment.path, error);
             let file = segment.file(self.disk).map_err(io)?;
             let from = position.max(segment.first_group());
-            let beyond = scan::search(segment, &*file, from, chain).map_err(io)?;
+            let later_parts =
+                if index == stop.index { None } else { Some(file.written_parts().map_err(io)?) };
+            let parts = later_parts.as_ref().unwrap_or(&stop.parts);
+            let beyond = scan::search(segment, &*file, parts, from, chain).map_err(io)?;
             synced_to = synced_to.max(beyond.witness.map_or(0, |header| header.synced_to));
             data_end = beyond.data_end.or(data_end);
         }

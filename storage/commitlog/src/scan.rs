@@ -1,6 +1,7 @@
 //! Walks the groups of a segment file and says where they end and why. It changes nothing: what a bad group means, and
 //! what is done about it, is decided in `open`.
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 
 use crc32c::crc32c;
@@ -15,6 +16,9 @@ use crate::{Position, Visitor};
 
 /// Bytes that one read fetches at least.
 const WINDOW_BYTES: usize = 1 << 20;
+
+/// Stretches of zeros of this length are skipped as a whole.
+const SKIP_BYTES: usize = 512;
 
 /// What the groups read so far say about the next: where it must point back to, and what its epoch can be.
 #[derive(Debug, Clone)]
@@ -202,48 +206,57 @@ fn show(
 }
 
 /// Looks at everything from `position` to the end of the segment for group headers that a write of this log left there,
-/// and for any byte at all.
+/// and for any byte at all. `parts` are the file's written parts as they were before anything was read.
 pub(crate) fn search(
     segment: &Segment,
     file: &dyn DiskFile,
+    parts: &[Range<u64>],
     position: Position,
     chain: &Chain,
 ) -> io::Result<Beyond> {
     let mut beyond = Beyond::default();
     let mut window = Window::new(file, segment);
-    let mut offset = position - segment.base;
     let align = wide(GROUP_ALIGN_BYTES);
-    while let Some(data) = file.next_data(offset)? {
-        offset = data.max(offset).next_multiple_of(align);
-        // A group header that begins in this stretch may end behind it.
-        let left = segment.bytes().saturating_sub(offset).min(wide(WINDOW_BYTES - GROUP_HEADER_BYTES));
-        if left == 0 {
-            break;
+    for part in parts {
+        let mut offset = (part.start / align * align).max(position - segment.base);
+        let end = part.end.min(segment.bytes());
+        while offset < end {
+            // A group header that begins in this stretch may end behind it.
+            let len = narrow(end - offset).min(WINDOW_BYTES - GROUP_HEADER_BYTES);
+            let bytes = window.get(offset, len + GROUP_HEADER_BYTES)?;
+            search_stretch(bytes, len, segment.base + offset, chain, &mut beyond);
+            offset += wide(len.next_multiple_of(GROUP_ALIGN_BYTES));
         }
-        let bytes = window.get(offset, narrow(left) + GROUP_HEADER_BYTES)?;
-        search_stretch(bytes, narrow(left), segment.base + offset, chain, &mut beyond);
-        offset += left;
     }
     Ok(beyond)
 }
 
 fn search_stretch(bytes: &[u8], len: usize, position: Position, chain: &Chain, beyond: &mut Beyond) {
-    let words = bytes.get(..len).unwrap_or_default().chunks(GROUP_ALIGN_BYTES);
-    for (word, index) in words.zip(0..) {
-        if word.iter().all(|&byte| byte == 0) {
+    let blocks = bytes.get(..len).unwrap_or_default().chunks(SKIP_BYTES);
+    for (block, block_offset) in blocks.zip((0..).step_by(SKIP_BYTES)) {
+        if is_zero(block) {
             continue;
         }
-        let offset: usize = index * GROUP_ALIGN_BYTES;
-        let position = position + wide(offset);
-        beyond.data_end = Some(position + wide(word.len()));
-        if word.starts_with(&GROUP_MAGIC.to_le_bytes())
-            && let Some(header) = bytes.get(offset..).and_then(|rest| rest.first_chunk())
-            && let Ok(header) = GroupHeader::decode(header, chain.log_id)
-            && header.position == position
-            && header.epoch >= chain.epoch
-            && beyond.witness.is_none_or(|known| known.synced_to < header.synced_to)
+        for (word, offset) in block.chunks(GROUP_ALIGN_BYTES).zip((block_offset..).step_by(GROUP_ALIGN_BYTES))
         {
-            beyond.witness = Some(header);
+            if !is_zero(word) {
+                beyond.data_end = Some(position + wide(offset + word.len()));
+            }
+            let at = position + wide(offset);
+            if word.starts_with(&GROUP_MAGIC.to_le_bytes())
+                && let Some(header) = bytes.get(offset..).and_then(|rest| rest.first_chunk())
+                && let Ok(header) = GroupHeader::decode(header, chain.log_id)
+                && header.position == at
+                && header.epoch >= chain.epoch
+                && beyond.witness.is_none_or(|known| known.synced_to < header.synced_to)
+            {
+                beyond.witness = Some(header);
+            }
         }
     }
+}
+
+/// Without an early end, which makes it several times faster on the long rows of zeros that it is for.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().fold(0, |seen, &byte| seen | byte) == 0
 }

@@ -15,6 +15,8 @@ use crate::width::wide;
 /// A segment that is being made. It gets its real name only when it is whole and synced, so a file with a segment's
 /// name always has a whole header.
 pub(crate) const UNFINISHED_FILE: &str = "next.tmp";
+/// Files with this suffix are being made or removed, and mean nothing at an open.
+pub(crate) const PASSING_SUFFIX: &str = ".tmp";
 const SUFFIX: &str = ".seg";
 const BASE_DIGITS: usize = 20;
 
@@ -85,6 +87,11 @@ impl fmt::Debug for Segment {
 /// File name of the segment with this base.
 pub(crate) fn file_name(base: Position) -> String {
     format!("{base:0BASE_DIGITS$}{SUFFIX}")
+}
+
+/// Name of a trimmed segment's file until it is gone.
+pub(crate) fn trimmed_file_name(base: Position) -> String {
+    format!("{base:0BASE_DIGITS$}{PASSING_SUFFIX}")
 }
 
 /// The base that a file's name says, `None` when it is not a segment's name, an error when it nearly is.

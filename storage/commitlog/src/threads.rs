@@ -5,40 +5,48 @@ use std::thread::{self, JoinHandle};
 
 use crate::LogEvents;
 use crate::error::LogFault;
+use crate::keep::Keeper;
 use crate::log::Log;
-use crate::sync::Syncer;
+use crate::sync::{self, Syncer};
 use crate::write::{Step, Writer};
 
-/// The log's two running threads.
+const WRITER: &str = "writer";
+const SYNCER: &str = "syncer";
+const KEEPER: &str = "keeper";
+
+/// The log's running threads: a writer, a syncer, and a keeper of the segment files.
 #[derive(Debug)]
 pub struct LogThreads {
     log: Arc<Log>,
-    writer: JoinHandle<()>,
-    syncer: JoinHandle<()>,
+    threads: [JoinHandle<()>; 3],
 }
 
 /// Runs writer and syncer on threads of their own, which report to `events`.
 ///
 /// # Panics
 /// When the operating system gives no thread.
-pub fn spawn(mut writer: Writer, mut syncer: Syncer, events: Arc<dyn LogEvents>) -> LogThreads {
-    let log = Arc::clone(&writer.log);
-    let for_writer = Arc::clone(&events);
-    let writer = start("log-writer", move || {
-        let _end = EndOfThread { log: Arc::clone(&writer.log), thread: "writer" };
-        run_writer(&mut writer, &*for_writer);
-    });
-    let syncer = start("log-syncer", move || {
-        let _end = EndOfThread { log: Arc::clone(&syncer.log), thread: "syncer" };
-        run_syncer(&mut syncer, &*events);
-    });
-    let threads = writer.and_then(|writer| Ok((writer, syncer?)));
-    let (writer, syncer) = threads.expect("a process that can't start two threads can't serve");
-    LogThreads { log, writer, syncer }
+pub fn spawn(mut writer: Writer, syncer: Syncer, events: Arc<dyn LogEvents>) -> LogThreads {
+    let Syncer { log, mut keeper } = syncer;
+    let for_syncer = (Arc::clone(&log), Arc::clone(&events));
+    let threads = [
+        start(WRITER, &log, move || run_writer(&mut writer, &*events)),
+        start(SYNCER, &log, move || run_syncer(&for_syncer.0, &*for_syncer.1)),
+        start(KEEPER, &log, move || run_keeper(&mut keeper)),
+    ];
+    LogThreads { log, threads: threads.map(|thread| thread.expect("a process without threads can't serve")) }
 }
 
-fn start(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).spawn(run)
+fn start(
+    thread: &'static str,
+    log: &Arc<Log>,
+    run: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let end = EndOfThread { log: Arc::clone(log), thread };
+    let run = move || {
+        let _end = end;
+        run();
+    };
+    thread::Builder::new().name(format!("log-{thread}")).spawn(run)
 }
 
 impl LogThreads {
@@ -47,13 +55,15 @@ impl LogThreads {
     pub fn shutdown(self) -> Result<(), LogFault> {
         self.log.hand.lock().closing = true;
         self.log.hand.wake_all();
-        // How a thread ended is in the log's fault, also when it panicked.
-        let _ = (self.writer.join(), self.syncer.join());
+        for thread in self.threads {
+            // How a thread ended is in the log's fault, also when it panicked.
+            let _ = thread.join();
+        }
         self.log.fault.get().map_or(Ok(()), |fault| Err(fault.clone()))
     }
 }
 
-/// Tells the other thread that this one has ended, in whatever way.
+/// Tells the other threads that this one has ended, in whatever way.
 struct EndOfThread {
     log: Arc<Log>,
     thread: &'static str,
@@ -64,7 +74,7 @@ impl Drop for EndOfThread {
         if thread::panicking() {
             self.log.poison(LogFault::Panicked { thread: self.thread });
         }
-        if self.thread == "writer" {
+        if self.thread == WRITER {
             self.log.hand.lock().writer_done = true;
         }
         self.log.hand.wake_all();
@@ -110,23 +120,38 @@ fn wait_for_groups(log: &Log) -> bool {
     true
 }
 
-fn run_syncer(syncer: &mut Syncer, events: &dyn LogEvents) {
-    while wait_for_duty(&syncer.log) {
-        if syncer.step(events) == Step::Poisoned {
+fn run_syncer(log: &Log, events: &dyn LogEvents) {
+    while wait_for_duty(log) {
+        if sync::sync(log, events) == Step::Poisoned {
             return;
         }
     }
-    syncer.close();
-    syncer.log.tell_fault(events);
+    sync::close(log, events);
 }
 
-/// Waits until a sync was asked for, the interval since the oldest unsynced write is over, or there is other work.
+fn run_keeper(keeper: &mut Keeper) {
+    loop {
+        keeper.step();
+        let mut hand = keeper.log.hand.lock();
+        while !hand.spare_wanted && hand.removals.is_empty() {
+            if hand.closing || keeper.log.poisoned() {
+                return;
+            }
+            hand = keeper.log.hand.wait_as_keeper(hand);
+        }
+        if keeper.log.poisoned() {
+            return;
+        }
+    }
+}
+
+/// Waits until a sync was asked for, or the interval since the oldest unsynced write is over.
 /// False when all is synced and the writer has ended.
 fn wait_for_duty(log: &Log) -> bool {
     let mut hand = log.hand.lock();
     loop {
         let behind = hand.written > hand.synced;
-        let asked = hand.sync_to > hand.synced || hand.spare_wanted || !hand.removals.is_empty();
+        let asked = hand.sync_to > hand.synced;
         let last = hand.closing && hand.writer_done;
         if asked || log.poisoned() || (last && behind) {
             return true;

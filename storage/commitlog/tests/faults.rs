@@ -261,20 +261,28 @@ fn a_log_cannot_be_resumed_while_the_disk_is_full() {
 }
 
 #[test]
-fn a_trimmed_segment_that_cannot_be_removed_leaves_no_gap() {
-    let mut rig = Rig::new();
-    for n in 0..20u8 {
-        rig.group(&[&[n; 5_000]], true);
+fn a_trimmed_segment_that_cannot_be_removed_leaves_no_gap_and_goes_with_the_next() {
+    for (op, file) in [(Op::Rename, ".seg"), (Op::Open, ".tmp"), (Op::Truncate, ".tmp"), (Op::Remove, ".tmp")]
+    {
+        let mut rig = Rig::new();
+        for n in 0..20u8 {
+            rig.group(&[&[n; 5_000]], true);
+            rig.pump();
+        }
+        rig.disk.fail(op, file, 0, 1, 13);
+        rig.log.appender.trim(2 * SEGMENT_BYTES_MIN);
         rig.pump();
+        assert!(rig.disk.paths().contains(&segment_path(SEGMENT_BYTES_MIN)), "{op:?}");
+        assert!(held_by(&rig.disk.fork().power_cut(Loss::All)).is_ok(), "{op:?}");
+        rig.log.appender.trim(3 * SEGMENT_BYTES_MIN);
+        rig.pump();
+        let names = rig.disk.paths();
+        assert!(
+            names.iter().all(|path| *path >= segment_path(3 * SEGMENT_BYTES_MIN)),
+            "{op:?} left {names:?}"
+        );
+        assert_eq!(rig.reopened(Loss::All).unwrap().log.recovery.start, 3 * SEGMENT_BYTES_MIN);
     }
-    rig.disk.fail(Op::Remove, "00000000000000000000.seg", 0, 1, 13);
-    rig.log.appender.trim(2 * SEGMENT_BYTES_MIN);
-    rig.pump();
-    assert!(rig.disk.paths().contains(&segment_path(SEGMENT_BYTES_MIN)));
-    assert!(held_by(&rig.disk.fork().power_cut(Loss::All)).is_ok());
-    rig.log.appender.trim(3 * SEGMENT_BYTES_MIN);
-    rig.pump();
-    assert_eq!(rig.reopened(Loss::All).unwrap().log.recovery.start, 3 * SEGMENT_BYTES_MIN);
 }
 
 #[test]

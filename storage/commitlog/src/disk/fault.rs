@@ -425,10 +425,12 @@ impl DiskFile for FaultFile {
         self.change(Op::Truncate, |_| Ok(Change::Length(narrow(bytes))))
     }
 
-    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
+    fn written_parts(&self) -> io::Result<Vec<Range<u64>>> {
         let (state, _) = self.disk.enter(Op::Read, &self.path())?;
-        let rest = state.files[&self.file].live.get(narrow(offset)..).unwrap_or_default();
-        Ok(rest.iter().position(|&byte| byte != 0).map(|found| offset + wide(found)))
+        let live = &state.files[&self.file].live;
+        let first = live.iter().position(|&byte| byte != 0);
+        let last = live.iter().rposition(|&byte| byte != 0);
+        Ok(first.zip(last).map(|(first, last)| wide(first)..wide(last) + 1).into_iter().collect())
     }
 }
 

@@ -2,6 +2,7 @@
 //! a double in memory with injected faults. It knows nothing of segments and records.
 use std::fmt;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -52,9 +53,9 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn sync_data(&self) -> io::Result<()>;
     /// Cuts the file to `bytes`.
     fn truncate(&self, bytes: u64) -> io::Result<()>;
-    /// First offset at or after `offset` that may hold a byte that was written; `None` when all after it is unwritten
-    /// or past the end. A file system that cannot tell answers `offset` itself.
-    fn next_data(&self, offset: u64) -> io::Result<Option<u64>>;
+    /// Parts of the file that may hold bytes that were written, in order. All outside them was never written and reads
+    /// as zeros. Reading can make an unwritten part look written, so this is asked before it.
+    fn written_parts(&self) -> io::Result<Vec<Range<u64>>>;
 }
 
 /// Reads until `into` is full or the file ends; returns how many bytes were read.

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -91,12 +92,22 @@ impl DiskFile for OsFile {
         self.0.set_len(bytes)
     }
 
-    fn next_data(&self, offset: u64) -> io::Result<Option<u64>> {
-        match seek(&self.0, SeekFrom::Data(offset)) {
-            Ok(found) => Ok(Some(found)),
-            Err(Errno::NXIO) => Ok(None),
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(Some(offset)),
-            Err(errno) => Err(errno.into()),
+    fn written_parts(&self) -> io::Result<Vec<Range<u64>>> {
+        let bytes = self.bytes()?;
+        let mut parts = Vec::new();
+        let mut offset = 0;
+        loop {
+            match seek(&self.0, SeekFrom::Data(offset)) {
+                Ok(start) => {
+                    let end = seek(&self.0, SeekFrom::Hole(start))?.max(start + 1);
+                    parts.push(start..end);
+                    offset = end;
+                }
+                Err(Errno::NXIO) => return Ok(parts),
+                // A file system that can't tell: anything may be written.
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(vec![0..bytes]),
+                Err(errno) => return Err(errno.into()),
+            }
         }
     }
 }
