@@ -26,6 +26,9 @@ pub trait Connection: Send {
     /// Called after bytes have left, with what still waits; a consumer may get more credit.
     fn handle_written(&mut self, _now: Now, _output: &mut Output) {}
 
+    /// The broker is stopping: what is in `output` when this returns is still written, then the connection is closed.
+    fn handle_shutdown(&mut self, _now: Now, _output: &mut Output) {}
+
     /// Monotonic time at which the connection wants [`Connection::handle_deadline`].
     fn deadline(&self) -> Option<Duration>;
 

@@ -1,0 +1,99 @@
+//! The raw form of the settings: what was typed, exported or written into the file, not checked yet.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use serde::Deserialize;
+
+/// Message broker for RocketMQ, AMQP 0-9-1 and HTTP clients.
+#[derive(Debug, Parser)]
+#[command(name = "mailrail", version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the broker until SIGTERM or SIGINT.
+    Serve(ServeFlags),
+}
+
+/// Every flag is also a key of the file and an environment variable.
+#[derive(Debug, Default, Args, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ServeFlags {
+    /// TOML file with any of these settings.
+    #[arg(long, env = "MAILRAIL_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Folder of everything that is stored; made if missing [default: ./mailrail-data].
+    #[arg(long, env = "MAILRAIL_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Address for HTTP [default: 127.0.0.1:8600]; port 0 takes a free one.
+    #[arg(long, env = "MAILRAIL_HTTP_LISTEN", value_name = "HOST:PORT")]
+    pub http_listen: Option<String>,
+    /// Address for RocketMQ remoting, name server and broker in one [default: 127.0.0.1:9876].
+    #[arg(long, env = "MAILRAIL_REMOTING_LISTEN", value_name = "HOST:PORT")]
+    pub remoting_listen: Option<String>,
+    /// Address for AMQP 0-9-1 [default: 127.0.0.1:5672].
+    #[arg(long, env = "MAILRAIL_AMQP_LISTEN", value_name = "HOST:PORT")]
+    pub amqp_listen: Option<String>,
+    /// Host that clients are told to dial [default: the host of remoting-listen].
+    #[arg(long, env = "MAILRAIL_ADVERTISED_ADDRESS", value_name = "HOST")]
+    pub advertised_address: Option<String>,
+    /// File that gets one line of JSON with the process id and the addresses, once all of them accept.
+    #[arg(long, env = "MAILRAIL_READY_FILE", value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// Listen beyond this machine without users [default: false].
+    #[arg(long, env = "MAILRAIL_INSECURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub insecure: Option<bool>,
+    /// Make topics that producers name and that do not exist [default: true].
+    #[arg(long, env = "MAILRAIL_AUTO_CREATE_TOPICS", value_name = "BOOL")]
+    pub auto_create_topics: Option<bool>,
+    /// Name of the cluster for RocketMQ clients [default: DefaultCluster].
+    #[arg(long, env = "MAILRAIL_CLUSTER_NAME", value_name = "NAME")]
+    pub cluster_name: Option<String>,
+    /// Name of this broker for RocketMQ clients [default: mailrail].
+    #[arg(long, env = "MAILRAIL_BROKER_NAME", value_name = "NAME")]
+    pub broker_name: Option<String>,
+    /// Size of a log segment in MiB [default: 128].
+    #[arg(long, env = "MAILRAIL_SEGMENT_MIB", value_name = "MIB")]
+    pub segment_mib: Option<u64>,
+    /// Memory for the newest messages in MiB [default: 16].
+    #[arg(long, env = "MAILRAIL_CACHE_MIB", value_name = "MIB")]
+    pub cache_mib: Option<u64>,
+    /// Most connections at once, all protocols together but HTTP [default: 10000].
+    #[arg(long, env = "MAILRAIL_CONNECTIONS_MAX", value_name = "COUNT")]
+    pub connections_max: Option<u64>,
+    /// What to log: error, warn, info, debug, or a filter like `mailrail_amqp=debug` [default: info].
+    #[arg(long, env = "MAILRAIL_LOG_LEVEL", value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Log JSON lines [default: false].
+    #[arg(long, env = "MAILRAIL_LOG_JSON", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub log_json: Option<bool>,
+}
+
+impl ServeFlags {
+    /// These settings, and where they say nothing, those of `other`.
+    pub fn or(self, other: ServeFlags) -> ServeFlags {
+        ServeFlags {
+            config: self.config.or(other.config),
+            data: self.data.or(other.data),
+            http_listen: self.http_listen.or(other.http_listen),
+            remoting_listen: self.remoting_listen.or(other.remoting_listen),
+            amqp_listen: self.amqp_listen.or(other.amqp_listen),
+            advertised_address: self.advertised_address.or(other.advertised_address),
+            ready_file: self.ready_file.or(other.ready_file),
+            insecure: self.insecure.or(other.insecure),
+            auto_create_topics: self.auto_create_topics.or(other.auto_create_topics),
+            cluster_name: self.cluster_name.or(other.cluster_name),
+            broker_name: self.broker_name.or(other.broker_name),
+            segment_mib: self.segment_mib.or(other.segment_mib),
+            cache_mib: self.cache_mib.or(other.cache_mib),
+            connections_max: self.connections_max.or(other.connections_max),
+            log_level: self.log_level.or(other.log_level),
+            log_json: self.log_json.or(other.log_json),
+        }
+    }
+}

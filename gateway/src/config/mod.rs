@@ -1,0 +1,200 @@
+//! Settings: flags beat the environment, which beats the file, which beats defaults. Read once into a raw form,
+//! checked once into [`Settings`]; every part of the program gets only its own.
+
+mod flags;
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+
+pub use self::flags::{Cli, Command, ServeFlags};
+
+/// Checked settings of a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub data: PathBuf,
+    pub http_listen: SocketAddr,
+    pub remoting_listen: SocketAddr,
+    pub amqp_listen: SocketAddr,
+    /// Address that clients are told to dial; its port is that of the listener they are told about.
+    pub advertised: IpAddr,
+    pub ready_file: Option<PathBuf>,
+    pub auto_create_topics: bool,
+    pub cluster_name: String,
+    pub broker_name: String,
+    pub segment_bytes: u64,
+    pub cache_bytes: usize,
+    pub connections_max: usize,
+    pub log_level: String,
+    pub log_json: bool,
+}
+
+/// Why settings cannot be used: one line for whoever started the program.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("reading {}: {error}", path.display())]
+    File { path: PathBuf, error: std::io::Error },
+    #[error("{}: {error}", path.display())]
+    Syntax { path: PathBuf, error: String },
+    #[error("{key} is {value:?}: {why}")]
+    Value { key: &'static str, value: String, why: String },
+    #[error(
+        "{key} is {value}, which others can reach, but no users are configured; listen on 127.0.0.1 or pass --insecure"
+    )]
+    Exposed { key: &'static str, value: SocketAddr },
+}
+
+const HTTP_LISTEN: &str = "127.0.0.1:8600";
+const REMOTING_LISTEN: &str = "127.0.0.1:9876";
+const AMQP_LISTEN: &str = "127.0.0.1:5672";
+const DATA: &str = "./mailrail-data";
+const SEGMENT_MIB: u64 = 128;
+const CACHE_MIB: u64 = 16;
+const CONNECTIONS_MAX: u64 = 10_000;
+
+impl Settings {
+    /// Puts the sources together and checks the outcome.
+    pub fn read(flags: ServeFlags) -> Result<Settings, SettingsError> {
+        let file = match &flags.config {
+            Some(path) => read_file(path)?,
+            None => ServeFlags::default(),
+        };
+        Settings::check(flags.or(file))
+    }
+
+    fn check(raw: ServeFlags) -> Result<Settings, SettingsError> {
+        let insecure = raw.insecure.unwrap_or(false);
+        let listen = |key, value: Option<String>, default: &str| -> Result<SocketAddr, SettingsError> {
+            let address = resolve(key, &value.unwrap_or_else(|| default.to_owned()))?;
+            if !address.ip().is_loopback() && !insecure {
+                return Err(SettingsError::Exposed { key, value: address });
+            }
+            Ok(address)
+        };
+        let http_listen = listen("http-listen", raw.http_listen, HTTP_LISTEN)?;
+        let remoting_listen = listen("remoting-listen", raw.remoting_listen, REMOTING_LISTEN)?;
+        let amqp_listen = listen("amqp-listen", raw.amqp_listen, AMQP_LISTEN)?;
+        let advertised = match raw.advertised_address {
+            Some(host) => resolve_host(&host)?,
+            None if remoting_listen.ip().is_unspecified() => {
+                return Err(SettingsError::Value {
+                    key: "advertised-address",
+                    value: String::new(),
+                    why: "it is needed when listening on every address, since clients are told to dial it".to_owned(),
+                });
+            }
+            None => remoting_listen.ip(),
+        };
+        Ok(Settings {
+            data: raw.data.unwrap_or_else(|| PathBuf::from(DATA)),
+            http_listen,
+            remoting_listen,
+            amqp_listen,
+            advertised,
+            ready_file: raw.ready_file,
+            auto_create_topics: raw.auto_create_topics.unwrap_or(true),
+            cluster_name: raw.cluster_name.unwrap_or_else(|| "DefaultCluster".to_owned()),
+            broker_name: raw.broker_name.unwrap_or_else(|| "mailrail".to_owned()),
+            segment_bytes: mebibytes("segment-mib", raw.segment_mib.unwrap_or(SEGMENT_MIB), 1, 2_048)?,
+            cache_bytes: usize::try_from(mebibytes("cache-mib", raw.cache_mib.unwrap_or(CACHE_MIB), 1, 65_536)?)
+                .unwrap_or(usize::MAX),
+            connections_max: between("connections-max", raw.connections_max.unwrap_or(CONNECTIONS_MAX), 1, 1_000_000)?,
+            log_level: raw.log_level.unwrap_or_else(|| "info".to_owned()),
+            log_json: raw.log_json.unwrap_or(false),
+        })
+    }
+}
+
+fn read_file(path: &Path) -> Result<ServeFlags, SettingsError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| SettingsError::File { path: path.to_path_buf(), error })?;
+    toml::from_str(&text).map_err(|error| {
+        let line = error.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        SettingsError::Syntax { path: path.to_path_buf(), error: line }
+    })
+}
+
+fn resolve(key: &'static str, value: &str) -> Result<SocketAddr, SettingsError> {
+    let wrong = |why: String| SettingsError::Value { key, value: value.to_owned(), why };
+    let mut found = value.to_socket_addrs().map_err(|error| wrong(format!("it is no HOST:PORT ({error})")))?;
+    found.next().ok_or_else(|| wrong("the host has no address".to_owned()))
+}
+
+fn resolve_host(host: &str) -> Result<IpAddr, SettingsError> {
+    let wrong = |why: String| SettingsError::Value { key: "advertised-address", value: host.to_owned(), why };
+    let mut found = (host, 0).to_socket_addrs().map_err(|error| wrong(format!("it is no host ({error})")))?;
+    let address = found.next().ok_or_else(|| wrong("the host has no address".to_owned()))?.ip();
+    if address.is_unspecified() {
+        return Err(wrong("clients cannot dial it".to_owned()));
+    }
+    Ok(address)
+}
+
+fn between(key: &'static str, value: u64, min: u64, max: u64) -> Result<usize, SettingsError> {
+    if (min..=max).contains(&value) {
+        return Ok(usize::try_from(value).unwrap_or(usize::MAX));
+    }
+    Err(SettingsError::Value { key, value: value.to_string(), why: format!("{min} to {max} is allowed") })
+}
+
+fn mebibytes(key: &'static str, value: u64, min: u64, max: u64) -> Result<u64, SettingsError> {
+    between(key, value, min, max).map(|_| value << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl Fn(&mut ServeFlags)) -> Result<Settings, String> {
+        let mut flags = ServeFlags::default();
+        change(&mut flags);
+        Settings::read(flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_given_is_the_documented_default() {
+        let settings = check(|_| {}).unwrap();
+        assert_eq!(settings.http_listen, "127.0.0.1:8600".parse().unwrap());
+        assert_eq!(settings.remoting_listen, "127.0.0.1:9876".parse().unwrap());
+        assert_eq!(settings.amqp_listen, "127.0.0.1:5672".parse().unwrap());
+        assert_eq!(settings.data, Path::new("./mailrail-data"));
+        assert_eq!(settings.advertised, settings.remoting_listen.ip());
+    }
+
+    #[test]
+    fn flags_beat_the_file_and_a_wrong_key_names_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mailrail.toml");
+        std::fs::write(&path, "http-listen = \"127.0.0.1:1\"\namqp-listen = \"127.0.0.1:2\"\n").unwrap();
+        let settings = check(|flags| {
+            flags.config = Some(path.clone());
+            flags.http_listen = Some("127.0.0.1:3".into());
+        })
+        .unwrap();
+        assert_eq!((settings.http_listen.port(), settings.amqp_listen.port()), (3, 2));
+        std::fs::write(&path, "htp-listen = \"127.0.0.1:1\"\n").unwrap();
+        let error = check(|flags| flags.config = Some(path.clone())).unwrap_err();
+        assert!(error.contains("htp-listen") && !error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn every_wrong_value_is_named() {
+        let cases: [(fn(&mut ServeFlags), &str); 6] = [
+            (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
+            (|f| f.amqp_listen = Some("0.0.0.0:5672".into()), "amqp-listen is 0.0.0.0:5672, which others can reach"),
+            (|f| f.segment_mib = Some(0), "segment-mib is \"0\""),
+            (|f| f.connections_max = Some(0), "connections-max is \"0\""),
+            (|f| f.advertised_address = Some("0.0.0.0".into()), "advertised-address is \"0.0.0.0\""),
+            (
+                |f| {
+                    f.insecure = Some(true);
+                    f.remoting_listen = Some("0.0.0.0:9876".into());
+                },
+                "advertised-address is \"\"",
+            ),
+        ];
+        for (change, expected) in cases {
+            let error = check(change).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+}

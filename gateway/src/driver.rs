@@ -1,0 +1,218 @@
+//! The one connection driver: reads all complete frames, hands them over as one batch, writes what comes back, keeps
+//! deadlines and limits. It runs every protocol's state machine alike.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use mailrail_broker::Event;
+use mailrail_broker::connection::{Connection, Output};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, Sleep};
+
+use crate::metering::ConnectionMeter;
+
+/// Bytes made room for before each read; doubled while reads fill it.
+const READ_BYTES_MIN: usize = 16 * 1024;
+const READ_BYTES_MAX: usize = 256 * 1024;
+/// Slices of one vectored write.
+const SLICES: usize = 64;
+/// While so much waits to be written, nothing more is read: a peer that does not read gets no further answers.
+const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long a closing connection may take to read what is still written to it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Running,
+    /// Nothing more is read; what was taken is answered.
+    Draining,
+    /// Everything is answered: say goodbye, write what waits, close.
+    Closing,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub enum Ended {
+    ByPeer,
+    ByProtocol,
+    ByShutdown,
+    Failed(#[allow(dead_code, reason = "shown by Debug in the log")] io::Error),
+}
+
+/// What made the driver go on.
+enum Turn {
+    Events,
+    Readable,
+    Written,
+    Deadline,
+    Phase(Phase),
+}
+
+struct Driver<'a, C> {
+    stream: TcpStream,
+    connection: C,
+    input: BytesMut,
+    output: Output,
+    events: Vec<Event>,
+    read_bytes: usize,
+    meter: &'a ConnectionMeter,
+    /// Reading goes on when the broker has caught up.
+    held_back: bool,
+}
+
+/// Runs a connection to its end.
+pub async fn drive<C: Connection>(
+    stream: TcpStream, connection: C, mut phase: watch::Receiver<Phase>, meter: &ConnectionMeter,
+) -> Ended {
+    if let Err(error) = stream.set_nodelay(true) {
+        return Ended::Failed(error);
+    }
+    let mut driver = Driver {
+        stream,
+        connection,
+        input: BytesMut::new(),
+        output: Output::default(),
+        events: Vec::new(),
+        read_bytes: READ_BYTES_MIN,
+        meter,
+        held_back: false,
+    };
+    let ended = driver.run(&mut phase).await.unwrap_or_else(Ended::Failed);
+    let flush = async { while !driver.output.is_empty() && driver.write_ready().await.is_ok() {} };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, flush).await;
+    ended
+}
+
+impl<C: Connection> Driver<'_, C> {
+    async fn run(&mut self, phase: &mut watch::Receiver<Phase>) -> io::Result<Ended> {
+        let far = Instant::now() + Duration::from_secs(86_400);
+        let sleep = tokio::time::sleep_until(far);
+        tokio::pin!(sleep);
+        let mut draining = *phase.borrow_and_update() != Phase::Running;
+        loop {
+            if self.connection.is_closing() {
+                return Ok(Ended::ByProtocol);
+            }
+            let now = self.connection.session().broker().now();
+            let wait = self.connection.deadline().map_or(Duration::from_secs(86_400), |at| at.saturating_sub(now.mono));
+            sleep.as_mut().reset(Instant::now() + wait);
+            let turn = {
+                let changed = phase.changed();
+                tokio::pin!(changed);
+                poll_fn(|context| {
+                    if let Poll::Ready(Ok(())) = changed.as_mut().poll(context) {
+                        return Poll::Ready(None);
+                    }
+                    self.poll_turn(context, sleep.as_mut(), draining).map(Some)
+                })
+                .await
+            };
+            let turn = turn.unwrap_or_else(|| Turn::Phase(*phase.borrow_and_update()));
+            let now = self.connection.session().broker().now();
+            match turn {
+                Turn::Events => {
+                    self.connection.handle_events(now, &mut self.events, &mut self.output);
+                    self.events.clear();
+                }
+                Turn::Readable => {
+                    if self.read()? == 0 {
+                        return Ok(Ended::ByPeer);
+                    }
+                    let started = now.mono;
+                    self.connection.handle_input(now, &mut self.input, &mut self.output);
+                    self.meter.decoded(self.connection.session().broker().now().mono - started);
+                    self.held_back = self.connection.session().is_congested();
+                }
+                Turn::Written => self.connection.handle_written(now, &mut self.output),
+                Turn::Deadline => self.connection.handle_deadline(now, &mut self.output),
+                Turn::Phase(Phase::Closing) => {
+                    self.connection.handle_shutdown(now, &mut self.output);
+                    return Ok(Ended::ByShutdown);
+                }
+                Turn::Phase(next) => draining = next != Phase::Running,
+            }
+            self.write()?;
+        }
+    }
+
+    fn poll_turn(
+        &mut self, context: &mut Context<'_>, sleep: std::pin::Pin<&mut Sleep>, draining: bool,
+    ) -> Poll<Turn> {
+        if self.connection.session().poll_events(context, &mut self.events).is_ready() {
+            return Poll::Ready(Turn::Events);
+        }
+        if !self.output.is_empty() && self.stream.poll_write_ready(context).is_ready() {
+            return Poll::Ready(Turn::Written);
+        }
+        if !draining && self.may_read(context) && self.stream.poll_read_ready(context).is_ready() {
+            return Poll::Ready(Turn::Readable);
+        }
+        if sleep.poll(context).is_ready() {
+            return Poll::Ready(Turn::Deadline);
+        }
+        if self.input.is_empty() && self.input.capacity() > 0 {
+            // An idle connection keeps no buffer.
+            self.input = BytesMut::new();
+        }
+        Poll::Pending
+    }
+
+    fn may_read(&mut self, context: &mut Context<'_>) -> bool {
+        if self.output.len() > OUTPUT_BYTES_MAX || !self.connection.wants_input() {
+            self.held_back = true;
+        }
+        if !self.held_back {
+            return true;
+        }
+        let uncongested = self.connection.session().poll_uncongested(context).is_ready();
+        self.held_back = !(uncongested && self.output.len() <= OUTPUT_BYTES_MAX && self.connection.wants_input());
+        !self.held_back
+    }
+
+    /// Reads once; 0 means that the peer has closed.
+    fn read(&mut self) -> io::Result<usize> {
+        self.input.reserve(self.read_bytes);
+        let room = self.input.capacity() - self.input.len();
+        match self.stream.try_read_buf(&mut self.input) {
+            Ok(read) => {
+                self.meter.received(read);
+                self.read_bytes = match read {
+                    read if read == room => (self.read_bytes * 2).min(READ_BYTES_MAX),
+                    read if read < self.read_bytes / 4 => (self.read_bytes / 2).max(READ_BYTES_MIN),
+                    _ => self.read_bytes,
+                };
+                Ok(read)
+            }
+            // Readiness was stale; what is there already is looked at again, which changes nothing.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(usize::MAX),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes as much as the socket takes now.
+    fn write(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.output.slices(&mut slices);
+            match self.stream.try_write_vectored(&slices[..filled]) {
+                Ok(written) => {
+                    self.meter.sent(written);
+                    self.output.advance(written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_ready(&mut self) -> io::Result<()> {
+        self.stream.writable().await?;
+        self.write()
+    }
+}

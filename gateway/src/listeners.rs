@@ -1,0 +1,104 @@
+//! Listening sockets: bound before anything else happens, accepting once the broker is open.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailrail_broker::Broker;
+use mailrail_broker::connection::Connection;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::driver::{self, Phase};
+use crate::metering::ConnectionMeter;
+
+/// How long to wait after accepting failed, as it does when the process has too many open files.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Connections the system may hold before they are accepted.
+const BACKLOG: i32 = 1_024;
+
+/// Why an address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("{key} {address} cannot be listened on: {error}")]
+pub struct BindError {
+    key: &'static str,
+    address: SocketAddr,
+    error: std::io::Error,
+}
+
+/// Binds an address; `key` is the setting it comes from.
+pub fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
+    let open = || {
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            Some(socket2::Protocol::TCP),
+        )?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    };
+    open().map_err(|error| BindError { key, address, error })
+}
+
+/// What all listeners share.
+#[derive(Clone)]
+pub struct Shared {
+    pub broker: Broker,
+    pub places: Arc<Semaphore>,
+    pub phase: watch::Receiver<Phase>,
+}
+
+/// Accepts connections of one protocol until the broker drains; returns when all of them have ended.
+pub async fn accept<C: Connection + 'static>(
+    protocol: &'static str, listener: TcpListener, shared: Shared, connect: impl Fn(&Broker, SocketAddr) -> C,
+) {
+    let meter = ConnectionMeter::new(protocol);
+    let mut connections = JoinSet::new();
+    let mut phase = shared.phase.clone();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    let Ok(place) = shared.places.clone().try_acquire_owned() else {
+                        tracing::warn!(protocol, %peer, "refused: too many connections");
+                        continue;
+                    };
+                    let connection = connect(&shared.broker, peer);
+                    let (phase, meter) = (shared.phase.clone(), meter.clone());
+                    connections.spawn(async move {
+                        run(protocol, stream, peer, connection, phase, meter).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(protocol, %error, "accepting failed");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            },
+            () = no_longer_running(&mut phase) => break,
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn no_longer_running(phase: &mut watch::Receiver<Phase>) {
+    // An error means that the sender has gone, which ends everything too.
+    let _ = phase.wait_for(|phase| *phase != Phase::Running).await;
+}
+
+async fn run<C: Connection>(
+    protocol: &'static str, stream: TcpStream, peer: SocketAddr, connection: C, phase: watch::Receiver<Phase>,
+    meter: ConnectionMeter,
+) {
+    tracing::debug!(protocol, %peer, "connected");
+    meter.opened();
+    let ended = driver::drive(stream, connection, phase, &meter).await;
+    meter.closed();
+    tracing::debug!(protocol, %peer, ?ended, "disconnected");
+}

@@ -1,0 +1,71 @@
+//! Numbers for operators: the recorder behind `/metrics`, and what is counted of connections. Everything is counted per
+//! batch, never per message.
+
+use std::time::Duration;
+
+use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Upper bounds of the latency buckets, in seconds.
+const LATENCY_BUCKETS: [f64; 14] =
+    [5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 5e-2, 0.25, 1.0];
+
+/// Installs the recorder. To be called once, before anything counts.
+pub fn install() -> Result<PrometheusHandle, String> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
+        .and_then(PrometheusBuilder::install_recorder)
+        .map_err(|error| format!("metrics cannot be recorded: {error}"))?;
+    describe_counter!("mailrail_received_bytes_total", "Bytes read from clients.");
+    describe_counter!("mailrail_sent_bytes_total", "Bytes written to clients.");
+    describe_counter!("mailrail_connections_total", "Connections accepted.");
+    describe_gauge!("mailrail_connections", "Connections open.");
+    describe_histogram!("mailrail_stage_seconds", "Time a batch spends in a stage.");
+    describe_counter!("mailrail_published_messages_total", "Messages stored.");
+    describe_counter!("mailrail_published_bytes_total", "Bytes of messages stored.");
+    describe_counter!("mailrail_delivered_messages_total", "Messages handed to consumers by lease.");
+    Ok(handle)
+}
+
+/// Counts what one protocol's connections do.
+#[derive(Clone)]
+pub struct ConnectionMeter {
+    accepted: Counter,
+    open: Gauge,
+    received: Counter,
+    sent: Counter,
+    decode: Histogram,
+}
+
+impl ConnectionMeter {
+    pub fn new(protocol: &'static str) -> Self {
+        ConnectionMeter {
+            accepted: counter!("mailrail_connections_total", "protocol" => protocol),
+            open: gauge!("mailrail_connections", "protocol" => protocol),
+            received: counter!("mailrail_received_bytes_total", "protocol" => protocol),
+            sent: counter!("mailrail_sent_bytes_total", "protocol" => protocol),
+            decode: histogram!("mailrail_stage_seconds", "stage" => "decode"),
+        }
+    }
+
+    pub fn opened(&self) {
+        self.accepted.increment(1);
+        self.open.increment(1.0);
+    }
+
+    pub fn closed(&self) {
+        self.open.decrement(1.0);
+    }
+
+    pub fn received(&self, bytes: usize) {
+        self.received.increment(bytes as u64);
+    }
+
+    pub fn sent(&self, bytes: usize) {
+        self.sent.increment(bytes as u64);
+    }
+
+    pub fn decoded(&self, took: Duration) {
+        self.decode.record(took);
+    }
+}

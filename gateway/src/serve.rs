@@ -1,0 +1,132 @@
+//! Running the broker: bind, open, listen, and on a signal stop in the order in which nothing acknowledged is lost.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mailrail_broker::{Broker, BrokerConfig};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Semaphore, watch};
+
+use crate::clock::{SystemClock, boot_id};
+use crate::config::Settings;
+use crate::driver::Phase;
+use crate::listeners::{self, Shared, bind};
+use crate::ready::Ready;
+use crate::{http, metering};
+
+/// How long connections may take to end once everything is answered.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a failed log is noticed.
+const FAULT_CHECK: Duration = Duration::from_millis(200);
+
+/// Runs until SIGTERM or SIGINT, or until the log fails. An error is one line for whoever started the program.
+pub fn run(settings: Settings) -> Result<(), String> {
+    start_logging(&settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the async runtime cannot start: {error}"))?;
+    let outcome = runtime.block_on(serve(settings));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    outcome
+}
+
+async fn serve(settings: Settings) -> Result<(), String> {
+    // Addresses first: one that is taken must not cost a replay.
+    let http_listener = bind("http-listen", settings.http_listen).map_err(|error| error.to_string())?;
+    let remoting_listener = bind("remoting-listen", settings.remoting_listen).map_err(|error| error.to_string())?;
+    let amqp_listener = bind("amqp-listen", settings.amqp_listen).map_err(|error| error.to_string())?;
+    let address = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(|error| error.to_string());
+    let ready = Ready {
+        pid: std::process::id(),
+        http: address(&http_listener)?,
+        remoting: address(&remoting_listener)?,
+        amqp: address(&amqp_listener)?,
+    };
+    let metrics = metering::install()?;
+    let broker = open_broker(&settings).await?;
+    let advertised = SocketAddr::new(settings.advertised, ready.remoting.port());
+    let (phase, phases) = watch::channel(Phase::Running);
+    let places = Arc::new(Semaphore::new(settings.connections_max));
+    let shared = Shared { broker: broker.clone(), places, phase: phases.clone() };
+
+    let mut remoting = mailrail_remoting::RemotingConfig::new(advertised, &settings.cluster_name, &settings.broker_name);
+    remoting.auto_create_topics = settings.auto_create_topics;
+    let remoting = Arc::new(remoting);
+    let remoting = listeners::accept("remoting", remoting_listener, shared.clone(), move |broker, peer| {
+        mailrail_remoting::Connection::new(broker.connect(), remoting.clone(), peer, broker.now())
+    });
+    let amqp = Arc::new(mailrail_amqp::AmqpConfig::new(advertised));
+    let amqp = listeners::accept("amqp", amqp_listener, shared, move |broker, peer| {
+        mailrail_amqp::Connection::new(broker.connect(), amqp.clone(), peer, broker.now())
+    });
+    let rest = mailrail_rest::RestConfig { advertised, auto_create_topics: settings.auto_create_topics };
+    let rest = mailrail_rest::router(mailrail_rest::RestState::new(broker.clone(), rest));
+    let serving = [
+        tokio::spawn(remoting),
+        tokio::spawn(amqp),
+        tokio::spawn(async move {
+            if let Err(error) = http::serve(http_listener, rest, metrics, phases).await {
+                tracing::error!(%error, "HTTP stopped");
+            }
+        }),
+    ];
+    tracing::info!(http = %ready.http, remoting = %ready.remoting, amqp = %ready.amqp, "ready");
+    if let Some(path) = &settings.ready_file {
+        ready.write(path).map_err(|error| format!("writing {}: {error}", path.display()))?;
+    }
+    let faulted = until_told_to_stop(&broker).await?;
+    stop(broker, phase, serving).await?;
+    if faulted { Err("the log has failed; what was acknowledged is on disk".to_owned()) } else { Ok(()) }
+}
+
+async fn open_broker(settings: &Settings) -> Result<Broker, String> {
+    let mut config = BrokerConfig::new(&settings.data, Arc::new(SystemClock::start()), boot_id());
+    config.log.segment_bytes = settings.segment_bytes;
+    config.log.cache_bytes = settings.cache_bytes;
+    let opened = tokio::task::spawn_blocking(move || Broker::open(config)).await;
+    opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+}
+
+/// Returns on a signal, or with true when the log has failed.
+async fn until_told_to_stop(broker: &Broker) -> Result<bool, String> {
+    let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be received: {error}"));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(false),
+            _ = interrupt.recv() => return Ok(false),
+            _ = tokio::time::sleep(FAULT_CHECK) => if broker.is_faulted() {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Stops reading, lets the broker finish what it has taken, sends the last answers, closes.
+async fn stop(
+    broker: Broker, phase: watch::Sender<Phase>, serving: [tokio::task::JoinHandle<()>; 3],
+) -> Result<(), String> {
+    tracing::info!("stopping");
+    phase.send_replace(Phase::Draining);
+    let stopped = tokio::task::spawn_blocking(move || broker.stop()).await.map_err(|error| error.to_string())?;
+    phase.send_replace(Phase::Closing);
+    let ended = async {
+        for task in serving {
+            let _ = task.await;
+        }
+    };
+    if tokio::time::timeout(CLOSE_TIMEOUT, ended).await.is_err() {
+        tracing::warn!("connections were cut off that did not end in time");
+    }
+    stopped
+}
+
+fn start_logging(settings: &Settings) -> Result<(), String> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&settings.log_level)
+        .map_err(|error| format!("log-level {:?}: {error}", settings.log_level))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if settings.log_json { log.json().init() } else { log.with_ansi(false).init() }
+    Ok(())
+}
