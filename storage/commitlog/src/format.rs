@@ -15,12 +15,17 @@
 //! 40  u64      epoch that made the file
 //! 48  u32      CRC-32C of bytes 0..48
 //! 52           zeros
-//! 2048 u64     mark: a position up to which the log is known to be synced
-//! 2056 u64     epoch that wrote the mark
-//! 2064 u32     CRC-32C of bytes 2048..2064 after the log id; where it is wrong there is no mark
-//! 2068         zeros
+//! 2048 20 bytes mark of an open with an even epoch
+//! 3072 20 bytes mark of an open with an odd epoch
 //! ```
-//! The mark is written when the log is opened and when it is closed in order. It lies in a disk sector of its own.
+//! A mark says how far the log is known to be synced. It is written when the log is opened, durably before the open
+//! returns, and when it is closed in order. The two lie in disk sectors of their own, so that tearing one leaves the
+//! mark of the open before, and with it the highest epoch ever used. Where the checksum is wrong there is no mark.
+//! ```text
+//!  0  u64  position up to which all is synced
+//!  8  u64  epoch of the open
+//! 16  u32  CRC-32C of the log id and bytes 0..16
+//! ```
 //!
 //! **Group**, 8-aligned: a header of 64 bytes, then the payload, a row of padded records (see [`crate::record`]):
 //! ```text
@@ -48,9 +53,9 @@ pub const FORMAT_VERSION: u32 = 1;
 pub const SEGMENT_HEADER_BYTES: usize = 4096;
 pub const GROUP_HEADER_BYTES: usize = 64;
 pub const GROUP_ALIGN_BYTES: usize = 8;
-/// Where in a segment header the mark is.
-pub const MARK_OFFSET: usize = 2048;
-pub const MARK_BYTES: usize = 20;
+const MARK_EVEN_OFFSET: usize = 2048;
+const MARK_ODD_OFFSET: usize = 3072;
+const MARK_BYTES: usize = 20;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"MRSEG\0\0\x01";
 const SEGMENT_FIXED_BYTES: usize = 52;
@@ -139,11 +144,18 @@ impl Mark {
         out
     }
 
-    /// The mark in a segment's header page, if there is a whole one.
-    pub fn decode(page: &[u8], log_id: u64) -> Option<Self> {
-        let mut fields = page.get(MARK_OFFSET..MARK_OFFSET + MARK_BYTES)?;
-        let mark = Self { synced_to: fields.get_u64_le(), epoch: fields.get_u64_le() };
-        (fields.get_u32_le() == mark.sum(log_id)).then_some(mark)
+    /// Where in a segment's header page this mark goes.
+    pub fn offset(&self) -> usize {
+        if self.epoch.is_multiple_of(2) { MARK_EVEN_OFFSET } else { MARK_ODD_OFFSET }
+    }
+
+    /// The whole marks in a segment's header page.
+    pub fn decode_both(page: &[u8], log_id: u64) -> impl Iterator<Item = Self> {
+        [MARK_EVEN_OFFSET, MARK_ODD_OFFSET].into_iter().filter_map(move |offset| {
+            let mut fields = page.get(offset..offset + MARK_BYTES)?;
+            let mark = Self { synced_to: fields.get_u64_le(), epoch: fields.get_u64_le() };
+            (fields.get_u32_le() == mark.sum(log_id)).then_some(mark)
+        })
     }
 
     fn sum(&self, log_id: u64) -> u32 {
@@ -253,9 +265,26 @@ mod tests {
     /// The format is final: these bytes must never change.
     #[test]
     fn encoded_bytes_are_those_of_version_1() {
-        let group = GROUP.encode(99);
-        assert_eq!(group[..16], [77, 82, 103, 112, 1, 0, 0, 0, 0, 4, 0, 0, 3, 0, 0, 0]);
-        assert_eq!(group[16..32], [7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(
+            hex(&GROUP.encode(99)),
+            concat!(
+                "4d52677001000000000400000300000007000000000000000000000000010000",
+                "0000000080000000c0ffffffff000000efbeadde03c749480000000000000000",
+            )
+        );
+        let segment = SegmentHeader { log_id: 99, base: 1 << 40, segment_bytes: 1 << 27, epoch: 7 };
+        assert_eq!(
+            hex(&segment.encode()[..SEGMENT_FIXED_BYTES]),
+            concat!(
+                "4d52534547000001010000000010000063000000000000000000000000010000",
+                "000000080000000007000000000000007ed6729d",
+            )
+        );
+        assert_eq!(
+            hex(&Mark { synced_to: 123_456, epoch: 4 }.encode(99)),
+            "40e20100000000000400000000000000b7586fca"
+        );
     }
 
     #[test]
@@ -289,7 +318,7 @@ mod tests {
         assert_eq!(GroupHeader::decode(&[0; 64], 99), Err(HeaderFault::Blank));
         assert_eq!(GroupHeader::decode(&[0; 64], 0), Err(HeaderFault::Blank));
         assert!(SegmentHeader::decode(&[0; 4096]).is_err());
-        assert_eq!(Mark::decode(&[0; 4096], 0), None);
+        assert_eq!(Mark::decode_both(&[0; 4096], 0).count(), 0);
     }
 
     #[test]
@@ -302,13 +331,15 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_whole_or_absent() {
-        let mark = Mark { synced_to: 123_456, epoch: 4 };
+    fn a_mark_is_whole_or_absent_and_leaves_the_one_before() {
+        let marks = [Mark { synced_to: 123_456, epoch: 4 }, Mark { synced_to: 234_567, epoch: 5 }];
         let mut page = vec![0; SEGMENT_HEADER_BYTES];
-        page[MARK_OFFSET..MARK_OFFSET + MARK_BYTES].copy_from_slice(&mark.encode(99));
-        assert_eq!(Mark::decode(&page, 99), Some(mark));
-        assert_eq!(Mark::decode(&page, 98), None);
-        page[MARK_OFFSET + 1] ^= 1;
-        assert_eq!(Mark::decode(&page, 99), None);
+        for mark in marks {
+            page[mark.offset()..mark.offset() + MARK_BYTES].copy_from_slice(&mark.encode(99));
+        }
+        assert_eq!(Mark::decode_both(&page, 99).collect::<Vec<_>>(), marks);
+        assert_eq!(Mark::decode_both(&page, 98).count(), 0);
+        page[marks[1].offset() + 1] ^= 1;
+        assert_eq!(Mark::decode_both(&page, 99).collect::<Vec<_>>(), marks[..1]);
     }
 }

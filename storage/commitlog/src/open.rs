@@ -128,7 +128,7 @@ fn make_folder(disk: &dyn Disk, dir: &Path, folder: &Path) -> Result<(), OpenErr
     disk.sync_dir(dir).map_err(|error| OpenError::io("syncing", dir, error))
 }
 
-/// Notes how far the log is synced, and makes sure that a segment is there to write to.
+/// Notes durably that this epoch is used and how far the log is synced, and makes sure that a segment is there to write to.
 fn finish(log: &Log, tail: &Tail) -> Result<(), OpenError> {
     let segments = log.segments.load();
     if let Some(last) = segments.last() {
@@ -155,8 +155,8 @@ struct Finder<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
     segments: Vec<Arc<Segment>>,
-    /// What each segment's header says is synced.
-    marks: Vec<Option<Mark>>,
+    /// What the segments' headers say is synced.
+    marks: Vec<Mark>,
     log_id: Option<u64>,
 }
 
@@ -236,7 +236,7 @@ impl Finder<'_> {
         if let Some(gap) = self.segments.last().filter(|last| last.end != base) {
             return Err(corrupt(format!("the segment before it ends at {}: one is missing", gap.end)));
         }
-        self.marks.push(Mark::decode(&page, header.log_id));
+        self.marks.extend(Mark::decode_both(&page, header.log_id));
         self.segments.push(Arc::new(Segment::new(&header, path, None)));
         Ok(())
     }
@@ -250,7 +250,7 @@ impl Finder<'_> {
             log_id: self.log_id.unwrap_or(0),
             prev_group: None,
             epoch: 0,
-            synced_to: self.marks.iter().flatten().map(|mark| mark.synced_to).max().unwrap_or(0),
+            synced_to: self.marks.iter().map(|mark| mark.synced_to).max().unwrap_or(0),
             groups: 0,
         };
         let Some(stop) = self.walk(from, &mut chain, visitor)? else {
@@ -262,7 +262,8 @@ impl Finder<'_> {
         if let Some(from) = from.filter(|&from| from > end) {
             return Err(OpenError::FromBeyond { from, end });
         }
-        let epochs = self.segments.iter().map(|segment| segment.epoch);
+        let marked = self.marks.iter().map(|mark| mark.epoch);
+        let epochs = self.segments.iter().map(|segment| segment.epoch).chain(marked);
         let epoch = epochs.chain([chain.epoch]).max().unwrap_or(0) + 1;
         self.settle(&stop, cut.as_ref())?;
         let last = self.segments.last().filter(|_| !stop.sealed).cloned();
@@ -354,9 +355,9 @@ impl Finder<'_> {
 
     /// Makes the log end where the walk stopped, durably: nothing behind it, everything before it on the disk.
     fn settle(&mut self, stop: &Stop, cut: Option<&Cut>) -> Result<(), OpenError> {
-        if let (Some(cut), Some(segment)) = (cut, self.segments.get(stop.index)) {
-            tracing::warn!(%cut, "the end of the log was torn and is cut");
-            self.clear(segment, cut.position)?;
+        if let Some(segment) = self.segments.get(stop.index).filter(|_| !stop.sealed) {
+            let cleared = self.clear(segment, cut);
+            cleared.map_err(|error| OpenError::io("cutting", &segment.path, error))?;
         }
         self.drop_segments(stop.index + 1)?;
         self.segments.truncate(stop.index + 1);
@@ -368,18 +369,22 @@ impl Finder<'_> {
         Ok(())
     }
 
-    /// Makes everything from `position` on zeros again, durably, so that no old byte can be taken for a group later.
-    fn clear(&self, segment: &Segment, position: Position) -> Result<(), OpenError> {
-        let cleared = segment.file(self.disk).and_then(|file| {
-            file.truncate(position - segment.base)?;
-            match file.allocate(segment.bytes()) {
-                // The log goes on to read; a write will find out whether there is space.
-                Err(error) if !is_full(&error) => return Err(error),
-                _ => {}
-            }
-            file.sync_data()
-        });
-        cleared.map_err(|error| OpenError::io("cutting", &segment.path, error))
+    /// Makes everything behind the last group zeros, up to the segment's full length, so that no old byte can be taken
+    /// for a group later, and no byte of the last group lies past the end of the file.
+    fn clear(&self, segment: &Segment, cut: Option<&Cut>) -> io::Result<()> {
+        let file = segment.file(self.disk)?;
+        if let Some(cut) = cut {
+            tracing::warn!(%cut, "the end of the log was torn and is cut");
+            file.truncate(cut.position - segment.base)?;
+        }
+        if file.bytes()? == segment.bytes() {
+            return Ok(());
+        }
+        match file.allocate(segment.bytes()) {
+            // The log can be read; whether there is space, a write will find out.
+            Err(error) if is_full(&error) => file.truncate(segment.bytes()),
+            allocated => allocated,
+        }
     }
 
     /// Removes the segments from `index` on, which hold no group. Highest first, so that there is never a gap.

@@ -9,7 +9,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::Position;
 use crate::disk::{Disk, DiskFile, write_full};
-use crate::format::{MARK_OFFSET, Mark, SEGMENT_HEADER_BYTES, SegmentHeader};
+use crate::format::{Mark, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::width::wide;
 
 /// A segment that is being made. It gets its real name only when it is whole and synced, so a file with a segment's
@@ -73,7 +73,7 @@ impl Segment {
     pub fn write_mark(&self, disk: &dyn Disk, log_id: u64, mark: Mark) -> io::Result<()> {
         let file = self.file(disk)?;
         let bytes = mark.encode(log_id);
-        write_full(&*file, &mut [IoSlice::new(&bytes)], wide(MARK_OFFSET)).map_err(|(_, error)| error)?;
+        write_full(&*file, &mut [IoSlice::new(&bytes)], wide(mark.offset())).map_err(|(_, error)| error)?;
         file.sync_data()
     }
 }

@@ -105,7 +105,7 @@ impl DiskFile for OsFile {
                 }
                 Err(Errno::NXIO) => return Ok(parts),
                 // A file system that can't tell: anything may be written.
-                Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(vec![0..bytes]),
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(std::iter::once(0..bytes).collect()),
                 Err(errno) => return Err(errno.into()),
             }
         }

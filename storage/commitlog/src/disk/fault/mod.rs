@@ -5,7 +5,7 @@
 //! for each pending change whether it happened. Handles from before a cut are dead.
 #![expect(clippy::indexing_slicing, reason = "a double for tests; a wrong index in it should fail the test")]
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::HashSet;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{DirLock, Disk, DiskFile, LockError};
 use crate::width::{narrow, wide};
+use state::{Change, Content, NameChange, State};
 
-/// Parts of a write that reach the disk independently of each other.
-const PAGE_BYTES: usize = 4096;
+mod state;
+
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
@@ -55,44 +56,6 @@ struct Rule {
     skip: u32,
     times: u32,
     errno: i32,
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Write { offset: usize, bytes: Vec<u8> },
-    Length(usize),
-}
-
-#[derive(Debug, Default)]
-struct Content {
-    durable: Vec<u8>,
-    live: Vec<u8>,
-    pending: Vec<Change>,
-}
-
-#[derive(Debug, Clone)]
-enum NameChange {
-    Link(PathBuf, u64),
-    Unlink(PathBuf),
-    Rename(PathBuf, PathBuf),
-}
-
-#[derive(Debug, Default)]
-struct State {
-    random: u64,
-    boot: u64,
-    next_file: u64,
-    files: HashMap<u64, Content>,
-    names: BTreeMap<PathBuf, u64>,
-    durable_names: BTreeMap<PathBuf, u64>,
-    pending_names: Vec<NameChange>,
-    rules: Vec<Rule>,
-    changes: u64,
-    power_fails_at: Option<u64>,
-    off: bool,
-    bytes_max: Option<usize>,
-    short_writes: bool,
-    locks: HashSet<PathBuf>,
 }
 
 /// The disk. Clones are the same disk.
@@ -443,141 +406,6 @@ impl FaultFile {
         if let Some(Content { durable, pending, .. }) = state.files.get_mut(&self.file) {
             let kept = pending.drain(..).zip(keep).filter(|(_, keep)| *keep);
             kept.for_each(|(change, _)| change.apply(durable));
-        }
-    }
-}
-
-impl Change {
-    fn apply(&self, content: &mut Vec<u8>) {
-        match self {
-            Self::Length(length) => content.resize(*length, 0),
-            Self::Write { offset, bytes } => write_part(content, *offset, bytes, 0..bytes.len()),
-        }
-    }
-}
-
-fn write_part(content: &mut Vec<u8>, offset: usize, bytes: &[u8], part: Range<usize>) {
-    let (from, to) = (offset + part.start, offset + part.end);
-    if content.len() < to {
-        content.resize(to, 0);
-    }
-    content[from..to].copy_from_slice(&bytes[part]);
-}
-
-impl NameChange {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Link(path, _) | Self::Unlink(path) | Self::Rename(_, path) => path,
-        }
-    }
-
-    fn apply(&self, names: &mut BTreeMap<PathBuf, u64>) {
-        match self {
-            Self::Link(path, file) => {
-                names.insert(path.clone(), *file);
-            }
-            Self::Unlink(path) => {
-                names.remove(path);
-            }
-            Self::Rename(from, to) => {
-                if let Some(file) = names.remove(from) {
-                    names.insert(to.clone(), file);
-                }
-            }
-        }
-    }
-}
-
-impl State {
-    /// The next number of the SplitMix64 sequence, below `below`.
-    fn draw(&mut self, below: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.random;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below.max(1)
-    }
-
-    fn is_named(&self, file: u64) -> bool {
-        self.names.values().any(|&named| named == file)
-    }
-
-    fn change_name(&mut self, change: NameChange) {
-        change.apply(&mut self.names);
-        self.pending_names.push(change);
-    }
-
-    fn settle_names(&mut self, settles: impl Fn(&NameChange) -> bool) {
-        let durable = &mut self.durable_names;
-        self.pending_names.retain(|change| {
-            let settled = settles(change);
-            if settled {
-                change.apply(durable);
-            }
-            !settled
-        });
-    }
-
-    fn lose(&mut self, loss: Loss) {
-        // Names change in order, as in a file system with a journal.
-        let named = self.pending_names.len();
-        let kept_names = match loss {
-            Loss::All => 0,
-            Loss::Nothing => named,
-            Loss::Torn | Loss::Pages => narrow(self.draw(wide(named) + 1)),
-        };
-        for change in std::mem::take(&mut self.pending_names).iter().take(kept_names) {
-            change.apply(&mut self.durable_names);
-        }
-        self.names = self.durable_names.clone();
-        let mut files: Vec<u64> = self.files.keys().copied().collect();
-        files.sort_unstable();
-        for file in files {
-            let Some(mut content) = self.files.remove(&file) else { continue };
-            if self.is_named(file) {
-                self.lose_content(&mut content, loss);
-                self.files.insert(file, content);
-            }
-        }
-    }
-
-    fn lose_content(&mut self, content: &mut Content, loss: Loss) {
-        let pending = std::mem::take(&mut content.pending);
-        let durable = &mut content.durable;
-        match loss {
-            Loss::All => {}
-            Loss::Nothing => pending.iter().for_each(|change| change.apply(durable)),
-            Loss::Torn => {
-                let kept = narrow(self.draw(wide(pending.len()) + 1));
-                pending.iter().take(kept).for_each(|change| change.apply(durable));
-                if let Some(Change::Write { offset, bytes }) = pending.get(kept) {
-                    let part = 0..narrow(self.draw(wide(bytes.len()) + 1));
-                    write_part(durable, *offset, bytes, part);
-                }
-            }
-            Loss::Pages => {
-                for change in &pending {
-                    self.lose_pages(change, durable);
-                }
-            }
-        }
-        content.live = content.durable.clone();
-    }
-
-    fn lose_pages(&mut self, change: &Change, durable: &mut Vec<u8>) {
-        let Change::Write { offset, bytes } = change else {
-            if self.draw(2) == 0 {
-                change.apply(durable);
-            }
-            return;
-        };
-        let mut from = 0;
-        while from < bytes.len() {
-            let to = bytes.len().min(from + PAGE_BYTES - (offset + from) % PAGE_BYTES);
-            if self.draw(2) == 0 {
-                write_part(durable, *offset, bytes, from..to);
-            }
-            from = to;
         }
     }
 }
