@@ -25,8 +25,10 @@ impl Clock for SystemClock {
 /// Changes with every start of the operating system. Where the system does not tell, every start of the broker counts
 /// as one: then offsets may be skipped that need not be, but none is used twice.
 pub fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_else(|_| {
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        format!("unknown-{}-{}", std::process::id(), started.as_nanos())
-    })
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_else(
+        |_| {
+            let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            format!("unknown-{}-{}", std::process::id(), started.as_nanos())
+        },
+    )
 }

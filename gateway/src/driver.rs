@@ -48,7 +48,7 @@ pub enum Ended {
 enum Turn {
     Events,
     Readable,
-    Written,
+    Writable,
     Deadline,
     Phase(Phase),
 }
@@ -67,7 +67,10 @@ struct Driver<'a, C> {
 
 /// Runs a connection to its end.
 pub async fn drive<C: Connection>(
-    stream: TcpStream, connection: C, mut phase: watch::Receiver<Phase>, meter: &ConnectionMeter,
+    stream: TcpStream,
+    connection: C,
+    mut phase: watch::Receiver<Phase>,
+    meter: &ConnectionMeter,
 ) -> Ended {
     if let Err(error) = stream.set_nodelay(true) {
         return Ended::Failed(error);
@@ -99,7 +102,10 @@ impl<C: Connection> Driver<'_, C> {
                 return Ok(Ended::ByProtocol);
             }
             let now = self.connection.session().broker().now();
-            let wait = self.connection.deadline().map_or(Duration::from_secs(86_400), |at| at.saturating_sub(now.mono));
+            let wait = self
+                .connection
+                .deadline()
+                .map_or(Duration::from_secs(86_400), |at| at.saturating_sub(now.mono));
             sleep.as_mut().reset(Instant::now() + wait);
             let turn = {
                 let changed = phase.changed();
@@ -128,7 +134,7 @@ impl<C: Connection> Driver<'_, C> {
                     self.meter.decoded(self.connection.session().broker().now().mono - started);
                     self.held_back = self.connection.session().is_congested();
                 }
-                Turn::Written => self.connection.handle_written(now, &mut self.output),
+                Turn::Writable => {}
                 Turn::Deadline => self.connection.handle_deadline(now, &mut self.output),
                 Turn::Phase(Phase::Closing) => {
                     self.connection.handle_shutdown(now, &mut self.output);
@@ -136,18 +142,25 @@ impl<C: Connection> Driver<'_, C> {
                 }
                 Turn::Phase(next) => draining = next != Phase::Running,
             }
-            self.write()?;
+            if self.write()? {
+                // A consumer may have held back for what has left now.
+                self.connection.handle_written(now, &mut self.output);
+                self.write()?;
+            }
         }
     }
 
     fn poll_turn(
-        &mut self, context: &mut Context<'_>, sleep: std::pin::Pin<&mut Sleep>, draining: bool,
+        &mut self,
+        context: &mut Context<'_>,
+        sleep: std::pin::Pin<&mut Sleep>,
+        draining: bool,
     ) -> Poll<Turn> {
         if self.connection.session().poll_events(context, &mut self.events).is_ready() {
             return Poll::Ready(Turn::Events);
         }
         if !self.output.is_empty() && self.stream.poll_write_ready(context).is_ready() {
-            return Poll::Ready(Turn::Written);
+            return Poll::Ready(Turn::Writable);
         }
         if !draining && self.may_read(context) && self.stream.poll_read_ready(context).is_ready() {
             return Poll::Ready(Turn::Readable);
@@ -170,7 +183,8 @@ impl<C: Connection> Driver<'_, C> {
             return true;
         }
         let uncongested = self.connection.session().poll_uncongested(context).is_ready();
-        self.held_back = !(uncongested && self.output.len() <= OUTPUT_BYTES_MAX && self.connection.wants_input());
+        self.held_back =
+            !(uncongested && self.output.len() <= OUTPUT_BYTES_MAX && self.connection.wants_input());
         !self.held_back
     }
 
@@ -194,8 +208,9 @@ impl<C: Connection> Driver<'_, C> {
         }
     }
 
-    /// Writes as much as the socket takes now.
-    fn write(&mut self) -> io::Result<()> {
+    /// Writes as much as the socket takes now; true when it took something.
+    fn write(&mut self) -> io::Result<bool> {
+        let mut moved = false;
         while !self.output.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let filled = self.output.slices(&mut slices);
@@ -203,16 +218,17 @@ impl<C: Connection> Driver<'_, C> {
                 Ok(written) => {
                     self.meter.sent(written);
                     self.output.advance(written);
+                    moved = true;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(moved)
     }
 
     async fn write_ready(&mut self) -> io::Result<()> {
         self.stream.writable().await?;
-        self.write()
+        self.write().map(|_| ())
     }
 }

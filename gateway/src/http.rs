@@ -18,7 +18,10 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Serves until the broker closes.
 pub async fn serve(
-    listener: TcpListener, rest: Router, metrics: PrometheusHandle, mut phase: watch::Receiver<Phase>,
+    listener: TcpListener,
+    rest: Router,
+    metrics: PrometheusHandle,
+    mut phase: watch::Receiver<Phase>,
 ) -> std::io::Result<()> {
     let rendered = metrics.clone();
     let router = rest.route(

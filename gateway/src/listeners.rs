@@ -54,7 +54,10 @@ pub struct Shared {
 
 /// Accepts connections of one protocol until the broker drains; returns when all of them have ended.
 pub async fn accept<C: Connection + 'static>(
-    protocol: &'static str, listener: TcpListener, shared: Shared, connect: impl Fn(&Broker, SocketAddr) -> C,
+    protocol: &'static str,
+    listener: TcpListener,
+    shared: Shared,
+    connect: impl Fn(&Broker, SocketAddr) -> C,
 ) {
     let meter = ConnectionMeter::new(protocol);
     let mut connections = JoinSet::new();
@@ -93,7 +96,11 @@ async fn no_longer_running(phase: &mut watch::Receiver<Phase>) {
 }
 
 async fn run<C: Connection>(
-    protocol: &'static str, stream: TcpStream, peer: SocketAddr, connection: C, phase: watch::Receiver<Phase>,
+    protocol: &'static str,
+    stream: TcpStream,
+    peer: SocketAddr,
+    connection: C,
+    phase: watch::Receiver<Phase>,
     meter: ConnectionMeter,
 ) {
     tracing::debug!(protocol, %peer, "connected");

@@ -35,9 +35,11 @@ pub fn run(settings: Settings) -> Result<(), String> {
 async fn serve(settings: Settings) -> Result<(), String> {
     // Addresses first: one that is taken must not cost a replay.
     let http_listener = bind("http-listen", settings.http_listen).map_err(|error| error.to_string())?;
-    let remoting_listener = bind("remoting-listen", settings.remoting_listen).map_err(|error| error.to_string())?;
+    let remoting_listener =
+        bind("remoting-listen", settings.remoting_listen).map_err(|error| error.to_string())?;
     let amqp_listener = bind("amqp-listen", settings.amqp_listen).map_err(|error| error.to_string())?;
-    let address = |listener: &tokio::net::TcpListener| listener.local_addr().map_err(|error| error.to_string());
+    let address =
+        |listener: &tokio::net::TcpListener| listener.local_addr().map_err(|error| error.to_string());
     let ready = Ready {
         pid: std::process::id(),
         http: address(&http_listener)?,
@@ -51,7 +53,8 @@ async fn serve(settings: Settings) -> Result<(), String> {
     let places = Arc::new(Semaphore::new(settings.connections_max));
     let shared = Shared { broker: broker.clone(), places, phase: phases.clone() };
 
-    let mut remoting = mailrail_remoting::RemotingConfig::new(advertised, &settings.cluster_name, &settings.broker_name);
+    let mut remoting =
+        mailrail_remoting::RemotingConfig::new(advertised, &settings.cluster_name, &settings.broker_name);
     remoting.auto_create_topics = settings.auto_create_topics;
     let remoting = Arc::new(remoting);
     let remoting = listeners::accept("remoting", remoting_listener, shared.clone(), move |broker, peer| {
@@ -106,11 +109,14 @@ async fn until_told_to_stop(broker: &Broker) -> Result<bool, String> {
 
 /// Stops reading, lets the broker finish what it has taken, sends the last answers, closes.
 async fn stop(
-    broker: Broker, phase: watch::Sender<Phase>, serving: [tokio::task::JoinHandle<()>; 3],
+    broker: Broker,
+    phase: watch::Sender<Phase>,
+    serving: [tokio::task::JoinHandle<()>; 3],
 ) -> Result<(), String> {
     tracing::info!("stopping");
     phase.send_replace(Phase::Draining);
-    let stopped = tokio::task::spawn_blocking(move || broker.stop()).await.map_err(|error| error.to_string())?;
+    let stopped =
+        tokio::task::spawn_blocking(move || broker.stop()).await.map_err(|error| error.to_string())?;
     phase.send_replace(Phase::Closing);
     let ended = async {
         for task in serving {
@@ -127,6 +133,10 @@ fn start_logging(settings: &Settings) -> Result<(), String> {
     let filter = tracing_subscriber::EnvFilter::try_new(&settings.log_level)
         .map_err(|error| format!("log-level {:?}: {error}", settings.log_level))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if settings.log_json { log.json().init() } else { log.with_ansi(false).init() }
+    if settings.log_json {
+        log.json().init()
+    } else {
+        log.with_ansi(false).init()
+    }
     Ok(())
 }

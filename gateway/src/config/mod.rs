@@ -79,7 +79,8 @@ impl Settings {
                 return Err(SettingsError::Value {
                     key: "advertised-address",
                     value: String::new(),
-                    why: "it is needed when listening on every address, since clients are told to dial it".to_owned(),
+                    why: "it is needed when listening on every address, since clients are told to dial it"
+                        .to_owned(),
                 });
             }
             None => remoting_listen.ip(),
@@ -95,9 +96,19 @@ impl Settings {
             cluster_name: raw.cluster_name.unwrap_or_else(|| "DefaultCluster".to_owned()),
             broker_name: raw.broker_name.unwrap_or_else(|| "mailrail".to_owned()),
             segment_bytes: mebibytes("segment-mib", raw.segment_mib.unwrap_or(SEGMENT_MIB), 1, 2_048)?,
-            cache_bytes: usize::try_from(mebibytes("cache-mib", raw.cache_mib.unwrap_or(CACHE_MIB), 1, 65_536)?)
-                .unwrap_or(usize::MAX),
-            connections_max: between("connections-max", raw.connections_max.unwrap_or(CONNECTIONS_MAX), 1, 1_000_000)?,
+            cache_bytes: usize::try_from(mebibytes(
+                "cache-mib",
+                raw.cache_mib.unwrap_or(CACHE_MIB),
+                1,
+                65_536,
+            )?)
+            .unwrap_or(usize::MAX),
+            connections_max: between(
+                "connections-max",
+                raw.connections_max.unwrap_or(CONNECTIONS_MAX),
+                1,
+                1_000_000,
+            )?,
             log_level: raw.log_level.unwrap_or_else(|| "info".to_owned()),
             log_json: raw.log_json.unwrap_or(false),
         })
@@ -105,17 +116,24 @@ impl Settings {
 }
 
 fn read_file(path: &Path) -> Result<ServeFlags, SettingsError> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| SettingsError::File { path: path.to_path_buf(), error })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| SettingsError::File { path: path.to_path_buf(), error })?;
     toml::from_str(&text).map_err(|error| {
-        let line = error.to_string().lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+        let line = error
+            .to_string()
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
         SettingsError::Syntax { path: path.to_path_buf(), error: line }
     })
 }
 
 fn resolve(key: &'static str, value: &str) -> Result<SocketAddr, SettingsError> {
     let wrong = |why: String| SettingsError::Value { key, value: value.to_owned(), why };
-    let mut found = value.to_socket_addrs().map_err(|error| wrong(format!("it is no HOST:PORT ({error})")))?;
+    let mut found =
+        value.to_socket_addrs().map_err(|error| wrong(format!("it is no HOST:PORT ({error})")))?;
     found.next().ok_or_else(|| wrong("the host has no address".to_owned()))
 }
 
@@ -180,7 +198,10 @@ mod tests {
     fn every_wrong_value_is_named() {
         let cases: [(fn(&mut ServeFlags), &str); 6] = [
             (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
-            (|f| f.amqp_listen = Some("0.0.0.0:5672".into()), "amqp-listen is 0.0.0.0:5672, which others can reach"),
+            (
+                |f| f.amqp_listen = Some("0.0.0.0:5672".into()),
+                "amqp-listen is 0.0.0.0:5672, which others can reach",
+            ),
             (|f| f.segment_mib = Some(0), "segment-mib is \"0\""),
             (|f| f.connections_max = Some(0), "connections-max is \"0\""),
             (|f| f.advertised_address = Some("0.0.0.0".into()), "advertised-address is \"0.0.0.0\""),

@@ -23,6 +23,7 @@ use crate::read::{ReadBatch, ReadRequest};
 use crate::reader::{Pool, ReadContext};
 use crate::session::{Grant, Letter, Mailbox, Session};
 use crate::shard::{Input, Shard};
+use crate::stages::{ShardMeter, WakeMeter};
 use crate::store_thread::StoreThread;
 use crate::time::{Clock, Now};
 
@@ -75,6 +76,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     next_session: AtomicU64,
     congestion: Arc<Congestion>,
+    wakes: WakeMeter,
     faulted: Arc<AtomicBool>,
     threads: Mutex<Option<Threads>>,
 }
@@ -115,12 +117,14 @@ impl Broker {
             store: store_thread.handle(),
             clock: config.clock.clone(),
             congestion: congestion.clone(),
+            meter: ShardMeter::new(),
             _lock: opened.lock,
         };
         let shard = std::thread::Builder::new()
             .name("shard".into())
             .spawn(move || host.run())
             .map_err(|error| OpenError::Thread(error.to_string()))?;
+        let wakes = WakeMeter::new(config.clock.clone());
         let inner = Inner {
             directory,
             inbox,
@@ -129,6 +133,7 @@ impl Broker {
             clock: config.clock,
             next_session: AtomicU64::new(1),
             congestion,
+            wakes,
             faulted,
             threads: Mutex::new(Some(Threads { shard, log, store: store_thread })),
         };
@@ -138,7 +143,7 @@ impl Broker {
     /// A new session. What it owns ends when it is dropped.
     pub fn connect(&self) -> Session {
         let id = SessionId(self.inner.next_session.fetch_add(1, Ordering::Relaxed));
-        Session::new(self.clone(), Arc::new(Mailbox::new(id)))
+        Session::new(self.clone(), Arc::new(Mailbox::new(id, Some(self.inner.wakes.clone()))))
     }
 
     /// The names this broker knows.
@@ -316,6 +321,7 @@ struct Host {
     store: crate::store_thread::Handle,
     clock: Arc<dyn Clock>,
     congestion: Arc<Congestion>,
+    meter: ShardMeter,
     _lock: mailrail_commitlog::disk::DirLock,
 }
 
@@ -329,16 +335,29 @@ impl Host {
             let now = self.clock.now();
             for input in inputs {
                 stopping |= matches!(input, Input::Stop);
+                self.measure(now, &input);
                 self.shard.handle(now, input);
             }
-            self.shard.finish_turn(now);
+            if let Some(end) = self.shard.finish_turn(now) {
+                self.meter.submitted(end, now.mono);
+            }
             self.carry_away();
         }
         self.inbox.close();
     }
 
+    fn measure(&mut self, now: Now, input: &Input) {
+        match input {
+            Input::Commands { since, .. } => self.meter.waited(*since, now.mono),
+            Input::Written(to) => self.meter.written(*to, now.mono),
+            Input::Synced(to) => self.meter.synced(*to, now.mono),
+            _ => {}
+        }
+    }
+
     fn carry_away(&mut self) {
         let outputs = self.shard.take_outputs();
+        self.meter.counted(outputs.published, outputs.freed_bytes, outputs.delivered);
         for (mailbox, letters) in outputs.letters {
             mailbox.put(letters);
         }

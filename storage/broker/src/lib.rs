@@ -24,6 +24,9 @@ mod route;
 mod session;
 mod settings;
 mod shard;
+#[cfg(test)]
+mod simulation;
+mod stages;
 mod state;
 mod store;
 mod store_thread;

@@ -27,4 +27,3 @@ pub const READ_ENTRIES_MAX: usize = 1_024;
 pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 const _: () = assert!(READ_BYTES_MAX > mailrail_message::RECORD_MESSAGE_BYTES_MAX);
-const _: () = assert!(IN_FLIGHT_BYTES_MAX > 4 * mailrail_message::RECORD_MESSAGE_BYTES_MAX as u64);

@@ -112,7 +112,7 @@ fn in_memory(log: &LogReader, entry: &Entry) -> Option<Bytes> {
 }
 
 fn message_position(entry: &Entry) -> u64 {
-    entry.position + record::RECORD_HEADER_BYTES as u64
+    behind_header(entry.position)
 }
 
 fn empty_batch(request: &ReadRequest, entries: &[Entry]) -> ReadBatch {
@@ -192,7 +192,7 @@ impl ReadContext {
         let head = self.log.read(&[(position, 64)]).pop().ok_or_else(none)?.map_err(|_| none())?;
         let (_, payload_len) = crate::record::header(&head).ok_or_else(none)?;
         let bytes = u32::try_from(payload_len.min(RECORD_MESSAGE_BYTES_MAX)).map_err(|_| none())?;
-        let at = position + record::RECORD_HEADER_BYTES as u64;
+        let at = behind_header(position);
         let message = self.log.read(&[(at, bytes)]).pop().ok_or_else(none)?.map_err(|_| none())?;
         let stored = StoredMessage::parse(&message).map_err(|_| none())?;
         for target in stored.targets().map_err(|_| none())? {
@@ -256,6 +256,11 @@ impl ReadContext {
         }
         (deliveries, unread)
     }
+}
+
+/// Where the bytes of a record begin.
+pub(crate) fn behind_header(position: u64) -> u64 {
+    position.saturating_add(u64::try_from(record::RECORD_HEADER_BYTES).unwrap_or(u64::MAX))
 }
 
 fn to_usize(value: u32) -> usize {

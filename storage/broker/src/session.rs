@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::broker::Broker;
 use crate::command::{Command, Outcome, Receipt};
@@ -13,6 +14,7 @@ use crate::event::{Delivery, Event, Recipient};
 use crate::ids::*;
 use crate::queue::Queue;
 use crate::read::{ReadBatch, ReadRequest};
+use crate::stages::WakeMeter;
 
 /// What lies in a mailbox: finished events, and grants whose messages are still to be read.
 #[derive(Debug)]
@@ -59,17 +61,20 @@ pub(crate) struct Mailbox {
     pub session: SessionId,
     inner: Mutex<Inbox>,
     closed: AtomicBool,
+    meter: Option<WakeMeter>,
 }
 
 #[derive(Debug, Default)]
 struct Inbox {
     letters: Vec<Letter>,
     waker: Option<Waker>,
+    /// When the first of the letters was left for a session that slept.
+    left: Option<Duration>,
 }
 
 impl Mailbox {
-    pub(crate) fn new(session: SessionId) -> Self {
-        Mailbox { session, inner: Mutex::default(), closed: AtomicBool::new(false) }
+    pub(crate) fn new(session: SessionId, meter: Option<WakeMeter>) -> Self {
+        Mailbox { session, inner: Mutex::default(), closed: AtomicBool::new(false), meter }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -84,11 +89,20 @@ impl Mailbox {
         let waker = {
             let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
             inner.letters.extend(letters);
-            inner.waker.take()
+            let waker = inner.waker.take();
+            if waker.is_some() {
+                inner.left = self.meter.as_ref().map(WakeMeter::now);
+            }
+            waker
         };
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn take_letters(&self) -> Vec<Letter> {
+        self.take(None)
     }
 
     /// Takes all letters, or leaves the waker to be called when there are some.
@@ -100,7 +114,12 @@ impl Mailbox {
         {
             inner.waker = Some(context.waker().clone());
         }
-        std::mem::take(&mut inner.letters)
+        let (letters, left) = (std::mem::take(&mut inner.letters), inner.left.take());
+        drop(inner);
+        if let (Some(meter), Some(left)) = (&self.meter, left) {
+            meter.looked(left);
+        }
+        letters
     }
 }
 

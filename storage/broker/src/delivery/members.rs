@@ -136,7 +136,7 @@ mod tests {
         let (group, a, b): (Name, Name, Name) = ("g".into(), "a".into(), "b".into());
         let at = Duration::from_secs;
         let member = |session| Member {
-            mailbox: Arc::new(Mailbox::new(SessionId(session))),
+            mailbox: Arc::new(Mailbox::new(SessionId(session), None)),
             topics: vec!["t".into()],
             expires: at(100),
         };

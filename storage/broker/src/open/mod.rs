@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mailrail_commitlog::disk::{DirLock, Disk, LockError, OsDisk};
-use mailrail_commitlog::{LogReader, Opened as OpenedLog, Position, Syncer, Writer};
+use mailrail_commitlog::{LogConfig, LogReader, Opened as OpenedLog, Position, Syncer, Writer};
 
 use self::replay::{Replay, SnapshotFinder};
 use crate::broker::BrokerConfig;
@@ -54,7 +54,7 @@ pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
         tracing::warn!(mended = ?opened.mended, "the store was not closed well");
     }
     let store: Arc<dyn Store> = Arc::new(opened.store);
-    let (state, log) = bring_up(Arc::new(OsDisk), data, config, &store)?;
+    let (state, log) = bring_up(Arc::new(OsDisk), data, &config.log, &store)?;
     let recovery = &log.recovery;
     if let Some(cut) = &recovery.cut {
         tracing::warn!(%cut, "the end of the log was cut");
@@ -69,16 +69,15 @@ pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
 }
 
 /// The state at the end of the log, and the log.
-fn bring_up(
+pub(crate) fn bring_up(
     disk: Arc<dyn Disk>,
     data: &Path,
-    config: &BrokerConfig,
+    config: &LogConfig,
     store: &Arc<dyn Store>,
 ) -> Result<(State, OpenedLog), OpenError> {
     if let Some((position, state)) = load_checkpoint(&**store)? {
         let mut replay = Replay::new(state, store.clone());
-        let log =
-            mailrail_commitlog::open(disk.clone(), data, config.log.clone(), Some(position), &mut replay);
+        let log = mailrail_commitlog::open(disk.clone(), data, config.clone(), Some(position), &mut replay);
         match log {
             Ok(log) => return Ok((replay.finish(), log)),
             Err(
@@ -91,11 +90,11 @@ fn bring_up(
     }
     store.remove_prefix(&[])?;
     let mut finder = SnapshotFinder::default();
-    let log = mailrail_commitlog::open(disk.clone(), data, config.log.clone(), None, &mut finder)?;
+    let log = mailrail_commitlog::open(disk.clone(), data, config.clone(), None, &mut finder)?;
     let rebuilt = finder.into_state(log.recovery.start);
     drop(log);
     let mut replay = Replay::after_snapshot(rebuilt, store.clone());
-    let log = mailrail_commitlog::open(disk, data, config.log.clone(), None, &mut replay)?;
+    let log = mailrail_commitlog::open(disk, data, config.clone(), None, &mut replay)?;
     Ok((replay.finish(), log))
 }
 

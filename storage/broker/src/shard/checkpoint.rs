@@ -62,7 +62,8 @@ impl Checkpoints {
 impl Shard {
     pub(super) fn checkpoint_if_due(&mut self, now: Now) {
         let since = self.journal.position().saturating_sub(self.checkpoints.position);
-        let due = since >= self.checkpoints.policy.log_bytes
+        let due = self.checkpoints.trim.is_some()
+            || since >= self.checkpoints.policy.log_bytes
             || now.mono >= self.checkpoints.at + self.checkpoints.policy.interval;
         if due && self.checkpoints.are_idle() {
             if since == 0 {
@@ -75,7 +76,7 @@ impl Shard {
 
     /// Takes what has changed, as it is now. Chunks that are being sealed are part of it, so it rests on nothing that
     /// is under way.
-    pub(super) fn begin_checkpoint(&mut self, now: Now) {
+    pub(crate) fn begin_checkpoint(&mut self, now: Now) {
         if !self.checkpoints.are_idle() || self.poisoned.is_some() {
             return;
         }
@@ -154,7 +155,6 @@ impl Shard {
                     before,
                     snapshot_end: self.journal.position(),
                 });
-                self.checkpoints.at = Duration::ZERO;
             }
             Err(error) => self.reply(mailbox, token, Err(error)),
         }

@@ -176,6 +176,7 @@ impl Shard {
             first_lease: self.next_lease,
         };
         self.next_lease += run.count;
+        self.outputs.delivered += run.count;
         Some(grant)
     }
 

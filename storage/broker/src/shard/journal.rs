@@ -72,11 +72,12 @@ impl Journal {
         self.sync_wanted = true;
     }
 
-    /// Hands everything appended to the log's writer.
-    pub fn submit(&mut self) {
+    /// Hands everything appended to the log's writer; returns where it ends.
+    pub fn submit(&mut self) -> Option<Position> {
         if std::mem::take(&mut self.open) || self.sync_wanted {
-            self.appender.submit(std::mem::take(&mut self.sync_wanted));
+            return self.appender.submit(std::mem::take(&mut self.sync_wanted));
         }
+        None
     }
 
     /// Drops whole segments below a position; returns the log's new start.

@@ -100,6 +100,9 @@ pub(crate) struct Outputs {
     pub store_jobs: Vec<StoreJob>,
     /// Bytes of publishes that were answered.
     pub freed_bytes: u64,
+    /// Messages stored, and messages handed out, in this turn.
+    pub published: u64,
+    pub delivered: u64,
 }
 
 /// A group on a queue.
@@ -201,16 +204,17 @@ impl Shard {
         }
     }
 
-    /// Does what time has brought due, serves who can be served, and hands the turn's records to the log.
-    pub fn finish_turn(&mut self, now: Now) {
+    /// Does what time has brought due, serves who can be served, and hands the turn's records to the log; returns where
+    /// they end, if there were any.
+    pub fn finish_turn(&mut self, now: Now) -> Option<Position> {
         self.expire_leases(now);
         self.expire_receives(now);
         self.expire_members(now);
         self.start_due_dispatches(now);
         self.serve_hungry(now);
         self.checkpoint_if_due(now);
-        self.journal.submit();
         self.outputs.store_jobs.append(&mut self.state.store_jobs);
+        self.journal.submit()
     }
 
     /// Monotonic time at which [`Shard::finish_turn`] should be called even without input.
@@ -221,6 +225,16 @@ impl Shard {
         let waits = self.waits.deadline(now);
         let checkpoints = self.checkpoints.deadline();
         [flows, receives, members, waits, checkpoints].into_iter().flatten().min()
+    }
+
+    #[cfg(test)]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    #[cfg(test)]
+    pub fn log_end(&self) -> Position {
+        self.journal.position()
     }
 
     /// True when a stop has nothing left to wait for.

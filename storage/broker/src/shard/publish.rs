@@ -65,6 +65,7 @@ impl Shard {
         for item in &items {
             let placed = self.take_message(now, &mut buffer, &mut run, item, &mut seen);
             if let Ok(placed) = &placed {
+                self.outputs.published += 1;
                 durability = durability.max(placed.durability);
             }
             results.push(placed.map(|placed| placed.stored));
@@ -74,7 +75,12 @@ impl Shard {
         for (queue, end, synced) in seen {
             self.show(queue, end, synced, position);
         }
+        let stored_any = results.iter().any(Result::is_ok);
         let letter = Letter::Event(Event::Published { token, results });
+        if !stored_any {
+            self.free(bytes);
+            return self.send(mailbox, letter);
+        }
         let due = Due::Letter { mailbox: mailbox.clone(), letter, bytes };
         match durability {
             Durability::Disk => {
@@ -150,7 +156,8 @@ impl Shard {
             (None, [place]) => self.store_one(now, buffer, run, item, place, position),
             (None, places) => self.store_many(now, buffer, run, item, places)?,
         };
-        for place in places {
+        // A waiting message is in no queue yet.
+        for place in places.into_iter().filter(|_| item.due_ms.is_none()) {
             let synced = durability == Durability::Disk;
             match seen.iter_mut().find(|(queue, ..)| queue.id == place.queue.id) {
                 Some((_, end, waits)) => {

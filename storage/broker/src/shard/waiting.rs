@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use mailrail_commitlog::record::RECORD_HEADER_BYTES;
 use mailrail_message::{AnnexKind, StoredMessage, property};
 
 use super::copy::Differences;
 use super::*;
 use crate::delivery::wait_until;
+use crate::reader::behind_header;
 use crate::state::Waiting;
 
 /// Most dispatches under way at once, so that a burst of due messages does not fill memory.
@@ -46,8 +46,7 @@ pub(crate) struct Dispatch {
 impl Dispatch {
     /// Reads the message; on a reader's thread.
     pub fn read(mut self, context: &ReadContext) -> Dispatch {
-        let header = u64::try_from(RECORD_HEADER_BYTES).unwrap_or(0);
-        let read = context.log.read(&[(self.position + header, self.bytes)]).pop();
+        let read = context.log.read(&[(behind_header(self.position), self.bytes)]).pop();
         self.message = read.map(|message| message.map_err(|error| Error::Read(error.to_string())));
         self
     }

@@ -224,6 +224,15 @@ impl State {
         Some(Item::Index { queue: id, sealed, entries: packed })
     }
 
+    /// Every visible entry of a queue that is in memory, however its index is cut: for comparing.
+    #[cfg(test)]
+    pub fn whole_index(&self, id: QueueId) -> Option<Item> {
+        let queue = &self.queues.get(&id)?.shared;
+        let entries = queue.contents().1;
+        let last = entries.last().map(|e| (e.offset, e.position, e.bytes, e.tag_hash, e.store_ms));
+        Some(Item::Index { queue: id, sealed: Vec::new(), entries: last.into_iter().collect() })
+    }
+
     /// Puts a piece back that was taken at `as_of`.
     pub fn restore(&mut self, as_of: u64, item: Item) {
         match item {

@@ -1,0 +1,396 @@
+//! The shard on a disk in memory, with a clock that stands still until it is moved: everything in one thread, every run
+//! the same. The code under it is the code that runs in the broker; only threads and sockets are missing.
+
+mod consumption;
+mod durability;
+mod histories;
+mod topology;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use mailrail_commitlog::disk::{FaultDisk, Loss};
+use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, Position, Step, Syncer, Writer};
+use mailrail_message::{Draft, StoredMessage, property, tag_hash};
+
+use crate::reader::{self, ReadContext};
+use crate::session::{Letter, Mailbox};
+use crate::shard::{CheckpointPolicy, Input, Journal, Shard};
+use crate::state::{Item, ItemKey, State};
+use crate::store::{MemoryStore, Store};
+use crate::store_thread::{self, StoreJob};
+use crate::*;
+
+/// Collects what the log reports.
+#[derive(Default)]
+struct Reports(Mutex<Vec<Input>>);
+
+impl Reports {
+    fn take(&self) -> Vec<Input> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl LogEvents for Reports {
+    fn written(&self, to: Position) {
+        self.0.lock().unwrap().push(Input::Written(to));
+    }
+
+    fn synced(&self, to: Position) {
+        self.0.lock().unwrap().push(Input::Synced(to));
+    }
+
+    fn refused(&self, from: Position, why: &LogFault) {
+        self.0.lock().unwrap().push(Input::Poisoned(format!("{from}: {why}")));
+    }
+
+    fn poisoned(&self, why: &LogFault) {
+        self.0.lock().unwrap().push(Input::Poisoned(why.to_string()));
+    }
+}
+
+/// A broker without threads.
+pub(super) struct Simulation {
+    pub shard: Shard,
+    pub now: Now,
+    pub disk: FaultDisk,
+    pub store: Arc<dyn Store>,
+    pub context: ReadContext,
+    boot: String,
+    writer: Writer,
+    syncer: Syncer,
+    reader: LogReader,
+    reports: Reports,
+    /// While false, nothing is synced: only written.
+    pub syncing: bool,
+}
+
+/// A client: its mailbox, and the events that were taken out of it.
+pub(super) struct Client {
+    pub mailbox: Arc<Mailbox>,
+    next_token: AtomicU64,
+}
+
+const SEGMENT_BYTES: u64 = 1 << 20;
+
+impl Simulation {
+    pub fn new() -> Self {
+        Self::on(FaultDisk::new(7), Arc::new(MemoryStore::default()), "boot-1", start())
+    }
+
+    /// Opens what a disk and a store hold.
+    pub fn on(disk: FaultDisk, store: Arc<dyn Store>, boot: &str, now: Now) -> Self {
+        Self::try_on(disk, store, boot, now).unwrap()
+    }
+
+    pub fn try_on(disk: FaultDisk, store: Arc<dyn Store>, boot: &str, now: Now) -> Result<Self, OpenError> {
+        let config = LogConfig { segment_bytes: SEGMENT_BYTES, ..LogConfig::default() };
+        let data = PathBuf::from("/data");
+        let (state, log) = crate::open::bring_up(Arc::new(disk.clone()), &data, &config, &store)?;
+        let policy = CheckpointPolicy { log_bytes: u64::MAX, interval: Duration::from_secs(1 << 40) };
+        let directory = state.directory.clone();
+        let mut shard = Shard::new(state, Journal::new(log.appender), store.clone(), policy, now);
+        shard.begin(now, boot).map_err(OpenError::Begin)?;
+        let context = ReadContext { log: log.reader.clone(), store: store.clone(), directory };
+        let (writer, syncer, reader) = (log.writer, log.syncer, log.reader);
+        let (reports, boot) = (Reports::default(), boot.to_owned());
+        let mut simulation = Simulation {
+            shard,
+            now,
+            disk,
+            store,
+            context,
+            boot,
+            writer,
+            syncer,
+            reader,
+            reports,
+            syncing: true,
+        };
+        simulation.run();
+        Ok(simulation)
+    }
+
+    /// The process is killed, or the machine loses power, and the broker starts again.
+    pub fn crash(self, loss: Loss) -> Self {
+        let boot = if loss == Loss::Nothing { self.boot.clone() } else { format!("{}+", self.boot) };
+        let (disk, store, now) = (self.disk.power_cut(loss), self.store.clone(), self.now);
+        drop(self);
+        Self::on(disk, store, &boot, now)
+    }
+
+    pub fn connect(&self) -> Client {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let session = SessionId(NEXT.fetch_add(1, Ordering::Relaxed));
+        Client { mailbox: Arc::new(Mailbox::new(session, None)), next_token: AtomicU64::new(1) }
+    }
+
+    pub fn disconnect(&mut self, client: Client) {
+        self.input(Input::Disconnected { mailbox: client.mailbox });
+    }
+
+    pub fn input(&mut self, input: Input) {
+        self.shard.handle(self.now, input);
+        self.run();
+    }
+
+    /// Runs until nothing moves any more at this instant.
+    pub fn run(&mut self) {
+        for _ in 0..10_000 {
+            self.shard.finish_turn(self.now);
+            let mut moved = self.carry_out_outputs();
+            moved |= self.writer.step(&self.reports) == Step::Worked;
+            if self.syncing {
+                moved |= self.syncer.step(&self.reports) == Step::Worked;
+            }
+            for input in self.reports.take() {
+                moved = true;
+                self.shard.handle(self.now, input);
+            }
+            if !moved {
+                return;
+            }
+        }
+        panic!("the simulation does not come to rest");
+    }
+
+    fn carry_out_outputs(&mut self) -> bool {
+        let outputs = self.shard.take_outputs();
+        let moved = !(outputs.letters.is_empty() && outputs.work.is_empty() && outputs.store_jobs.is_empty());
+        for (mailbox, letters) in outputs.letters {
+            mailbox.put(letters);
+        }
+        for work in outputs.work {
+            let done = work.carry_out(&self.context);
+            self.shard.handle(self.now, done);
+        }
+        for job in outputs.store_jobs {
+            let number = if let StoreJob::Checkpoint { number, .. } = &job { Some(*number) } else { None };
+            store_thread::apply(&*self.store, job).unwrap();
+            if let Some(number) = number {
+                self.shard.handle(self.now, Input::CheckpointStored { number, stored: true });
+            }
+        }
+        moved
+    }
+
+    /// Lets time pass.
+    pub fn pass_ms(&mut self, ms: u64) {
+        self.now.wall_ms += ms;
+        self.now.mono += Duration::from_millis(ms);
+        self.run();
+    }
+
+    /// Sends a command and returns what came back for it.
+    pub fn ask(&mut self, client: &Client, command: impl FnOnce(Token) -> Command) -> Result<Reply, Error> {
+        let token = client.token();
+        let command = command(token);
+        self.tell(client, command);
+        let mut found = None;
+        for event in self.events(client) {
+            match event {
+                Event::Reply { token: answered, result } if answered == token => found = Some(result),
+                Event::MembersChanged { .. } => {}
+                other => panic!("not an answer: {other:?}"),
+            }
+        }
+        found.expect("the command was answered")
+    }
+
+    pub fn tell(&mut self, client: &Client, command: Command) {
+        self.input(Input::Commands {
+            mailbox: client.mailbox.clone(),
+            commands: vec![command],
+            since: self.now.mono,
+        });
+    }
+
+    /// Everything in a client's mailbox, with messages read.
+    pub fn events(&self, client: &Client) -> Vec<Event> {
+        let open = |letter| match letter {
+            Letter::Event(event) => event,
+            Letter::Fetched { to, deliveries } => Event::Deliveries { to, deliveries },
+            Letter::Granted { to, grants } => {
+                let hot = reader::deliveries_in_memory(&self.reader, &grants);
+                let deliveries = hot.unwrap_or_else(|| {
+                    let (deliveries, unread) = self.context.deliveries(&grants);
+                    assert!(unread.is_empty(), "unread: {unread:?}");
+                    deliveries
+                });
+                Event::Deliveries { to, deliveries }
+            }
+        };
+        client.mailbox.take_letters().into_iter().map(open).collect()
+    }
+
+    pub fn topic(&self, name: &str) -> Arc<Topic> {
+        self.shard.directory().topic(name).unwrap()
+    }
+
+    pub fn make_topic(&mut self, client: &Client, name: &str, settings: TopicSettings) -> Arc<Topic> {
+        let name: Name = name.into();
+        let asked = |token| Command::PutTopic { token, name, settings, adopt: false };
+        match self.ask(client, asked).unwrap() {
+            Reply::Topic { topic, .. } => topic,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn make_group(&mut self, client: &Client, name: &str, settings: GroupSettings) {
+        let name: Name = name.into();
+        self.ask(client, |token| Command::PutGroup { token, name, settings: Some(settings) }).unwrap();
+    }
+
+    /// Publishes bodies to a topic in one batch; returns what came back, if it did.
+    pub fn publish(&mut self, client: &Client, topic: &Topic, bodies: &[&str]) -> Vec<Result<Stored, Error>> {
+        self.publish_at(client, topic, Durability::Disk, bodies)
+    }
+
+    pub fn publish_at(
+        &mut self,
+        client: &Client,
+        topic: &Topic,
+        durability: Durability,
+        bodies: &[&str],
+    ) -> Vec<Result<Stored, Error>> {
+        let mut batch = PublishBatch::default();
+        for body in bodies {
+            let destination = Destination::Topic { topic: topic.id, queue_index: None };
+            batch.push(&draft(&topic.name, body), destination, tag_hash("t"), durability).unwrap();
+        }
+        self.send(client, batch)
+    }
+
+    pub fn send(&mut self, client: &Client, batch: PublishBatch) -> Vec<Result<Stored, Error>> {
+        let token = client.token();
+        self.tell(client, Command::Publish { token, batch });
+        match self.events(client).pop() {
+            Some(Event::Published { results, .. }) => results,
+            None => Vec::new(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Receives at once whatever there is.
+    pub fn receive(
+        &mut self,
+        client: &Client,
+        group: &str,
+        topic: &str,
+        max: u32,
+        lease_ms: u64,
+    ) -> Vec<Delivery> {
+        let token = client.token();
+        let (group, topic) = (group.into(), topic.into());
+        self.tell(client, Command::Receive { token, group, topic, max, wait_ms: 0, lease_ms });
+        match self.events(client).pop() {
+            Some(Event::Deliveries { deliveries, .. }) => deliveries,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub fn settle(
+        &mut self,
+        client: &Client,
+        deliveries: &[Delivery],
+        outcome: Outcome,
+    ) -> Vec<Result<(), Error>> {
+        let receipts = deliveries.iter().map(|delivery| delivery.receipt).collect();
+        match self.ask(client, |token| Command::Settle { token: Some(token), receipts, outcome }).unwrap() {
+            Reply::Settled(results) => results,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Bodies of a queue from an offset on, by reading.
+    pub fn read(&self, topic: &str, index: u32, from: u64) -> Vec<(u64, String)> {
+        let queue = self.topic(topic).queue(index).unwrap();
+        let mut found = Vec::new();
+        let mut offset = from;
+        loop {
+            let request = ReadRequest {
+                queue: queue.clone(),
+                offset,
+                max_entries: 100,
+                max_bytes: 1 << 20,
+                tags: None,
+            };
+            let batch = self.context.read(&request).unwrap();
+            if batch.entries.is_empty() {
+                return found;
+            }
+            found.extend(batch.entries.iter().map(|entry| (entry.offset, body(&entry.message))));
+            offset = batch.next_offset;
+        }
+    }
+
+    /// Takes a checkpoint now.
+    pub fn checkpoint(&mut self) {
+        self.shard.begin_checkpoint(self.now);
+        self.run();
+    }
+
+    /// The whole state in a form that can be compared, indexes included.
+    pub fn fingerprint(&self) -> BTreeMap<String, Vec<Item>> {
+        fingerprint(self.shard.state())
+    }
+}
+
+impl Client {
+    pub fn token(&self) -> Token {
+        Token(self.next_token.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+pub(super) fn start() -> Now {
+    Now { wall_ms: 1_700_000_000_000, mono: Duration::from_secs(10) }
+}
+
+fn fingerprint(state: &State) -> BTreeMap<String, Vec<Item>> {
+    let mut all = BTreeMap::new();
+    for key in state.all_keys() {
+        let mut items: Vec<Item> = match key {
+            // The epoch and the number of the checkpoint differ with every start.
+            ItemKey::Shard => continue,
+            key => state.item(key).into_iter().collect(),
+        };
+        if let ItemKey::Queue(queue) = key {
+            // Where an index is cut into blocks is no part of its meaning.
+            items.extend(state.whole_index(queue));
+        }
+        all.insert(format!("{key:?}"), items);
+    }
+    all
+}
+
+pub(super) fn draft<'a>(topic: &'a str, body: &'a str) -> Draft<'a> {
+    Draft {
+        topic,
+        flag: 0,
+        sys_flags: 0,
+        born_ms: 1_700_000_000_000,
+        born_host: "127.0.0.1:1".parse().unwrap(),
+        store_host: "127.0.0.1:9876".parse().unwrap(),
+        reconsume_times: 0,
+        body: body.as_bytes(),
+        properties: b"TAGS\x01t\x02",
+        more_properties: &[],
+        annexes: &[],
+    }
+}
+
+pub(super) fn body(message: &[u8]) -> String {
+    String::from_utf8(StoredMessage::parse(message).unwrap().body().to_vec()).unwrap()
+}
+
+pub(super) fn bodies(deliveries: &[Delivery]) -> Vec<String> {
+    deliveries.iter().map(|delivery| body(&delivery.message)).collect()
+}
+
+pub(super) fn property_of(message: &[u8], key: &str) -> Option<String> {
+    let stored = StoredMessage::parse(message).unwrap();
+    property::Properties::new(stored.properties().as_bytes()).get(key).map(str::to_owned)
+}
