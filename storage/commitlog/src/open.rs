@@ -125,6 +125,10 @@ pub fn open(
 
 fn make_folder(disk: &dyn Disk, dir: &Path, folder: &Path) -> Result<(), OpenError> {
     disk.create_dir(folder).map_err(|error| OpenError::io("creating", folder, error))?;
+    if let Some(above) = dir.parent().filter(|above| above.as_os_str().len() > 1) {
+        // The folder itself may be as new as the log. Where the one above can't be read, it is no doing of ours.
+        let _ = disk.sync_dir(above);
+    }
     disk.sync_dir(dir).map_err(|error| OpenError::io("syncing", dir, error))
 }
 
@@ -361,7 +365,8 @@ impl Finder<'_> {
         }
         self.drop_segments(stop.index + 1)?;
         self.segments.truncate(stop.index + 1);
-        // After a killed process whole groups may be in the page cache only, and they are about to be built upon.
+        // After a killed process names and whole groups may be in memory only, and they are about to be built upon.
+        self.disk.sync_dir(self.dir).map_err(|error| OpenError::io("syncing", self.dir, error))?;
         for segment in self.segments.iter().skip(stop.index.saturating_sub(1)) {
             let synced = segment.file(self.disk).and_then(|file| file.sync_data());
             synced.map_err(|error| OpenError::io("syncing", &segment.path, error))?;

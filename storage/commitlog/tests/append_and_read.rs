@@ -138,6 +138,7 @@ fn trim_never_drops_what_is_not_synced_nor_the_newest_segment() {
     rig.write();
     assert_eq!(rig.log.appender.trim(u64::MAX), 0);
     rig.group(&[&[2; 12_000]], false);
+    assert_eq!(rig.log.appender.trim(u64::MAX), 0, "nothing of the first segment is synced");
     rig.group(&[&[3; 12_000]], false);
     rig.pump();
     assert_eq!(rig.log.appender.trim(u64::MAX), 2 * SEGMENT_BYTES_MIN);

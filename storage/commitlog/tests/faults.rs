@@ -38,8 +38,17 @@ fn run_with_power_failing_after(changes: u64, seed: u64, loss: Loss) {
     let mut first = match Rig::on(disk.clone()) {
         Ok(rig) => rig,
         Err(OpenError::Io { .. }) => {
-            let (recovery, held) = held_by(&disk.power_cut(loss)).unwrap();
-            assert!(recovery.empty && held.is_empty());
+            let again = disk.power_cut(loss);
+            let mut second = Rig::on(again.clone()).unwrap();
+            assert!(second.log.recovery.empty && second.found.is_empty());
+            second.group(&[b"after an open that failed"], true);
+            // Power for the write and its sync, and nothing that could make other things durable by the way.
+            again.write_short(false);
+            again.fail_power_after(2);
+            second.write();
+            second.sync();
+            assert!(second.synced() > 0);
+            assert_eq!(held_by(&again.power_cut(Loss::All)).unwrap().1, second.submitted, "change {changes}");
             return;
         }
         Err(other) => panic!("the open failed with {other}"),
@@ -50,10 +59,12 @@ fn run_with_power_failing_after(changes: u64, seed: u64, loss: Loss) {
         Rig::on(again.clone()).unwrap_or_else(|error| panic!("change {changes}, seed {seed}: {error}"));
     first.assert_recovered(&second.log.recovery, &second.found);
 
-    // The next process has its own cut, somewhere, and must find what both wrote.
+    // The next process has its own cut, somewhere, and must find what both wrote. After a killed one it must not have
+    // built upon anything that is in memory only.
     again.fail_power_after(again.random(60));
     scripted_run(&mut second);
-    let (recovery, held) = held_by(&again.power_cut(loss)).unwrap();
+    let (recovery, held) =
+        held_by(&again.power_cut(if loss == Loss::Nothing { Loss::All } else { loss })).unwrap();
     second.assert_recovered(&recovery, &held);
 }
 
@@ -77,15 +88,24 @@ fn power_cut_at_every_change_loses_nothing_synced_and_leaves_whole_groups() {
 fn power_cut_at_every_change_of_an_open_leaves_what_was_there() {
     let mut rig = Rig::new();
     scripted_run(&mut rig);
-    for loss in [Loss::All, Loss::Torn, Loss::Pages] {
+    // With data that is written and not synced, as a killed process leaves it.
+    rig.group(&[&[1; 3000]], false);
+    rig.group(&[&[2; 3000]], false);
+    rig.write();
+    for loss in [Loss::All, Loss::Torn, Loss::Pages, Loss::Nothing] {
         let disk = rig.disk.fork().power_cut(loss);
         let (recovery, held) = held_by(&disk).unwrap();
         for changes in 0..40 {
-            let failing = disk.fork();
-            failing.fail_power_after(changes);
-            let _ = Rig::on(failing.clone());
-            let (again, found) = held_by(&failing.power_cut(Loss::Torn)).unwrap();
-            assert_eq!((again.end, found), (recovery.end, held.clone()), "change {changes}");
+            for second_loss in [Loss::All, Loss::Torn, Loss::Pages] {
+                let failing = disk.fork();
+                failing.fail_power_after(changes);
+                let opened = Rig::on(failing.clone());
+                let (again, found) = held_by(&failing.power_cut(second_loss)).unwrap();
+                if loss != Loss::Nothing || opened.is_ok() {
+                    assert_eq!((again.end, &found), (recovery.end, &held), "change {changes}");
+                }
+                rig.assert_recovered(&again, &found);
+            }
         }
     }
 }

@@ -206,6 +206,34 @@ fn groups_of_another_position_or_log_are_no_records() {
     }
 }
 
+/// Two histories of one epoch, as after a refused write: what is right by itself but follows something else is no record.
+#[test]
+fn a_group_that_does_not_follow_the_one_before_is_no_record() {
+    let mut rig = Rig::new();
+    rig.group(&[&[1; 264]], false);
+    let other_history = {
+        let mut other = Rig::on(rig.disk.fork().power_cut(Loss::All)).unwrap();
+        // The open above is of a later epoch, as is this one.
+        rig = Rig::on(rig.disk.power_cut(Loss::All)).unwrap();
+        assert_eq!(other.log.recovery, rig.log.recovery);
+        // One group in two, of the same length together.
+        other.group(&[&[2; 96]], true);
+        other.group(&[&[3; 96]], true);
+        other.group(&[b"follows the second"], true);
+        other.pump();
+        other
+    };
+    let end = rig.group(&[&[1; 264]], true) as usize;
+    rig.pump();
+    assert_eq!(other_history.submitted[2].0 as usize, end + 64);
+    let foreign = other_history.disk.contents(&segment_path(0)).unwrap();
+    let disk = rig.disk.power_cut(Loss::All);
+    let mixed = tampered(&disk, 0, |bytes| bytes[end..end + 100].copy_from_slice(&foreign[end..end + 100]));
+    let (recovery, held) = held_by(&mixed).unwrap();
+    assert_eq!(held, rig.submitted);
+    assert_eq!(recovery.cut.unwrap().what, "the group does not follow the one before it");
+}
+
 /// A client chooses the bytes of a body, but it does not know the log's id.
 #[test]
 fn a_body_that_looks_like_a_group_does_not_make_a_torn_tail_corruption() {

@@ -124,6 +124,31 @@ fn a_sync_comes_when_asked_and_otherwise_within_the_interval() {
 }
 
 #[test]
+fn what_is_written_during_a_sync_is_told_at_once_and_not_taken_for_synced() {
+    let disk = FaultDisk::new(1);
+    let config = LogConfig { sync_interval: PATIENCE, ..small_segments() };
+    let log = open(Arc::new(disk.clone()), Path::new("/data"), config, None, &mut Seen::default()).unwrap();
+    let mut appender = log.appender;
+    let waiter = Arc::new(Waiter::default());
+    let threads = spawn(log.writer, log.syncer, waiter.clone());
+    appender.roll(64).unwrap();
+    disk.hold_syncs(".seg");
+    add(&mut appender, b"before the sync");
+    let first = appender.submit(true).unwrap();
+    disk.wait_for_held_sync();
+    add(&mut appender, b"during the sync");
+    let second = appender.submit(false).unwrap();
+    waiter.until(|told| told.0 >= second);
+    assert_eq!(waiter.told.lock().unwrap().1, 0);
+    disk.release_syncs();
+    waiter.until(|told| told.1 >= first);
+    assert_eq!(waiter.told.lock().unwrap().1, first, "the sync began before the second write");
+    assert_eq!(appender.synced_to(), first);
+    threads.shutdown().unwrap();
+    assert_eq!(waiter.told.lock().unwrap().1, second);
+}
+
+#[test]
 fn readers_see_whole_records_while_the_log_grows_and_is_trimmed() {
     let dir = tempfile::tempdir().unwrap();
     let (log, _) = open_in(dir.path(), small_segments());

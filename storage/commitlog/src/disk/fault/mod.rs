@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{DirLock, Disk, DiskFile, LockError};
 use crate::width::{narrow, wide};
@@ -25,7 +25,7 @@ const ENOSPC: i32 = 28;
 pub enum Loss {
     /// All are lost.
     All,
-    /// None is lost: only the process was killed.
+    /// None is lost: only the process was killed. They are still pending for the next one.
     Nothing,
     /// Per file, the first few happened; the last of those, if a write, up to some byte.
     Torn,
@@ -63,6 +63,14 @@ struct Rule {
 pub struct FaultDisk {
     state: Arc<Mutex<State>>,
     boot: u64,
+    gate: Arc<Gate>,
+}
+
+/// Where syncs can be held up: how many wait, and for which paths they must.
+#[derive(Debug, Default)]
+struct Gate {
+    held: Mutex<(usize, Option<String>)>,
+    changed: Condvar,
 }
 
 #[derive(Debug)]
@@ -75,7 +83,7 @@ impl FaultDisk {
     /// An empty disk. Everything left to chance follows from the seed.
     pub fn new(seed: u64) -> Self {
         let state = State { random: seed, ..State::default() };
-        Self { state: Arc::new(Mutex::new(state)), boot: 0 }
+        Self { state: Arc::new(Mutex::new(state)), boot: 0, gate: Arc::default() }
     }
 
     /// Cuts the power and switches it on again. Handles from before, this one included, are dead; the result is the
@@ -88,7 +96,7 @@ impl FaultDisk {
         state.power_fails_at = None;
         state.rules.clear();
         state.locks.clear();
-        Self { state: Arc::clone(&self.state), boot: state.boot }
+        Self { state: Arc::clone(&self.state), boot: state.boot, gate: Arc::clone(&self.gate) }
     }
 
     /// The power fails at the change (write, sync, rename ...) number `changes` from now: it and all later calls return
@@ -128,13 +136,31 @@ impl FaultDisk {
         self.locked().short_writes = short_writes;
     }
 
+    /// From now on syncs of files whose paths contain `path_has` do not return until [`FaultDisk::release_syncs`].
+    pub fn hold_syncs(&self, path_has: &str) {
+        self.gate.locked().1 = Some(path_has.to_owned());
+    }
+
+    /// Waits until a sync is held up.
+    pub fn wait_for_held_sync(&self) {
+        let held = self.gate.locked();
+        let waited = self.gate.changed.wait_while(held, |(waiting, _)| *waiting == 0);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Lets held syncs and all later ones go on.
+    pub fn release_syncs(&self) {
+        self.gate.locked().1 = None;
+        self.gate.changed.notify_all();
+    }
+
     /// A file's bytes as a reader would see them.
     pub fn contents(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.locked();
         Some(state.files[state.names.get(path)?].live.clone())
     }
 
-    /// Changes a file's bytes behind everybody's back, durably.
+    /// Changes a file's bytes behind everybody's back, and makes all of them durable.
     ///
     /// # Panics
     /// When there is no such file.
@@ -143,7 +169,8 @@ impl FaultDisk {
         let file = state.names[path];
         let Some(content) = state.files.get_mut(&file) else { return };
         tamper(&mut content.live);
-        tamper(&mut content.durable);
+        content.durable.clone_from(&content.live);
+        content.pending.clear();
     }
 
     /// Paths of all files, in order.
@@ -167,7 +194,7 @@ impl FaultDisk {
             locks: HashSet::new(),
             ..*state
         };
-        Self { state: Arc::new(Mutex::new(copy)), boot: self.boot }
+        Self { state: Arc::new(Mutex::new(copy)), boot: self.boot, gate: Arc::default() }
     }
 
     /// A number below `below`, from the disk's seed.
@@ -202,6 +229,25 @@ impl FaultDisk {
             state.off = !stays_on;
         }
         Ok((state, stays_on))
+    }
+}
+
+impl Gate {
+    fn locked(&self) -> MutexGuard<'_, (usize, Option<String>)> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pass(&self, path: &Path) {
+        let mut held = self.locked();
+        if held.1.as_ref().is_some_and(|path_has| path.to_string_lossy().contains(path_has)) {
+            held.0 += 1;
+            self.changed.notify_all();
+            held = self
+                .changed
+                .wait_while(held, |(_, paths)| paths.is_some())
+                .unwrap_or_else(PoisonError::into_inner);
+            held.0 -= 1;
+        }
     }
 }
 
@@ -381,6 +427,8 @@ impl DiskFile for FaultFile {
         if stays_on && let Some(Content { durable, pending, .. }) = state.files.get_mut(&self.file) {
             pending.drain(..).for_each(|change| change.apply(durable));
         }
+        drop(state);
+        self.disk.gate.pass(&self.path());
         done((), stays_on)
     }
 

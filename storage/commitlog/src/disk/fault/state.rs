@@ -125,8 +125,8 @@ impl State {
         // Names change in order, as in a file system with a journal.
         let named = self.pending_names.len();
         let kept_names = match loss {
+            Loss::Nothing => return,
             Loss::All => 0,
-            Loss::Nothing => named,
             Loss::Torn | Loss::Pages => narrow(self.draw(wide(named) + 1)),
         };
         for change in std::mem::take(&mut self.pending_names).iter().take(kept_names) {
@@ -148,8 +148,7 @@ impl State {
         let pending = std::mem::take(&mut content.pending);
         let durable = &mut content.durable;
         match loss {
-            Loss::All => {}
-            Loss::Nothing => pending.iter().for_each(|change| change.apply(durable)),
+            Loss::All | Loss::Nothing => {}
             Loss::Torn => {
                 let kept = narrow(self.draw(wide(pending.len()) + 1));
                 pending.iter().take(kept).for_each(|change| change.apply(durable));
