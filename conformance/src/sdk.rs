@@ -42,6 +42,12 @@ impl Sdk {
         }
     }
 
+    /// From its name.
+    pub fn parse(name: &str) -> Result<Self, Failure> {
+        let known = Self::ALL.into_iter().find(|sdk| sdk.name() == name);
+        known.ok_or_else(|| Failure::Environment(format!("no driver is named `{name}`")))
+    }
+
     /// Whether the SDK lets an empty body out; if not, what it says.
     pub fn empty_body(self) -> Result<(), &'static str> {
         match self {

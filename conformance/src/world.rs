@@ -22,6 +22,7 @@ pub const RETRY_MAX: Duration = Duration::from_secs(75);
 
 pub struct World {
     against: Against,
+    sdks: Vec<Sdk>,
     // Fields are dropped in this order: drivers, then the broker, then the folder that both use.
     idle: Vec<Driver>,
     broker: Option<Broker>,
@@ -31,10 +32,11 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(against: Against) -> Result<Self, Failure> {
+    /// A world in which these SDKs may be used.
+    pub fn new(against: Against, sdks: &[Sdk]) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("mailrail-conformance-").tempdir();
         let folder = folder.map_err(Failure::io("creating a temporary folder"))?;
-        Ok(Self { against, idle: Vec::new(), broker: None, folder, names: 0, logs: 0 })
+        Ok(Self { against, sdks: sdks.to_vec(), idle: Vec::new(), broker: None, folder, names: 0, logs: 0 })
     }
 
     pub fn against(&self) -> Against {
@@ -106,7 +108,7 @@ impl World {
         if users.iter().any(|sdk| sdk.protocol() == Protocol::Amqp) {
             return Some(Sdk::Pika);
         }
-        self.against.speaks(Protocol::Http).then_some(Sdk::Curl)
+        self.sdks.contains(&Sdk::Curl).then_some(Sdk::Curl)
     }
 
     fn make_topic_by_sending(&mut self, topic: &str) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! Runs the scenarios one after the other and prints the table. `cargo test -p mailrail-conformance --test conformance`.
 //!
 //! Environment: `MAILRAIL_BIN` the binary; `MAILRAIL_AGAINST=rocketmq|rabbitmq` drives a real peer instead;
-//! `MAILRAIL_CRASH_ROUNDS` kills (3); `MAILRAIL_JOURNALS` a folder that keeps the crash run's journals. Decides nothing: the
+//! `MAILRAIL_SDKS=pika,curl` leaves the other drivers out; `MAILRAIL_CRASH_ROUNDS` kills (3); `MAILRAIL_JOURNALS` a folder that keeps the crash run's journals. Decides nothing: the
 //! scenarios do.
 
 use std::process::ExitCode;
@@ -38,8 +38,12 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             .map_err(|_| Failure::Environment(format!("MAILRAIL_CRASH_ROUNDS={text} is no number")))?,
         Err(_) => CRASH_ROUNDS,
     };
-    let sdks: Vec<Sdk> = Sdk::ALL.into_iter().filter(|sdk| against.speaks(sdk.protocol())).collect();
-    let world = Arc::new(Mutex::new(World::new(against)?));
+    let wanted = match std::env::var("MAILRAIL_SDKS") {
+        Ok(names) => names.split(',').map(Sdk::parse).collect::<Result<Vec<_>, _>>()?,
+        Err(_) => Sdk::ALL.to_vec(),
+    };
+    let sdks: Vec<Sdk> = wanted.into_iter().filter(|sdk| against.speaks(sdk.protocol())).collect();
+    let world = Arc::new(Mutex::new(World::new(against, &sdks)?));
     let table = Arc::new(Mutex::new(Table::default()));
     let cases = scenario::cases(&sdks, rounds);
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&world), Arc::clone(&table))).collect();

@@ -33,7 +33,7 @@ const WRITERS: [(Sdk, u32, &[Sdk]); 3] = [
     (Sdk::Curl, 4, &[Sdk::JavaRocketmq, Sdk::Curl]),
 ];
 
-pub fn run(world: &mut World, rounds: u32) -> Result<Outcome, Failure> {
+pub fn run(world: &mut World, rounds: u32, sdks: &[Sdk]) -> Result<Outcome, Failure> {
     if world.against() != Against::Mailrail {
         return Ok(Outcome::Cannot("a peer's default does not promise durability at the reply".into()));
     }
@@ -43,8 +43,8 @@ pub fn run(world: &mut World, rounds: u32) -> Result<Outcome, Failure> {
     for path in [&folder, &journals] {
         std::fs::create_dir_all(path).map_err(Failure::io(format!("creating {}", path.display())))?;
     }
-    let mut run =
-        Run { broker: Broker::start(Against::Mailrail, &folder)?, journals, rounds, acked: 0, in_flight: 0 };
+    let broker = Broker::start(Against::Mailrail, &folder)?;
+    let mut run = Run { broker, writers: writers(sdks), journals, rounds, acked: 0, in_flight: 0 };
     for round in 1..=rounds {
         run.round(world, round)?;
     }
@@ -53,8 +53,22 @@ pub fn run(world: &mut World, rounds: u32) -> Result<Outcome, Failure> {
     Ok(Outcome::Pass)
 }
 
+/// A writer, its window, and who reads back what it wrote.
+type Writer = (Sdk, u32, Vec<Sdk>);
+
+/// The writers and readers among the SDKs of this run.
+fn writers(sdks: &[Sdk]) -> Vec<Writer> {
+    let among = |readers: &[Sdk]| readers.iter().copied().filter(|reader| sdks.contains(reader)).collect();
+    WRITERS
+        .into_iter()
+        .filter(|(sdk, ..)| sdks.contains(sdk))
+        .map(|(sdk, window, readers)| (sdk, window, among(readers)))
+        .collect()
+}
+
 struct Run {
     broker: Broker,
+    writers: Vec<Writer>,
     journals: PathBuf,
     rounds: u32,
     /// Over all rounds.
@@ -73,7 +87,7 @@ impl Run {
 
     fn round(&mut self, world: &mut World, round: u32) -> Result<(), Failure> {
         let mut drivers = Vec::new();
-        for (sdk, ..) in WRITERS {
+        for &(sdk, ..) in &self.writers {
             let mut driver = world.unconnected(sdk)?;
             driver.connect(&self.broker.endpoints().fields())?;
             drivers.push(driver);
@@ -81,13 +95,13 @@ impl Run {
         if (round - 1).is_multiple_of(ROUNDS_PER_TOPIC) {
             make_topics(&mut drivers, round)?;
         }
-        for (driver, (sdk, window, _)) in drivers.iter_mut().zip(WRITERS) {
+        for (driver, (sdk, window, _)) in drivers.iter_mut().zip(&self.writers) {
             driver.load(
-                &Self::topic(round, sdk),
+                &Self::topic(round, *sdk),
                 &format!("r{round}-{sdk}"),
                 BODY_BYTES,
-                window,
-                &self.sent(round, sdk),
+                *window,
+                &self.sent(round, *sdk),
             )?;
         }
         await_acked(&mut drivers)?;
@@ -99,7 +113,7 @@ impl Run {
         }
         require!(acked >= ACKED_MIN, "round {round}: only {acked} acknowledged");
         let mut in_flight = 0;
-        for (sdk, ..) in WRITERS {
+        for &(sdk, ..) in &self.writers {
             in_flight += in_flight_at(&self.sent(round, sdk), killed_ms)?;
         }
         // A kill that hits nothing in flight proves nothing.
@@ -116,9 +130,9 @@ impl Run {
     fn read_back(&self, world: &mut World, drivers: &mut [Driver], round: u32) -> Result<(), Failure> {
         let first = round - (round - 1) % ROUNDS_PER_TOPIC;
         let is_last = round == self.rounds || round.is_multiple_of(ROUNDS_PER_TOPIC);
-        for (writer, _, readers) in WRITERS {
-            let topic = Self::topic(round, writer);
-            let sent: Vec<PathBuf> = (first..=round).map(|round| self.sent(round, writer)).collect();
+        for (writer, _, readers) in &self.writers {
+            let topic = Self::topic(round, *writer);
+            let sent: Vec<PathBuf> = (first..=round).map(|round| self.sent(round, *writer)).collect();
             let sent: Vec<&Path> = sent.iter().map(PathBuf::as_path).collect();
             // What an AMQP consumer reads is gone, so it reads when no other will.
             for &reader in readers.iter().filter(|reader| is_last || reader.protocol() != Protocol::Amqp) {

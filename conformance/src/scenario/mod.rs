@@ -82,12 +82,11 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
                 hostile::run(world, sdk)
             }));
         }
-        cases.push(Case::new(
-            format!("{crash_rounds} kills of the broker under load"),
-            "all",
-            move |world| crash::run(world, crash_rounds),
-        ));
     }
+    let all = sdks.to_vec();
+    cases.push(Case::new(format!("{crash_rounds} kills of the broker under load"), "all", move |world| {
+        crash::run(world, crash_rounds, &all)
+    }));
     cases
 }
 
