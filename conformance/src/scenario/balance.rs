@@ -28,7 +28,12 @@ struct Trio {
 }
 
 pub fn shares(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
-    let mut trio = Trio::start(world, sdk, "share", false)?;
+    shares_with(world, sdk, sdk)
+}
+
+/// Members of two SDKs in one group; they must come to the same division of the queues.
+pub fn shares_with(world: &mut World, a: Sdk, b: Sdk) -> Result<Outcome, Failure> {
+    let mut trio = Trio::start(world, a, b, "share", false)?;
     trio.until_both_receive()?;
     // Two batches in which both took part: the group has settled, so now every message comes once.
     let first = trio.send_batch()?;
@@ -52,7 +57,7 @@ pub fn shares(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
 pub fn takes_over(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
     // Where a member can hold messages it does, so that it dies with some unsettled.
     let hold = matches!(sdk.protocol(), Protocol::Amqp | Protocol::Http);
-    let mut trio = Trio::start(world, sdk, "over", hold)?;
+    let mut trio = Trio::start(world, sdk, sdk, "over", hold)?;
     trio.until_both_receive()?;
     let held: Vec<String> = trio.seen[1]
         .values()
@@ -91,12 +96,12 @@ fn body(number: usize) -> String {
 }
 
 impl Trio {
-    fn start(world: &mut World, sdk: Sdk, name: &str, b_holds: bool) -> Result<Self, Failure> {
+    fn start(world: &mut World, sdk: Sdk, other: Sdk, name: &str, b_holds: bool) -> Result<Self, Failure> {
         let topic = world.name(name);
         let group = world.name(name);
         world.make_topic(&topic, queues_for(sdk), &[sdk])?;
         let mut a = world.driver(sdk)?;
-        let mut b = world.driver(sdk)?;
+        let mut b = world.driver(other)?;
         let sender = world.driver(sdk)?;
         let member = Consume { prefetch: 5, lease_ms: LEASE_MS, ..Consume::new("c", &topic, &group) };
         a.consume(&member)?;

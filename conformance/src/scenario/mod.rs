@@ -11,6 +11,7 @@ mod load;
 mod modes;
 mod order;
 mod requeue;
+mod restart;
 mod resume;
 mod retry;
 mod round_trip;
@@ -58,22 +59,29 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
         }
     }
     type Single = fn(&mut World, Sdk) -> Result<Outcome, Failure>;
-    let singles: [(&str, Single); 10] = [
+    let singles: [(&str, Single); 12] = [
         ("every way of sending", modes::run),
         ("load is complete and where receipts say", load::run),
         ("filter by tag", tag::run),
         ("group resumes where it stopped", resume::run),
         ("group balances over two members", balance::shares),
         ("survivor takes over", balance::takes_over),
+        ("failed ordered message holds up its key", order::blocks),
         ("failed message comes back", retry::comes_back),
         ("exhausted message is dead-lettered", retry::dead_letter),
         ("requeue sets redelivered", requeue::run),
         ("group seeks back by time", seek::run),
+        ("client outlives the broker's restart", restart::run),
     ];
     for (row, scenario) in singles {
         for &sdk in sdks {
             cases.push(Case::new(row, sdk, move |world| scenario(world, sdk)));
         }
+    }
+    if [Sdk::JavaRocketmq, Sdk::GoRocketmq].iter().all(|sdk| sdks.contains(sdk)) {
+        cases.push(Case::new("group shared with java-rocketmq by", Sdk::GoRocketmq, |world| {
+            balance::shares_with(world, Sdk::JavaRocketmq, Sdk::GoRocketmq)
+        }));
     }
     if Sdk::ALL.iter().all(|sdk| sdks.contains(sdk)) {
         cases.extend(across::cases());

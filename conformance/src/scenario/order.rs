@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::driver::Consume;
-use crate::line::{Arrived, Outgoing};
-use crate::sdk::Sdk;
+use crate::line::{Arrived, Outgoing, Settled};
+use crate::sdk::{Protocol, Sdk};
 use crate::world::{DELIVERY_MAX, OPENING_BODY, World};
 use crate::{Failure, Outcome, require};
 
@@ -30,6 +30,43 @@ pub fn run(world: &mut World, producer: Sdk, consumer: Sdk) -> Result<Outcome, F
     }
     world.done(receiver);
     check(&arrived)?;
+    Ok(Outcome::Pass)
+}
+
+/// A message that fails holds up those behind it with the same key until it succeeds.
+pub fn blocks(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
+    if sdk.protocol() != Protocol::Remoting {
+        return Ok(Outcome::Cannot("consuming in order is a mode of RocketMQ's push consumer".into()));
+    }
+    let topic = world.name("block");
+    let group = world.name("block-group");
+    let queues = world.make_topic(&topic, 4, &[sdk])?;
+    let mut driver = world.driver(sdk)?;
+    let count = 6;
+    let sent: Vec<Outgoing> = messages(sdk, queues)
+        .into_iter()
+        .filter(|m| m.ordering_key.as_deref() == Some("key0"))
+        .take(count)
+        .collect();
+    driver.send(&topic, "sync", &sent)?;
+    driver.consume(&Consume { orderly: true, fail_times: 1, ..Consume::new("c", &topic, &group) })?;
+    let mut arrived: Vec<Arrived> = Vec::new();
+    while arrived.len() < 2 * count {
+        arrived.extend(driver.receive("c", 1, DELIVERY_MAX)?);
+        arrived.retain(|message| message.body != OPENING_BODY.as_bytes());
+    }
+    world.done(driver);
+    for (number, pair) in arrived.chunks(2).enumerate() {
+        for (message, outcome) in pair.iter().zip([Settled::Fail, Settled::Ack]) {
+            let expected = format!("key0 {number}");
+            require!(message.text() == expected, "{:?} came while {expected:?} was due", message.text());
+            require!(
+                message.outcome == outcome,
+                "{expected:?}: {:?} where {outcome:?} was due",
+                message.outcome
+            );
+        }
+    }
     Ok(Outcome::Pass)
 }
 
