@@ -224,7 +224,9 @@ impl Connection {
 
 impl Driven for Connection {
     fn handle_input(&mut self, now: Now, input: &mut BytesMut, output: &mut Output) {
-        self.last_input = now.mono;
+        if !input.is_empty() {
+            self.last_input = now.mono;
+        }
         self.input_bytes = input.len();
         while !self.closing {
             match decode(input) {

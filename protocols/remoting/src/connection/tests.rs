@@ -221,6 +221,11 @@ fn a_java_session_from_unknown_topic_to_committed_offset() {
         template.body,
         r#"{"brokerDatas":[{"brokerAddrs":{"0":"127.0.0.1:9876"},"brokerName":"mailrail","cluster":"DefaultCluster","enableActingMaster":false}],"filterServerTable":{},"queueDatas":[{"brokerName":"mailrail","perm":7,"readQueueNums":8,"topicSysFlag":0,"writeQueueNums":8}]}"#
     );
+    let retry = client.call(105, 4, r#""topic":"%RETRY%g""#, b"");
+    assert!(
+        std::str::from_utf8(&retry.body).unwrap().contains(r#""perm":6,"readQueueNums":1"#),
+        "before it is there"
+    );
     let sent = client.send(5, "T", 2, "KEYS=k;UNIQ_KEY=FD00;WAIT=true;TAGS=tag-A;", b"hello");
     let names: Vec<&str> = sent.fields.iter().map(|(key, _)| key.as_str()).collect();
     assert_eq!(names, ["queueId", "transactionId", "msgId", "TRACE_ON", "MSG_REGION", "queueOffset"]);

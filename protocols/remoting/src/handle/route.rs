@@ -28,10 +28,7 @@ pub(crate) fn route(
             let write = if settings.writable { PERM_WRITE } else { 0 };
             (read | write, u32::try_from(topic.queues().len()).unwrap_or(u32::MAX))
         }
-        None => {
-            let queues = names::system_topic_queues(route.topic, &connection.config);
-            (PERM_READ | PERM_WRITE | PERM_INHERIT, queues.ok_or_else(|| Refusal::no_route(route.topic))?)
-        }
+        None => route_of_absent(connection, route.topic)?,
     };
     let address = connection.config.advertised.to_string();
     let broker = broker(connection, &address);
@@ -46,6 +43,20 @@ pub(crate) fn route(
     put_route(&mut body, &[broker], &[queues], route.keys);
     to_wire::put_body(output, asker, false, &body);
     Ok(())
+}
+
+/// Permissions and queues of a topic that nobody has made.
+///
+/// A retry topic is answered with the form it gets at the group's first heartbeat: clients ask for it just before
+/// that, and some (Go) ask again only half a minute later, during which no failed message would come back.
+fn route_of_absent(connection: &Connection, topic: &str) -> Result<(i32, u32), Refusal> {
+    if let Some(queues) = names::system_topic_queues(topic, &connection.config) {
+        return Ok((PERM_READ | PERM_WRITE | PERM_INHERIT, queues));
+    }
+    if topic.starts_with(names::RETRY_PREFIX) && names::check_new_topic(topic).is_ok() {
+        return Ok((PERM_READ | PERM_WRITE, 1));
+    }
+    Err(Refusal::no_route(topic))
 }
 
 pub(crate) fn cluster(
