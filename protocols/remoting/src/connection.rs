@@ -2,7 +2,7 @@
 //!
 //! Knows no socket and no clock; the gateway's driver moves the bytes. What single requests do is in `handle`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub struct Connection {
     pub(crate) parked_bytes: usize,
     pub(crate) heartbeats: HashMap<u64, Gathering>,
     /// Groups this connection has members in, by (group, member).
-    pub(crate) joined: Vec<(Name, Name)>,
+    pub(crate) joined: HashSet<(Name, Name)>,
     /// Turns through the queues of a topic for batches without a queue.
     pub(crate) rotation: u32,
     topics: HashMap<Name, Arc<Topic>>,
@@ -70,7 +70,7 @@ impl Connection {
             parked: HashMap::new(),
             parked_bytes: 0,
             heartbeats: HashMap::new(),
-            joined: Vec::new(),
+            joined: HashSet::new(),
             rotation: 0,
             topics: HashMap::new(),
             last_topic: None,
@@ -116,6 +116,12 @@ impl Connection {
                 topic
             }
         }
+    }
+
+    /// Lets go of deleted topics, whose handles hold their index in memory.
+    pub(crate) fn forget_gone_topics(&mut self) {
+        self.topics.retain(|_, topic| !topic.is_gone());
+        self.last_topic.take_if(|topic| topic.is_gone());
     }
 
     /// Makes the next look-up of this topic cheap.

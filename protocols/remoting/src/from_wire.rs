@@ -215,7 +215,7 @@ pub(crate) fn fate(returned: &Returned, times: u32, settings: &GroupSettings) ->
     if let Some(delay) = usize::try_from(returned.delay_level).ok().and_then(level_ms) {
         return Fate::RetryAfterMs(delay);
     }
-    match (GroupSettings { attempts_max: None, ..settings.clone() }).after_failure(times + 1) {
+    match (GroupSettings { attempts_max: None, ..settings.clone() }).after_failure(times.saturating_add(1)) {
         AfterFailure::RetryAfterMs(delay) => Fate::RetryAfterMs(delay),
         AfterFailure::GiveUp => Fate::DeadLetter,
     }

@@ -3,7 +3,7 @@
 //! Waiting is for events, with a limit; time that must pass for a connection is handed to it.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -123,9 +123,8 @@ impl Client {
     fn wait_for_events(&mut self, deadline: Instant) {
         let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
         let mut events = Vec::new();
-        while let Poll::Pending =
-            self.connection.session().poll_events(&mut Context::from_waker(&waker), &mut events)
-        {
+        let session = self.connection.session();
+        while session.poll_events(&mut Context::from_waker(&waker), &mut events).is_pending() {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "no event came");
             std::thread::park_timeout(left);
@@ -585,4 +584,56 @@ fn much_work_for_a_topic_that_is_being_made_stops_the_reading() {
         assert_eq!((answer.code, answer.opaque), (0, n), "{answer:?}");
     }
     assert!(client.connection.wants_input());
+}
+
+/// Every request with every kind of nonsense in its fields: one answer each, and the connection lives on.
+#[test]
+fn nonsense_in_fields_costs_only_its_request() {
+    let house = House::open();
+    let mut client = house.client();
+    client.send(1, "T", 0, "", b"x");
+    let fields = [
+        "topic",
+        "b",
+        "queueId",
+        "e",
+        "queueOffset",
+        "consumerGroup",
+        "group",
+        "commitOffset",
+        "timestamp",
+        "offset",
+        "delayLevel",
+        "sysFlag",
+        "f",
+        "subVersion",
+        "maxMsgNums",
+        "maxMsgBytes",
+        "suspendTimeoutMillis",
+        "clientID",
+        "i",
+        "d",
+        "g",
+        "j",
+        "l",
+        "m",
+        "subscription",
+        "expressionType",
+    ];
+    let long = "9".repeat(300);
+    let values =
+        ["", "-1", "0", "T", "9223372036854775807", "-9223372036854775808", "2147483647", "\\u0000", &long];
+    let mut opaque = 1;
+    for code in [10, 310, 320, 11, 361, 14, 15, 29, 30, 31, 32, 34, 35, 46, 38, 41, 42, 36, 105, 106] {
+        for value in values {
+            opaque += 1;
+            let nonsense: Vec<String> =
+                fields.iter().map(|field| format!(r#""{field}":"{value}""#)).collect();
+            client.ask(code, opaque, &nonsense.join(","), br#"{"clientID":"","clientId":"","consumerGroup":"","mqSet":[{"queueId":-5,"topic":""}],"consumerDataSet":[{"groupName":"","subscriptionDataSet":[{"topic":""}]}]}"#);
+            let answer = client.next();
+            assert_eq!((answer.opaque, answer.flag), (opaque, 1), "{code} {value}: {answer:?}");
+        }
+    }
+    assert_eq!(client.send(opaque + 1, "T", 0, "", b"y").code, 0);
+    assert!(client.received().is_none(), "no request was answered twice");
 }

@@ -30,6 +30,7 @@ pub(crate) fn heartbeat(
             names::check_new_group(&consumer.group)?;
         }
     }
+    connection.forget_gone_topics();
     let member = Name::from(heartbeat.client_id.as_str());
     let gathering = connection.outstanding.reserve().0;
     let before = connection.asks.len();
@@ -65,9 +66,7 @@ fn join(connection: &mut Connection, gathering: u64, member: &Name, consumer: &C
         registry.update(session, &group, member, consumer);
     }
     let topics = registry.topics(&group);
-    if !connection.joined.iter().any(|(held, who)| *held == group && who == member) {
-        connection.joined.push((group.clone(), member.clone()));
-    }
+    connection.joined.insert((group.clone(), member.clone()));
     let token = connection.outstanding.add(Waiting::Heartbeat { of: gathering });
     let member = member.clone();
     connection.asks.push(Ask::Join { token, group, member, topics, expires_ms: MEMBER_EXPIRES_MS });
@@ -104,8 +103,8 @@ pub(crate) fn unregister(
 ) -> Result<(), Refusal> {
     if let Some(group) = client.consumer_group {
         let (group, member) = (Name::from(group), Name::from(client.client_id));
-        connection.joined.retain(|(held, who)| *held != group || *who != member);
         connection.config.registry.leave(connection.session.id(), &group, &member);
+        connection.joined.remove(&(group.clone(), member.clone()));
         connection.asks.push(Ask::Leave { group, member });
     }
     to_wire::put_done(output, asker, true);

@@ -109,7 +109,7 @@ fn try_store(
         born_ms: message.born_ms(),
         born_host: message.born_host(),
         store_host: advertised,
-        reconsume_times: times + 1,
+        reconsume_times: times.saturating_add(1),
         body: message.body(),
         properties: &properties,
         more_properties: &[],
