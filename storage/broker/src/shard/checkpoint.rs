@@ -61,7 +61,7 @@ impl Checkpoints {
 
 impl Shard {
     pub(super) fn checkpoint_if_due(&mut self, now: Now) {
-        let since = self.journal.position().saturating_sub(self.checkpoints.position);
+        let since = self.journal.end().saturating_sub(self.checkpoints.position);
         let due = self.checkpoints.trim.is_some()
             || since >= self.checkpoints.policy.log_bytes
             || now.mono >= self.checkpoints.at + self.checkpoints.policy.interval;
@@ -82,7 +82,7 @@ impl Shard {
         }
         self.checkpoints.number += 1;
         self.state.checkpoint = self.checkpoints.number;
-        let (number, position) = (self.checkpoints.number, self.journal.position());
+        let (number, position) = (self.checkpoints.number, self.journal.end());
         let mut items = Vec::new();
         let mut keys = self.state.take_dirty();
         keys.push(ItemKey::Shard);
@@ -153,7 +153,7 @@ impl Shard {
                     mailbox: mailbox.clone(),
                     token,
                     before,
-                    snapshot_end: self.journal.position(),
+                    snapshot_end: self.journal.end(),
                 });
             }
             Err(error) => self.reply(mailbox, token, Err(error)),
@@ -188,7 +188,7 @@ impl Shard {
 
     /// Writes the whole state into the log, but for indexes, which retained messages carry.
     fn snapshot(&mut self) -> Result<(), Error> {
-        let start = self.journal.position();
+        let start = self.journal.end();
         let mut items: Vec<_> =
             self.state.all_keys().into_iter().filter_map(|key| self.state.item(key)).collect();
         items.sort_by_key(|item| item.rank());

@@ -15,16 +15,26 @@ pub(crate) struct Journal {
     sync_wanted: bool,
     /// Something was appended since the last submit.
     open: bool,
+    /// Behind the last record.
+    end: Position,
 }
 
 impl Journal {
     pub fn new(appender: Appender) -> Self {
-        Journal { appender, scratch: BytesMut::new(), sync_wanted: false, open: false }
+        // Everything that is there was synced by the open.
+        let end = appender.synced_to();
+        Journal { appender, scratch: BytesMut::new(), sync_wanted: false, open: false, end }
     }
 
     /// Position of the next record.
     pub fn position(&self) -> Position {
         self.appender.position()
+    }
+
+    /// Behind the last record: what waits for everything appended so far waits for this position. [`Journal::position`]
+    /// may lie behind it, by what the log itself puts in between.
+    pub fn end(&self) -> Position {
+        self.end
     }
 
     pub fn synced_to(&self) -> Position {
@@ -54,6 +64,7 @@ impl Journal {
         if !records.is_empty() {
             self.appender.push(records, count);
             self.open = true;
+            self.end = self.appender.position();
         }
     }
 

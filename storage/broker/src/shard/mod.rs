@@ -148,7 +148,7 @@ impl Shard {
         now: Now,
     ) -> Self {
         let waits = Waits::new(&state.waiting);
-        let checkpoints = Checkpoints::new(policy, state.checkpoint, journal.position(), now);
+        let checkpoints = Checkpoints::new(policy, state.checkpoint, journal.end(), now);
         Shard {
             state,
             journal,
@@ -234,7 +234,7 @@ impl Shard {
 
     #[cfg(test)]
     pub fn log_end(&self) -> Position {
-        self.journal.position()
+        self.journal.end()
     }
 
     /// True when a stop has nothing left to wait for.
@@ -333,17 +333,17 @@ impl Shard {
                 }
             }
             command => {
-                let before = self.journal.position();
+                let before = self.journal.end();
                 if let Some((token, result)) = self.change_topology(now, mailbox, command) {
                     // A refusal, or an answer that changed nothing, rests on what others may still wait for; it need
                     // not.
-                    if self.journal.position() == before {
+                    if self.journal.end() == before {
                         return self.reply(mailbox, token, result);
                     }
                     let letter = Letter::Event(Event::Reply { token, result });
                     self.journal.want_sync();
                     let due = Due::Letter { mailbox: mailbox.clone(), letter, bytes: 0 };
-                    self.pending.when_synced(self.journal.position(), due);
+                    self.pending.when_synced(self.journal.end(), due);
                 }
             }
         }

@@ -71,7 +71,7 @@ impl Shard {
             results.push(placed.map(|placed| placed.stored));
         }
         self.push_run(&mut buffer, &mut run);
-        let position = self.journal.position();
+        let position = self.journal.end();
         for (queue, end, synced) in seen {
             self.show(queue, end, synced, position);
         }
@@ -102,7 +102,7 @@ impl Shard {
         self.push_run(&mut buffer, &mut run);
         self.journal.want_sync();
         for (queue, end, synced) in seen {
-            self.show(queue, end, synced, self.journal.position());
+            self.show(queue, end, synced, self.journal.end());
         }
         Ok(())
     }
@@ -286,7 +286,7 @@ impl Shard {
             }
             self.push_run(buffer, run);
             self.log(Change::OffsetsReserved { queue: id, to: place.offset + RESERVED_OFFSETS })?;
-            self.unsynced.entry(id).or_default().reserved_at = self.journal.position();
+            self.unsynced.entry(id).or_default().reserved_at = self.journal.end();
             self.journal.want_sync();
             self.journal.reserve(item.record_len)?;
         }

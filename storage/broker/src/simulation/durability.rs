@@ -262,3 +262,17 @@ fn purge_and_delete_are_one_record_however_much_there_is() {
     .unwrap();
     assert!(sim.shard.log_end() - before < 600, "{} bytes", sim.shard.log_end() - before);
 }
+
+#[test]
+fn a_stop_comes_to_rest_and_the_next_start_replays_nothing_but_its_last_words() {
+    let (mut sim, _) = eventful();
+    sim.input(Input::Stop);
+    assert!(sim.shard.is_idle());
+    let before = sim.fingerprint();
+    let store = sim.store.clone();
+    let sim = restarted(sim, store);
+    assert_eq!(without_grants(before), without_grants(sim.fingerprint()));
+    let mut idle = restarted(sim, Arc::new(MemoryStore::default()));
+    idle.input(Input::Stop);
+    assert!(idle.shard.is_idle(), "also when there was nothing to do");
+}
