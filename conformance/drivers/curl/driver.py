@@ -14,6 +14,7 @@ RECEIVE_WAIT_MS = 1_000
 RECEIVE_MAX = 32
 READ_MAX = 1_000
 LEASE_MS_DEFAULT = 10_000
+REQUEUE_DELAY_MS = 300  # a group's own backoff would only make the scenarios slow
 LOAD_BATCH = 50
 LOAD_FAILURES_MAX = 5
 
@@ -81,19 +82,32 @@ def document_of(message):
     return document
 
 
+def publish(path, messages):
+    """Receipts of messages in a JSON document; a part that was not stored is an error."""
+    answer = call("POST", path, {"messages": messages})
+    if answer.get("errors"):
+        raise Refused(207, json.dumps(answer["errors"]))
+    return answer["messages"]
+
+
+def settle_receipts(path, verdicts):
+    answer = call("POST", f"{path}/settle", {**verdicts, "requeue_delay_ms": REQUEUE_DELAY_MS})
+    if answer["failed"]:
+        raise Refused(200, json.dumps(answer["failed"]))
+
+
 def send(command):
     path = f"topics/{part(command['topic'])}/messages"
     receipts = []
     if command["mode"] == "batch":
-        receipts = call("POST", path, {"messages": [document_of(message) for message in command["messages"]]})["messages"]
+        receipts = publish(path, [document_of(message) for message in command["messages"]])
     elif command["mode"] == "sync":
         for message in command["messages"]:
             if set(message) <= {"body", "tag", "queue"}:
                 query = {name: message[name] for name in ("tag", "queue") if name in message}
-                answer = curl("POST", path, lines.body_of(message), "application/octet-stream", query)
+                receipts += curl("POST", path, lines.body_of(message), "application/octet-stream", query)["messages"]
             else:
-                answer = call("POST", path, {"messages": [document_of(message)]})
-            receipts += answer["messages"]
+                receipts += publish(path, [document_of(message)])
     else:
         raise Unsupported(f"curl has no {command['mode']} send")
     return {"receipts": [{"message_id": r["id"], "queue": r["queue"], "offset": r["offset"], "durability": r["durability"]} for r in receipts]}
@@ -140,7 +154,7 @@ class Consumer(threading.Thread):
             if outcome != "held":
                 verdicts["ack" if ok else "requeue"].append(receipt)
         if any(verdicts.values()):
-            call("POST", f"{path}/settle", verdicts)
+            settle_receipts(path, verdicts)
 
     def stop(self):
         self.stopping.set()
@@ -162,7 +176,7 @@ def consume(command):
 
 def settle(command):
     consumer = consumers[command["consumer"]]
-    call("POST", f"{group_path(consumer.command)}/settle", {command["outcome"]: command["receipts"]})
+    settle_receipts(group_path(consumer.command), {command["outcome"]: command["receipts"]})
 
 
 def stop(command):
@@ -211,7 +225,7 @@ class Load(threading.Thread):
             for id_, body in zip(ids, bodies):
                 self.journal.sent(id_, body)
             try:
-                receipts = call("POST", path, {"messages": [{"body": body.decode()} for body in bodies]})["messages"]
+                receipts = publish(path, [{"body": body.decode()} for body in bodies])
             except (ConnectionError, Refused, ValueError, subprocess.TimeoutExpired) as error:
                 self.settle_failed(ids, error)
                 continue
