@@ -104,11 +104,9 @@ impl Broker {
         let context =
             Arc::new(ReadContext { log: reader.clone(), store: store.clone(), directory: directory.clone() });
         let pool = Pool::start(config.reader_threads, context);
-        let log = mailrail_commitlog::spawn(
-            opened.writer,
-            opened.syncer,
-            Arc::new(ToShard { inbox: inbox.clone(), faulted: faulted.clone() }),
-        );
+        let writes_awaited = opened.shard.writes_awaited();
+        let to_shard = ToShard { inbox: inbox.clone(), faulted: faulted.clone(), writes_awaited };
+        let log = mailrail_commitlog::spawn(opened.writer, opened.syncer, Arc::new(to_shard));
         let store_thread = StoreThread::start(store.clone(), inbox.clone());
         let host = Host {
             shard: opened.shard,
@@ -290,11 +288,17 @@ impl Congestion {
 struct ToShard {
     inbox: Arc<Inbox<Input>>,
     faulted: Arc<AtomicBool>,
+    /// Something waits for a write rather than for a sync; without it, the news of a write wakes nobody.
+    writes_awaited: Arc<AtomicBool>,
 }
 
 impl LogEvents for ToShard {
     fn written(&self, to: Position) {
-        self.inbox.put(Input::Written(to));
+        if self.writes_awaited.load(Ordering::SeqCst) {
+            self.inbox.put(Input::Written(to));
+        } else {
+            self.inbox.put_quietly(Input::Written(to));
+        }
     }
 
     fn synced(&self, to: Position) {

@@ -38,6 +38,14 @@ impl<T> Inbox<T> {
         }
     }
 
+    /// Leaves an item for whenever the taker looks next: it is not worth waking it.
+    pub fn put_quietly(&self, item: T) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.closed {
+            state.items.push(item);
+        }
+    }
+
     /// Takes all items; waits for one, or for so long.
     pub fn take(&self, wait: Option<Duration>) -> Vec<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -19,6 +19,7 @@ mod waiting;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mailrail_commitlog::Position;
@@ -135,6 +136,8 @@ pub(crate) struct Shard {
     unsynced: FxHashMap<QueueId, publish::Unsynced>,
     outputs: Outputs,
     letter_slots: FxHashMap<SessionId, usize>,
+    /// Whether anything waits for a write rather than for a sync.
+    writes_awaited: Arc<AtomicBool>,
     poisoned: Option<String>,
     stopping: bool,
 }
@@ -170,6 +173,7 @@ impl Shard {
             unsynced: FxHashMap::default(),
             outputs: Outputs::default(),
             letter_slots: FxHashMap::default(),
+            writes_awaited: Arc::default(),
             poisoned: None,
             stopping: false,
         }
@@ -214,7 +218,14 @@ impl Shard {
         self.serve_hungry(now);
         self.checkpoint_if_due(now);
         self.outputs.store_jobs.append(&mut self.state.store_jobs);
+        // Before the log gets to know of it: its writer looks once it has written.
+        self.writes_awaited.store(self.pending.awaits_writes(), Ordering::SeqCst);
         self.journal.submit()
+    }
+
+    /// Shared with whoever reports writes.
+    pub fn writes_awaited(&self) -> Arc<AtomicBool> {
+        self.writes_awaited.clone()
     }
 
     /// Monotonic time at which [`Shard::finish_turn`] should be called even without input.

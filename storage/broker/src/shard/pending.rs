@@ -48,6 +48,11 @@ impl Pending {
         self.written.is_empty() && self.synced.is_empty()
     }
 
+    /// True when something waits for a write.
+    pub fn awaits_writes(&self) -> bool {
+        !self.written.is_empty()
+    }
+
     /// Everything that will never be due.
     pub fn abandon(&mut self) -> impl Iterator<Item = Due> + use<'_> {
         self.written.drain(..).chain(self.synced.drain(..)).map(|(_, due)| due)
