@@ -1,0 +1,410 @@
+//! From what requests say to what the core takes: messages into a publish batch, settings, positions, filters. Decides
+//! what is refused before anything is stored.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use mailrail_broker::limits::DELAY_MS_MAX;
+use mailrail_broker::{
+    Destination, Durability, GroupSettings, Lifetime, PublishBatch, Retention, SeekTo, Topic, TopicSettings,
+};
+use mailrail_message::{BODY_BYTES_MAX, Draft, property, tag_hash};
+
+use crate::instant::WallTime;
+use crate::problem::{Kind, Refusal};
+use crate::schema::group::{GroupRequest, SeekRequest};
+use crate::schema::publish::{DurabilityName, NewMessage};
+use crate::schema::topic::{LifetimeRequest, RetentionName, TopicRequest};
+
+const HEADER_PREFIX: &str = "mailrail-";
+const PROPERTY_HEADER_PREFIX: &str = "property-";
+const PROPERTY_QUERY_PREFIX: &str = "property.";
+/// Content types that say nothing about a body: what curl and browsers send when nobody asked for one.
+const UNTYPED: [&str; 2] = ["application/octet-stream", "application/x-www-form-urlencoded"];
+
+/// The fields of a message whose body is the request body: from query parameters and `Mailrail-*` headers, the former
+/// winning. Also the durability, which both forms of publish may give.
+pub(crate) fn raw_fields<'a>(
+    headers: &'a HeaderMap,
+    query: &'a [(String, String)],
+) -> Result<(NewMessage<'a>, Option<Durability>), Refusal> {
+    let (mut message, mut durability) = (NewMessage::default(), None);
+    for (name, value) in headers {
+        let Some(field) = name.as_str().strip_prefix(HEADER_PREFIX) else { continue };
+        let value = std::str::from_utf8(value.as_bytes())
+            .map_err(|_| Refusal::invalid(format!("the header {name} is not UTF-8")))?;
+        match field.strip_prefix(PROPERTY_HEADER_PREFIX) {
+            Some(key) => message.properties.push((text(key), text(value))),
+            None => set_field(&mut message, &mut durability, &field.replace('-', "_"), value)
+                .map_err(|refusal| named(refusal, "header", name.as_str()))?,
+        }
+    }
+    for (name, value) in query {
+        match name.strip_prefix(PROPERTY_QUERY_PREFIX) {
+            Some(key) => message.properties.push((text(key), text(value))),
+            None => set_field(&mut message, &mut durability, name, value)
+                .map_err(|refusal| named(refusal, "query parameter", name))?,
+        }
+    }
+    Ok((message, durability))
+}
+
+fn named(refusal: Refusal, what: &str, name: &str) -> Refusal {
+    Refusal { detail: format!("the {what} {name}: {}", refusal.detail), ..refusal }
+}
+
+fn text(value: &str) -> crate::schema::text::Text<'_> {
+    crate::schema::text::Text(Cow::Borrowed(value))
+}
+
+fn set_field<'a>(
+    message: &mut NewMessage<'a>,
+    durability: &mut Option<Durability>,
+    name: &str,
+    value: &'a str,
+) -> Result<(), Refusal> {
+    match name {
+        "durability" => *durability = Some(parse_durability(value)?),
+        "tag" => message.tag = Some(text(value)),
+        "keys" => message.keys = value.split_ascii_whitespace().map(text).collect(),
+        "unique_id" => message.unique_id = Some(text(value)),
+        "correlation_id" => message.correlation_id = Some(text(value)),
+        "reply_to" => message.reply_to = Some(text(value)),
+        "type" => message.message_type = Some(text(value)),
+        "ordering_key" => message.ordering_key = Some(text(value)),
+        "queue" => message.queue = Some(number(value)?),
+        "priority" => message.priority = Some(number(value)?),
+        "expires_in_ms" => message.expires_in_ms = Some(number(value)?),
+        "delay_ms" => message.delay_ms = Some(number(value)?),
+        "deliver_at" => message.deliver_at = Some(time(value)?),
+        "born_at" => message.born_at = Some(time(value)?),
+        _ => return Err(Refusal::invalid("a message has no such field")),
+    }
+    Ok(())
+}
+
+fn number<T: std::str::FromStr>(value: &str) -> Result<T, Refusal> {
+    value.parse().map_err(|_| Refusal::invalid(format!("{value:?} is not a number in range")))
+}
+
+fn time(value: &str) -> Result<WallTime, Refusal> {
+    WallTime::parse(value).map_err(Refusal::invalid)
+}
+
+fn parse_durability(value: &str) -> Result<Durability, Refusal> {
+    match value {
+        "memory" => Ok(Durability::Memory),
+        "disk" => Ok(Durability::Disk),
+        "quorum" => Err(Refusal::new(Kind::NotSupported, "durability quorum needs a cluster")),
+        _ => Err(Refusal::invalid(format!("{value:?} is not a durability; memory and disk are"))),
+    }
+}
+
+/// Takes what a request's own headers say about a body that is one message.
+pub(crate) fn describe_body<'a>(message: &mut NewMessage<'a>, headers: &'a HeaderMap) -> Result<(), Refusal> {
+    let read = |name: header::HeaderName| {
+        let Some(value) = headers.get(&name) else { return Ok(None) };
+        let value = std::str::from_utf8(value.as_bytes());
+        value.map(Some).map_err(|_| Refusal::invalid(format!("the header {name} is not UTF-8")))
+    };
+    let content_type = read(header::CONTENT_TYPE)?;
+    let untyped =
+        |value: &str| value.is_empty() || UNTYPED.iter().any(|known| value.eq_ignore_ascii_case(known));
+    message.content_type = content_type.filter(|value| !untyped(value)).map(text);
+    message.content_encoding = read(header::CONTENT_ENCODING)?.filter(|value| !value.is_empty()).map(text);
+    Ok(())
+}
+
+/// Turns messages into items of a publish batch. Its buffers are used again for every message.
+#[derive(Debug)]
+pub(crate) struct Encoder<'a> {
+    pub topic: &'a Topic,
+    pub durability: Durability,
+    /// The publishing client.
+    pub peer: SocketAddr,
+    /// The advertised address.
+    pub store_host: SocketAddr,
+    pub now_ms: u64,
+    pub properties: Vec<u8>,
+    pub body: Vec<u8>,
+}
+
+impl Encoder<'_> {
+    /// Adds a message with this body, or the body it names. Returns when it becomes visible, if that is later.
+    pub fn push(
+        &mut self,
+        batch: &mut PublishBatch,
+        message: &NewMessage<'_>,
+        body: Option<&[u8]>,
+    ) -> Result<Option<WallTime>, Refusal> {
+        self.properties.clear();
+        put_properties(&mut self.properties, message)?;
+        let (topic, queue_index) = (self.topic.id, self.queue_of(message));
+        let body = match body {
+            Some(body) => body,
+            None => body_of(message, &mut self.body)?,
+        };
+        let draft = Draft {
+            topic: &self.topic.name,
+            flag: 0,
+            sys_flags: 0,
+            born_ms: message.born_at.map_or(self.now_ms, |born| born.0),
+            born_host: self.peer,
+            store_host: self.store_host,
+            reconsume_times: 0,
+            body,
+            properties: &self.properties,
+            more_properties: &[],
+            annexes: &[],
+        };
+        let tag_hash = message.tag.as_ref().map_or(0, |tag| tag_hash(tag));
+        let due = due(message, self.now_ms)?;
+        match due {
+            Some(WallTime(due_ms)) => {
+                batch.push_due(&draft, topic, queue_index, tag_hash, self.durability, due_ms)?;
+            }
+            None => {
+                batch.push(&draft, Destination::Topic { topic, queue_index }, tag_hash, self.durability)?;
+            }
+        }
+        Ok(due)
+    }
+
+    /// The queue that the message names, or that its ordering key stands for: RocketMQ's hash selector
+    /// (`Math.abs(hashCode % queues)`), so that a key meets its queue whoever sends.
+    fn queue_of(&self, message: &NewMessage<'_>) -> Option<u32> {
+        if message.queue.is_some() {
+            return message.queue;
+        }
+        let key = message.ordering_key.as_ref()?;
+        let queues = i32::try_from(self.topic.queues().len()).ok()?;
+        tag_hash(key).checked_rem(queues).map(i32::unsigned_abs)
+    }
+}
+
+fn body_of<'m>(message: &'m NewMessage<'_>, decoded: &'m mut Vec<u8>) -> Result<&'m [u8], Refusal> {
+    match (&message.body, &message.body_base64) {
+        (Some(_), Some(_)) => Err(Refusal::invalid("a message has either body or body_base64, not both")),
+        (Some(body), None) => Ok(body.as_bytes()),
+        (None, Some(coded)) => {
+            decoded.clear();
+            // What is longer than any body is refused before it is decoded.
+            if coded.len() / 4 > BODY_BYTES_MAX / 3 + 1 {
+                let detail =
+                    format!("body_base64 holds more than the {BODY_BYTES_MAX} bytes a body may have");
+                return Err(Refusal::new(Kind::TooLarge, detail));
+            }
+            STANDARD
+                .decode_vec(coded.as_bytes(), decoded)
+                .map_err(|error| Refusal::invalid(format!("body_base64: {error}")))?;
+            Ok(decoded)
+        }
+        (None, None) => Ok(&[]),
+    }
+}
+
+/// When a message becomes visible; `None` = at once.
+fn due(message: &NewMessage<'_>, now_ms: u64) -> Result<Option<WallTime>, Refusal> {
+    let due_ms = match (message.delay_ms, message.deliver_at) {
+        (Some(_), Some(_)) => {
+            return Err(Refusal::invalid("a message has either delay_ms or deliver_at, not both"));
+        }
+        (Some(delay_ms), None) => now_ms.saturating_add(delay_ms),
+        (None, Some(at)) => at.0,
+        (None, None) => return Ok(None),
+    };
+    let ahead_ms = due_ms.saturating_sub(now_ms);
+    if ahead_ms > DELAY_MS_MAX {
+        let detail = format!("the message would wait {ahead_ms} ms; at most {DELAY_MS_MAX} are allowed");
+        return Err(Refusal::new(Kind::LimitExceeded, detail));
+    }
+    Ok((ahead_ms > 0).then_some(WallTime(due_ms)))
+}
+
+fn put_properties(out: &mut Vec<u8>, message: &NewMessage<'_>) -> Result<(), Refusal> {
+    let texts = [
+        (property::TAGS, "tag", &message.tag),
+        (property::UNIQUE_ID, "unique_id", &message.unique_id),
+        (property::CORRELATION_ID, "correlation_id", &message.correlation_id),
+        (property::REPLY_TO, "reply_to", &message.reply_to),
+        (property::MESSAGE_TYPE, "type", &message.message_type),
+        (property::CONTENT_TYPE, "content_type", &message.content_type),
+        (property::CONTENT_ENCODING, "content_encoding", &message.content_encoding),
+        (property::ORDERING_KEY, "ordering_key", &message.ordering_key),
+    ];
+    for (name, field, value) in texts {
+        if let Some(value) = value {
+            put(out, name, field, value)?;
+        }
+    }
+    put_keys(out, message)?;
+    let numbers =
+        [(property::TTL, message.expires_in_ms), (property::PRIORITY, message.priority.map(u64::from))];
+    for (name, value) in numbers {
+        if let Some(value) = value {
+            put(out, name, name, &value.to_string())?;
+        }
+    }
+    for (name, value) in &message.properties {
+        if property::RESERVED.contains(&&**name) {
+            let detail = format!("the property {:?} is the broker's own; use the message's fields", &**name);
+            return Err(Refusal::invalid(detail));
+        }
+        put(out, name, name, value)?;
+    }
+    Ok(())
+}
+
+fn put_keys(out: &mut Vec<u8>, message: &NewMessage<'_>) -> Result<(), Refusal> {
+    for key in &message.keys {
+        if key.is_empty() || key.contains(char::is_whitespace) {
+            let detail =
+                format!("the key {:?} is empty or holds a blank, which separates stored keys", &**key);
+            return Err(Refusal::invalid(detail));
+        }
+    }
+    match message.keys.as_slice() {
+        [] => Ok(()),
+        [key] => put(out, property::KEYS, "keys", key),
+        keys => {
+            let keys: Vec<&str> = keys.iter().map(|key| &**key).collect();
+            put(out, property::KEYS, "keys", &keys.join(" "))
+        }
+    }
+}
+
+fn put(out: &mut Vec<u8>, name: &str, field: &str, value: &str) -> Result<(), Refusal> {
+    if property::push(out, name, value) {
+        return Ok(());
+    }
+    let detail = format!(
+        "{field:?} cannot be stored: a name and its value may not be empty nor hold the characters U+0001 and U+0002"
+    );
+    Err(Refusal::invalid(detail))
+}
+
+/// A place to start reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    Earliest,
+    Latest,
+    Offset(u64),
+    TimeMs(u64),
+}
+
+impl Start {
+    pub fn parse(value: &str) -> Result<Start, Refusal> {
+        let wrong = || {
+            Refusal::invalid(format!(
+                "{value:?} is no place to start: earliest, latest, offset:N and time:T (RFC 3339) are"
+            ))
+        };
+        match value.split_once(':') {
+            None if value == "earliest" => Ok(Start::Earliest),
+            None if value == "latest" => Ok(Start::Latest),
+            Some(("offset", offset)) => offset.parse().map(Start::Offset).map_err(|_| wrong()),
+            // A plus sign that was not escaped in a query arrives as a blank.
+            Some(("time", at)) => Ok(Start::TimeMs(time(&at.replace(' ', "+"))?.0)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+pub(crate) fn seek_to(request: &SeekRequest) -> Result<SeekTo, Refusal> {
+    let start = match (&request.to, request.time_ms) {
+        (Some(to), None) => Start::parse(to)?,
+        (None, Some(time_ms)) => Start::TimeMs(time_ms),
+        _ => return Err(Refusal::invalid("a seek needs either to or time_ms")),
+    };
+    match (start, request.queue) {
+        (Start::Offset(offset), Some(queue_index)) => Ok(SeekTo::Offset { queue_index, offset }),
+        (Start::Offset(_), None) => Err(Refusal::invalid("a seek to an offset needs its queue")),
+        (_, Some(_)) => Err(Refusal::invalid("only a seek to an offset names a queue")),
+        (Start::Earliest, None) => Ok(SeekTo::Earliest),
+        (Start::Latest, None) => Ok(SeekTo::Latest),
+        (Start::TimeMs(time_ms), None) => Ok(SeekTo::Time(time_ms)),
+    }
+}
+
+/// The tags that a reader wants.
+#[derive(Clone, Debug)]
+pub(crate) struct TagFilter {
+    names: Vec<String>,
+    pub hashes: Arc<[i32]>,
+}
+
+impl TagFilter {
+    /// Tags separated by `||`; `*` and nothing mean all.
+    pub fn parse(tags: Option<&str>) -> Option<TagFilter> {
+        let tags = tags.unwrap_or("*");
+        let names: Vec<String> =
+            tags.split("||").map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
+        if names.is_empty() || names.iter().any(|name| name == "*") {
+            return None;
+        }
+        let hashes = names.iter().map(|name| tag_hash(name)).collect();
+        Some(TagFilter { names, hashes })
+    }
+
+    /// Hashes may collide, so what they let through is looked at once more.
+    pub fn matches(&self, tag: Option<&str>) -> bool {
+        tag.is_some_and(|tag| self.names.iter().any(|name| name == tag))
+    }
+}
+
+/// The settings a topic should have: what the request says, else what it has, else the defaults.
+pub(crate) fn topic_settings(
+    request: &TopicRequest,
+    found: Option<&TopicSettings>,
+    default_queues: u32,
+) -> TopicSettings {
+    let defaults = TopicSettings { queues: default_queues, ..TopicSettings::default() };
+    let base = found.unwrap_or(&defaults).clone();
+    TopicSettings {
+        queues: request.queues.unwrap_or(base.queues),
+        retention: request.retention.map_or(base.retention, |retention| match retention {
+            RetentionName::UntilSettled => Retention::UntilSettled,
+            RetentionName::TimeSize => Retention::TimeSize,
+        }),
+        durability: request.durability.map_or(base.durability, |durability| match durability {
+            DurabilityName::Memory => Durability::Memory,
+            DurabilityName::Disk => Durability::Disk,
+        }),
+        lifetime: request.lifetime.map_or(base.lifetime, |lifetime| match lifetime {
+            LifetimeRequest::Durable => Lifetime::Durable,
+            LifetimeRequest::Transient => Lifetime::Transient,
+        }),
+        ..base
+    }
+}
+
+/// The settings a group should have, by the same rule.
+pub(crate) fn group_settings(
+    request: GroupRequest,
+    found: Option<&GroupSettings>,
+    name: &str,
+) -> Result<GroupSettings, Refusal> {
+    let mut settings = found.cloned().unwrap_or_else(|| GroupSettings::rocketmq(name));
+    if let Some(max_attempts) = request.max_attempts {
+        if max_attempts == Some(0) {
+            return Err(Refusal::invalid("max_attempts counts the first delivery too, so it is at least 1"));
+        }
+        // The core counts failures, which the last delivery adds one to.
+        settings.attempts_max = max_attempts.map(|max| max - 1);
+    }
+    if let Some(backoff_ms) = request.backoff_ms {
+        if let Some(step) = backoff_ms.iter().find(|step| **step > DELAY_MS_MAX) {
+            let detail = format!("a backoff of {step} ms is too long; at most {DELAY_MS_MAX} are allowed");
+            return Err(Refusal::new(Kind::LimitExceeded, detail));
+        }
+        settings.backoff_ms = backoff_ms;
+    }
+    if let Some(dead_letter) = request.dead_letter {
+        settings.dead_letter = dead_letter;
+    }
+    Ok(settings)
+}

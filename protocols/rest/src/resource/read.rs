@@ -1,0 +1,191 @@
+//! Reading by offset and by message id: moves no group's position.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use mailrail_broker::limits::{READ_BYTES_MAX, RECEIVE_WAIT_MS_MAX};
+use mailrail_broker::{Error, Queue, ReadBatch, ReadRequest};
+use mailrail_message::{OffsetId, property};
+use tokio::time::Instant;
+
+use super::{Asked, page_messages, topic_of};
+use crate::ask::Line;
+use crate::from_wire::{Start, TagFilter};
+use crate::limits::*;
+use crate::problem::{Kind, Refusal, refusals};
+use crate::reply::{json, render, to_bytes};
+use crate::request::{PathOf, QueryOf};
+use crate::schema::message::{Message, MessagePage, ReadQuery};
+use crate::state::RestState;
+use crate::to_wire::{Messages, Place, message, open, open_one};
+
+refusals! {
+    NoQueue: [LimitExceeded, Forbidden, TopicNotFound, QueueNotFound];
+    NoMessage: [MessageNotFound];
+}
+
+/// Reads messages of a queue by offset or time.
+///
+/// Pass `next` of the answer as `from` to go on. What `from` names may be gone: the page then starts at the first
+/// message that is still there.
+#[utoipa::path(
+    get, path = "/v1/topics/{topic}/queues/{queue}/messages", operation_id = "readMessages", tag = "messages",
+    params(
+        ("topic" = String, Path, description = "Name of the topic"),
+        ("queue" = u32, Path, description = "Number of the queue, from 0"),
+        ReadQuery,
+    ),
+    responses((status = 200, body = MessagePage, description = "One page, maybe empty"), Asked, NoQueue),
+)]
+pub(crate) async fn read_messages(
+    State(state): State<RestState>,
+    PathOf((name, number)): PathOf<(String, u32)>,
+    QueryOf(query): QueryOf<ReadQuery>,
+) -> Result<Response, Refusal> {
+    let max = page_messages(query.max.unwrap_or(PAGE_MESSAGES_DEFAULT))?;
+    if query.wait_ms > RECEIVE_WAIT_MS_MAX {
+        let (what, value) = ("milliseconds of waiting", query.wait_ms);
+        return Err(Error::Limit { what, value, max: RECEIVE_WAIT_MS_MAX }.into());
+    }
+    let start = Start::parse(&query.from)?;
+    let topic = topic_of(&state, &name)?;
+    if !topic.settings().readable {
+        return Err(Error::NotReadable(name).into());
+    }
+    let queues = u32::try_from(topic.queues().len()).unwrap_or(u32::MAX);
+    let missing = || Error::NoQueue { topic: name.clone(), index: number, queues };
+    let queue = topic.queue(number).ok_or_else(missing)?;
+    let mut line = state.line();
+    let offset = first_offset(&mut line, &queue, start).await?;
+    let filter = TagFilter::parse(query.tag.as_deref());
+    let reader = Reader { queue, max, filter };
+    let wait = Duration::from_millis(query.wait_ms);
+    let batch = reader.page(&state, &mut line, offset, wait).await?;
+    if reader.queue.is_gone() {
+        return Err(Refusal::no_topic(&name));
+    }
+    state.keep(line);
+    let host = state.config().advertised;
+    let stored: Vec<_> = batch.entries.iter().map(|entry| entry.message.clone()).collect();
+    let document = render(stored.iter(), move || {
+        let opened = open(batch.entries.iter().map(|entry| &entry.message));
+        // What did not fit is where the next page starts.
+        let next_offset = batch.entries.get(opened.len()).map_or(batch.next_offset, |cut| cut.offset);
+        to_bytes(&MessagePage {
+            messages: Messages {
+                topic: &name,
+                queue: number,
+                host,
+                entries: &batch.entries,
+                opened: &opened,
+            },
+            next: &format!("offset:{next_offset}"),
+            min: batch.min_offset,
+            max: batch.end_offset,
+        })
+    });
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], document.await?).into_response())
+}
+
+/// The offset that a start stands for in one queue.
+pub(super) async fn first_offset(line: &mut Line, queue: &Arc<Queue>, start: Start) -> Result<u64, Refusal> {
+    match start {
+        Start::Earliest => Ok(queue.min_offset()),
+        Start::Latest => Ok(queue.end_offset()),
+        Start::Offset(offset) => Ok(offset),
+        Start::TimeMs(time_ms) => line.offset_at(queue, time_ms).await,
+    }
+}
+
+struct Reader {
+    queue: Arc<Queue>,
+    max: u32,
+    filter: Option<TagFilter>,
+}
+
+impl Reader {
+    /// Reads until something is let through, the time is over, or enough was looked at.
+    async fn page(
+        &self,
+        state: &RestState,
+        line: &mut Line,
+        mut offset: u64,
+        wait: Duration,
+    ) -> Result<ReadBatch, Refusal> {
+        let deadline = Instant::now() + wait;
+        let mut reads = 0;
+        loop {
+            let batch = self.read(line, offset).await?;
+            let more = batch.next_offset < batch.end_offset;
+            reads += 1;
+            if !batch.entries.is_empty() || (more && reads >= FILTER_READS_MAX) {
+                return Ok(batch);
+            }
+            offset = batch.next_offset;
+            if more {
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.is_stopping() || self.queue.is_gone() {
+                return Ok(batch);
+            }
+            tokio::select! {
+                () = line.wait_readable(&self.queue, offset, left) => {}
+                () = state.stopped() => {}
+            }
+        }
+    }
+
+    async fn read(&self, line: &mut Line, offset: u64) -> Result<ReadBatch, Refusal> {
+        let request = ReadRequest {
+            queue: self.queue.clone(),
+            offset,
+            max_entries: usize::try_from(self.max).unwrap_or(usize::MAX),
+            max_bytes: READ_BYTES_MAX,
+            tags: self.filter.as_ref().map(|filter| filter.hashes.clone()),
+        };
+        let mut batch = line.read(request).await?;
+        if let Some(filter) = &self.filter {
+            batch.entries.retain(|entry| {
+                let opened = mailrail_message::StoredMessage::parse(&entry.message);
+                opened.is_ok_and(|stored| filter.matches(stored.properties().get(property::TAGS)))
+            });
+        }
+        Ok(batch)
+    }
+}
+
+/// Reads one message by its id.
+///
+/// The id is that of a publish or of another read. It stays valid as long as the message is kept.
+#[utoipa::path(
+    get, path = "/v1/messages/{id}", operation_id = "getMessage", tag = "messages",
+    params((
+        "id" = String, Path, description = "The message's id", example = "7F000001000026940000000000001A40",
+    )),
+    responses((status = 200, body = Message, description = "The message"), Asked, NoMessage),
+)]
+pub(crate) async fn get_message(
+    State(state): State<RestState>,
+    PathOf(text): PathOf<String>,
+) -> Result<Response, Refusal> {
+    let id: OffsetId = text.parse().map_err(|error| Refusal::invalid(format!("{text:?}: {error}")))?;
+    let none = || Refusal::new(Kind::MessageNotFound, format!("no message has the id {text}"));
+    let mut line = state.line();
+    let batch = line.read_position(id.position).await?;
+    state.keep(line);
+    let entry = batch.entries.first().ok_or_else(none)?;
+    let opened = open_one(&entry.message).ok_or_else(none)?;
+    let stored = opened.stored();
+    let host = state.config().advertised;
+    // The same position on another broker is another message.
+    if id.host != host && id.host != stored.store_host() {
+        return Err(none());
+    }
+    let place =
+        Place { topic: stored.topic(), queue: stored.queue_index(), offset: stored.queue_offset(), host };
+    json(StatusCode::OK, &message(&opened, place))
+}

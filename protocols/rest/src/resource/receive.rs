@@ -1,0 +1,127 @@
+//! Receiving: messages leased to the caller by time. What cannot reach the caller goes back at once and uncounted.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use mailrail_broker::limits::{LEASE_MS_MAX, RECEIVE_WAIT_MS_MAX};
+use mailrail_broker::{Command, Delivery, Error, Name, Receipt, Token};
+
+use super::{AskedWithBody, group_for_consumer, in_range, page_messages, topic_of};
+use crate::ask::Line;
+use crate::problem::{Refusal, refusals};
+use crate::reply::{Leases, leased_json, render, to_bytes};
+use crate::request::{EmptyBody, PathOf, from_json, read_body};
+use crate::schema::group::ReceiveRequest;
+use crate::schema::message::ReceiveResponse;
+use crate::state::RestState;
+use crate::to_wire::{Deliveries, open};
+
+refusals! {
+    NotReceived: [Forbidden, TopicNotFound, ModeConflict, Locked];
+}
+
+/// Leases messages to the caller.
+///
+/// The group is made when it does not exist, and begins at the earliest message. What is not settled when the lease
+/// ends counts as failed and is handed out again after the group's backoff. An empty body means the defaults.
+#[utoipa::path(
+    post, path = "/v1/topics/{topic}/groups/{group}/receive", operation_id = "receiveMessages", tag = "groups",
+    params(
+        ("topic" = String, Path, description = "Name of the topic"),
+        ("group" = String, Path, description = "Name of the group, at most 255 bytes of UTF-8"),
+    ),
+    request_body(content = Option<ReceiveRequest>, content_type = "application/json"),
+    responses(
+        (status = 200, body = ReceiveResponse, description = "Leased messages, maybe none"),
+        AskedWithBody, NotReceived,
+    ),
+)]
+pub(crate) async fn receive_messages(
+    State(state): State<RestState>,
+    PathOf((topic, group)): PathOf<(String, String)>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (parts, body) = request.into_parts();
+    let upload = read_body(&state, &parts.headers, body).await?;
+    let asked: ReceiveRequest = from_json(&parts.headers, &upload.bytes, EmptyBody::HasNoFields)?;
+    page_messages(asked.max)?;
+    in_range("lease_ms", asked.lease_ms, LEASE_MS_MAX)?;
+    if asked.wait_ms > RECEIVE_WAIT_MS_MAX {
+        let (what, value) = ("milliseconds of waiting", asked.wait_ms);
+        return Err(Error::Limit { what, value, max: RECEIVE_WAIT_MS_MAX }.into());
+    }
+    topic_of(&state, &topic)?;
+    let mut line = state.line();
+    group_for_consumer(&state, &mut line, &group).await?;
+    let deliveries = Receive::start(&state, line, &topic, &group, &asked).finish().await?;
+    answer(&state, topic, deliveries).await
+}
+
+async fn answer(state: &RestState, topic: String, deliveries: Vec<Delivery>) -> Result<Response, Refusal> {
+    let receipts = deliveries.iter().map(|delivery| delivery.receipt).collect();
+    let mut leases = Leases::new(state.broker().clone(), receipts);
+    let host = state.config().advertised;
+    let stored: Vec<_> = deliveries.iter().map(|delivery| delivery.message.clone()).collect();
+    let rendered = render(stored.iter(), move || {
+        let opened = open(deliveries.iter().map(|delivery| &delivery.message));
+        let messages = Deliveries { topic: &topic, host, deliveries: &deliveries, opened: &opened };
+        Ok((to_bytes(&ReceiveResponse { messages })?, opened.len()))
+    });
+    let (document, answered) = rendered.await?;
+    leases.keep_first(answered);
+    Ok(leased_json(document, leases))
+}
+
+/// A receive under way. When it is dropped before its answer came, because the client has gone, somebody stays behind
+/// to give back what is granted all the same.
+struct Receive {
+    state: RestState,
+    line: Option<Line>,
+    token: Token,
+    wait_ms: u64,
+}
+
+impl Receive {
+    fn start(state: &RestState, mut line: Line, topic: &str, group: &str, asked: &ReceiveRequest) -> Receive {
+        let token = line.token();
+        line.session().submit(vec![Command::Receive {
+            token,
+            group: Name::from(group),
+            topic: Name::from(topic),
+            max: asked.max,
+            wait_ms: asked.wait_ms,
+            lease_ms: asked.lease_ms,
+        }]);
+        Receive { state: state.clone(), line: Some(line), token, wait_ms: asked.wait_ms }
+    }
+
+    /// The messages; none when the wait is over, or when the broker begins to stop.
+    async fn finish(mut self) -> Result<Vec<Delivery>, Refusal> {
+        let Some(line) = &mut self.line else { return Ok(Vec::new()) };
+        let received = tokio::select! {
+            received = line.deliveries(self.token, self.wait_ms) => received,
+            () = self.state.stopped(), if self.wait_ms > 0 => return Ok(Vec::new()),
+        };
+        // Whatever the answer is, nothing is outstanding any more.
+        let line = self.line.take();
+        let deliveries = received?;
+        if let Some(line) = line {
+            self.state.keep(line);
+        }
+        Ok(deliveries)
+    }
+}
+
+impl Drop for Receive {
+    fn drop(&mut self) {
+        let (Some(mut line), token, wait_ms) = (self.line.take(), self.token, self.wait_ms) else { return };
+        // Without a runtime the process is ending, and time ends the leases.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let broker = self.state.broker().clone();
+        runtime.spawn(async move {
+            if let Ok(deliveries) = line.deliveries(token, wait_ms).await {
+                let receipts: Vec<Receipt> = deliveries.iter().map(|delivery| delivery.receipt).collect();
+                drop(Leases::new(broker, receipts));
+            }
+        });
+    }
+}

@@ -1,0 +1,140 @@
+//! Topics: what can be asked for and what is shown.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::publish::DurabilityName;
+
+/// Settings of a topic. What is missing keeps its value, or gets its default when the topic is made.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({"queues": 4}))]
+pub(crate) struct TopicRequest {
+    /// Number of queues; 4 by default.
+    #[schema(minimum = 1, maximum = 1024)]
+    pub queues: Option<u32>,
+    /// When messages go; `time_size` by default.
+    pub retention: Option<RetentionName>,
+    /// The least durability of a publish; `memory` by default. Requests can only raise it.
+    pub durability: Option<DurabilityName>,
+    /// How long the topic itself lives; `durable` by default.
+    pub lifetime: Option<LifetimeRequest>,
+}
+
+/// When messages go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RetentionName {
+    /// When the group that has the topic's name has settled them, as in an AMQP queue.
+    UntilSettled,
+    /// By the age and size of the log, whoever has read them.
+    TimeSize,
+}
+
+/// How long a topic that is made over REST lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LifetimeRequest {
+    /// Until it is deleted.
+    Durable,
+    /// Until the broker stops; its messages wait for no disk.
+    Transient,
+}
+
+/// How long a topic lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LifetimeName {
+    /// Until it is deleted.
+    Durable,
+    /// Until the broker stops; its messages wait for no disk.
+    Transient,
+    /// As long as the AMQP connection that made it.
+    Session,
+}
+
+/// A topic.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "topic": "orders", "queues": 2, "retention": "time_size", "durability": "memory", "lifetime": "durable",
+    "readable": true, "writable": true, "messages": 18, "attributes": {},
+    "queue_offsets": [{"queue": 0, "min": 0, "max": 10}, {"queue": 1, "min": 0, "max": 8}],
+}))]
+pub(crate) struct TopicView {
+    #[serde(flatten)]
+    pub summary: TopicSummary,
+    pub readable: bool,
+    pub writable: bool,
+    /// What a protocol remembers about how it made the topic.
+    pub attributes: BTreeMap<String, String>,
+    pub queue_offsets: Vec<QueueOffsets>,
+}
+
+/// The main facts of a topic.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TopicSummary {
+    pub topic: String,
+    /// Number of queues.
+    pub queues: u32,
+    pub retention: RetentionName,
+    pub durability: DurabilityName,
+    pub lifetime: LifetimeName,
+    /// Messages in all queues.
+    pub messages: u64,
+}
+
+/// The bounds of a queue.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct QueueOffsets {
+    /// Number within the topic, from 0.
+    pub queue: u32,
+    /// First offset that is still there.
+    pub min: u64,
+    /// Offset behind the last message.
+    pub max: u64,
+}
+
+/// Topics, sorted by name.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TopicList {
+    pub topics: Vec<TopicSummary>,
+    /// Name to pass as `after` for the next page; missing on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Which part of a list to show.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListQuery {
+    /// Show names behind this one; `next` of the page before.
+    pub after: Option<String>,
+    /// Most items to show, 1 to 1000.
+    #[param(default = 100, minimum = 1, maximum = 1000)]
+    pub max: Option<usize>,
+}
+
+/// Conditions of a delete.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct DeleteQuery {
+    /// Only if nobody consumes it.
+    #[serde(default)]
+    #[param(default = false)]
+    pub if_unused: bool,
+    /// Only if it holds nothing that its default group could still get.
+    #[serde(default)]
+    #[param(default = false)]
+    pub if_empty: bool,
+}
+
+/// What a delete took with it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TopicDeleted {
+    /// Messages that could still have been consumed.
+    pub messages: u64,
+}

@@ -1,0 +1,126 @@
+//! What all REST requests share: the broker, the configuration, sessions kept for the next request, and the limits that
+//! count over requests. Reads no file and no environment.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mailrail_broker::Broker;
+use tokio::sync::{Semaphore, watch};
+
+use crate::ask::Line;
+use crate::limits::*;
+
+/// What the gateway decides about the REST listener.
+#[derive(Clone, Debug)]
+pub struct RestConfig {
+    /// Where clients reach the remoting listener: part of every message id, and stored with what REST publishes.
+    pub advertised: SocketAddr,
+    /// A publish to an unknown topic makes it.
+    pub auto_create_topics: bool,
+    /// Queues of a topic that is made without saying how many.
+    pub topic_queues: u32,
+    /// Milliseconds that the broker may take to answer, beyond what a request asked it to wait.
+    pub answer_ms_max: u64,
+    /// Milliseconds that a request body may take to arrive.
+    pub upload_ms_max: u64,
+    /// Bytes of request bodies that may be in memory at once.
+    pub upload_bytes_max: usize,
+    /// Event streams open at once.
+    pub event_streams_max: usize,
+    /// Milliseconds of silence after which an event stream sends a comment.
+    pub event_silence_ms_max: u64,
+}
+
+impl RestConfig {
+    pub fn new(advertised: SocketAddr) -> Self {
+        RestConfig {
+            advertised,
+            auto_create_topics: true,
+            topic_queues: 4,
+            answer_ms_max: ANSWER_MS_MAX,
+            upload_ms_max: UPLOAD_MS_MAX,
+            upload_bytes_max: UPLOAD_BYTES_MAX,
+            event_streams_max: EVENT_STREAMS_MAX,
+            event_silence_ms_max: EVENT_SILENCE_MS_MAX,
+        }
+    }
+}
+
+/// Shared by all requests; clones are cheap.
+#[derive(Clone, Debug)]
+pub struct RestState {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    broker: Broker,
+    config: RestConfig,
+    idle: Mutex<Vec<Line>>,
+    uploads: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+}
+
+impl RestState {
+    pub fn new(broker: Broker, config: RestConfig) -> Self {
+        let inner = Inner {
+            broker,
+            idle: Mutex::default(),
+            uploads: Arc::new(Semaphore::new(config.upload_bytes_max.min(Semaphore::MAX_PERMITS))),
+            streams: Arc::new(Semaphore::new(config.event_streams_max.min(Semaphore::MAX_PERMITS))),
+            stopping: watch::Sender::new(false),
+            config,
+        };
+        RestState { inner: Arc::new(inner) }
+    }
+
+    /// Ends waits and event streams as if their time were over, and refuses new requests. To be called before the
+    /// listener's graceful shutdown, and before the broker stops.
+    pub fn stop(&self) {
+        self.inner.stopping.send_replace(true);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        *self.inner.stopping.borrow()
+    }
+
+    /// Ready once [`RestState::stop`] was called.
+    pub(crate) fn stopped(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut stopping = self.inner.stopping.subscribe();
+        async move {
+            // The sender lives as long as the state; without it there is nothing left to serve either.
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        }
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.inner.broker
+    }
+
+    pub(crate) fn config(&self) -> &RestConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn uploads(&self) -> &Arc<Semaphore> {
+        &self.inner.uploads
+    }
+
+    pub(crate) fn streams(&self) -> &Arc<Semaphore> {
+        &self.inner.streams
+    }
+
+    /// A session for one request: a kept one, or a new one.
+    pub(crate) fn line(&self) -> Line {
+        let kept = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(|| Line::new(self.inner.broker.connect(), self.inner.config.answer_ms_max))
+    }
+
+    /// Keeps a session that has nothing outstanding.
+    pub(crate) fn keep(&self, line: Line) {
+        let mut idle = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < SESSIONS_IDLE_MAX {
+            idle.push(line);
+        }
+    }
+}
