@@ -1,0 +1,11 @@
+//! The REST surface against a real broker in a temporary folder, through the router, without a socket.
+
+mod events;
+mod groups;
+mod hostile;
+mod publish;
+mod read;
+mod receive;
+mod statuses;
+mod topics;
+mod world;

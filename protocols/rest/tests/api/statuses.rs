@@ -1,0 +1,297 @@
+//! Every status that the document lists for an operation is one that the operation answers. One request for each pair;
+//! what cannot be brought about here is listed with the reason.
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use crate::world::{World, request};
+
+/// Statuses that a test cannot bring about, and why.
+const EXCEPT: &[(&str, &[u16], &str)] = &[
+    ("*", &[500], "the disk would have to fail; the mapping has a unit test"),
+    ("*", &[507], "the disk would have to be full; the mapping has a unit test"),
+    ("readMessages", &[504], "the reader pool cannot be held up from outside"),
+    ("getMessage", &[504], "the reader pool cannot be held up from outside"),
+    ("streamEvents", &[504], "the reader pool cannot be held up from outside"),
+];
+
+/// An operation: its name, method, path, and a good body.
+struct Operation {
+    name: &'static str,
+    method: &'static str,
+    path: &'static str,
+    body: Option<Value>,
+}
+
+fn operations() -> Vec<Operation> {
+    let operation = |name, method, path, body| Operation { name, method, path, body };
+    vec![
+        operation("listTopics", "GET", "/v1/topics", None),
+        operation("putTopic", "PUT", "/v1/topics/t", Some(json!({}))),
+        operation("getTopic", "GET", "/v1/topics/t", None),
+        operation("deleteTopic", "DELETE", "/v1/topics/t", None),
+        operation("publishMessages", "POST", "/v1/topics/t/messages", Some(json!({"messages": [{}]}))),
+        operation("readMessages", "GET", "/v1/topics/t/queues/0/messages", None),
+        operation("getMessage", "GET", "/v1/messages/ID", None),
+        operation("streamEvents", "GET", "/v1/topics/t/events", None),
+        operation("listGroups", "GET", "/v1/topics/t/groups", None),
+        operation("putGroup", "PUT", "/v1/topics/t/groups/g", Some(json!({}))),
+        operation("getGroup", "GET", "/v1/topics/t/groups/g", None),
+        operation("deleteGroup", "DELETE", "/v1/topics/t/groups/g", None),
+        operation("seekGroup", "POST", "/v1/topics/t/groups/g/seek", Some(json!({"to": "earliest"}))),
+        operation("receiveMessages", "POST", "/v1/topics/t/groups/g/receive", Some(json!({}))),
+        operation("settleMessages", "POST", "/v1/topics/t/groups/g/settle", Some(json!({"ack": ["R"]}))),
+        operation(
+            "extendLeases",
+            "POST",
+            "/v1/topics/t/groups/g/extend",
+            Some(json!({"receipts": ["R"], "lease_ms": 1_000})),
+        ),
+        operation("getHealth", "GET", "/healthz", None),
+        operation("getReadiness", "GET", "/readyz", None),
+    ]
+}
+
+/// A topic `t` with a message, a group `g`, a lease. Gives the message's id and the receipt.
+async fn furnish(world: &World) -> (String, String) {
+    world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
+    let id = world.publish("t", 0, &["x"]).await.remove(0);
+    world.put("/v1/topics/t/groups/g", json!({})).await.expect(201);
+    let received = world.post("/v1/topics/t/groups/g/receive", json!({})).await.expect(200);
+    (id, received["messages"][0]["receipt"].as_str().unwrap().to_owned())
+}
+
+struct Seen<'a> {
+    world: &'a World,
+    pairs: &'a mut BTreeSet<(String, u16)>,
+}
+
+impl Seen<'_> {
+    async fn note(&mut self, operation: &Operation, path: &str, kind: &str, body: Body) -> u16 {
+        let mut request = request(operation.method, path);
+        if !kind.is_empty() {
+            request = request.header("content-type", kind);
+        }
+        let request = request.body(body).unwrap();
+        // An open stream never ends, so only the head of the answer is awaited.
+        let response = tower::ServiceExt::oneshot(self.world.router.clone(), request).await.unwrap();
+        let status = response.status().as_u16();
+        self.pairs.insert((operation.name.to_owned(), status));
+        status
+    }
+
+    async fn good(&mut self, operation: &Operation, id: &str, receipt: &str) -> u16 {
+        let path = operation.path.replace("ID", id);
+        let body =
+            operation.body.as_ref().map(|body| body.to_string().replace("\"R\"", &format!("{receipt:?}")));
+        let kind = if body.is_some() { "application/json" } else { "" };
+        self.note(operation, &path, kind, body.unwrap_or_default().into()).await
+    }
+}
+
+#[tokio::test]
+async fn every_documented_status_is_answered() {
+    let mut pairs = BTreeSet::new();
+    successes(&mut pairs).await;
+    refused_by_form(&mut pairs).await;
+    refused_by_state(&mut pairs).await;
+    stopping_and_silent(&mut pairs).await;
+    let document = serde_json::to_value(mailrail_rest::openapi()).unwrap();
+    let mut missing = Vec::new();
+    for item in document["paths"].as_object().unwrap().values() {
+        for operation in item.as_object().unwrap().values().filter(|value| value.get("operationId").is_some())
+        {
+            let name = operation["operationId"].as_str().unwrap();
+            let documented: BTreeSet<u16> = operation["responses"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(|status| status.parse().unwrap())
+                .collect();
+            for (_, status) in pairs.iter().filter(|(seen, _)| seen == name) {
+                assert!(documented.contains(status), "{name} answers {status}, which is not documented");
+            }
+            for status in documented {
+                let excepted = EXCEPT.iter().any(|(other, statuses, _)| {
+                    (*other == "*" || *other == name) && statuses.contains(&status)
+                });
+                let seen = pairs.contains(&(name.to_owned(), status));
+                assert!(!(excepted && seen), "{name} {status} is no exception any more");
+                if !excepted && !seen {
+                    missing.push((name.to_owned(), status));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "documented and never answered: {missing:?}");
+}
+
+async fn successes(pairs: &mut BTreeSet<(String, u16)>) {
+    for operation in operations() {
+        let world = World::new();
+        let mut seen = Seen { world: &world, pairs };
+        if matches!(operation.name, "putTopic" | "putGroup") {
+            if operation.name == "putGroup" {
+                world.put("/v1/topics/t", json!({})).await.expect(201);
+            }
+            assert_eq!(seen.good(&operation, "", "").await, 201);
+        } else {
+            let (id, receipt) = furnish(&world).await;
+            let status = seen.good(&operation, &id, &receipt).await;
+            assert!((200..300).contains(&status), "{} answered {status}", operation.name);
+        }
+        if matches!(operation.name, "putTopic" | "putGroup") {
+            assert_eq!(seen.good(&operation, "", "").await, 200);
+        }
+        if matches!(operation.name, "settleMessages" | "extendLeases") {
+            assert_eq!(seen.good(&operation, "", "no receipt").await, 207);
+        }
+        if operation.name == "publishMessages" {
+            let mixed = r#"{"messages":[{"queue":0},{"queue":9}]}"#;
+            assert_eq!(seen.note(&operation, operation.path, "application/json", mixed.into()).await, 207);
+        }
+    }
+}
+
+async fn refused_by_form(pairs: &mut BTreeSet<(String, u16)>) {
+    let world = World::with(|config| config.upload_ms_max = 20);
+    let (id, _) = furnish(&world).await;
+    let mut seen = Seen { world: &world, pairs };
+    for operation in operations().iter().filter(|operation| operation.path.starts_with("/v1/")) {
+        let path = operation.path.replace("ID", &id);
+        let bad_path = match operation.name {
+            "listTopics" => "/v1/topics?max=x".to_owned(),
+            _ => path.replace("/t", "/%FF").replace(&id, "%FF").replace("/%FFopics", "/topics"),
+        };
+        assert_eq!(seen.note(operation, &bad_path, "", Body::empty()).await, 400, "{bad_path}");
+        if operation.body.is_none() {
+            continue;
+        }
+        let never = Body::from_stream(stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+        assert_eq!(seen.note(operation, &path, "application/json", never).await, 408);
+        let long = Body::from(vec![b' '; 16 * 1024 * 1024 + 1]);
+        assert_eq!(seen.note(operation, &path, "application/json", long).await, 413);
+        if operation.name != "publishMessages" {
+            assert_eq!(seen.note(operation, &path, "text/plain", "x".into()).await, 415);
+        }
+    }
+    let publish = request("POST", "/v1/topics/t/messages").header("content-type", "application/json");
+    let publish = publish.header("content-encoding", "gzip").body("x".into()).unwrap();
+    pairs.insert(("publishMessages".into(), world.send(publish).await.status));
+    let publish =
+        request("POST", "/v1/topics/t/messages").header("idempotency-key", "k").body("x".into()).unwrap();
+    pairs.insert(("publishMessages".into(), world.send(publish).await.status));
+}
+
+async fn refused_by_state(pairs: &mut BTreeSet<(String, u16)>) {
+    let world = World::with(|config| config.auto_create_topics = false);
+    let mut seen = Seen { world: &world, pairs };
+    for operation in operations() {
+        if operation.path.contains("/t")
+            && operation.path.starts_with("/v1/topics/t")
+            && operation.name != "putTopic"
+        {
+            assert_eq!(seen.good(&operation, "", "R").await, 404, "{}", operation.name);
+        }
+    }
+    let nowhere = "7F000001000026940000000000000000";
+    for operation in operations().iter().filter(|operation| operation.name == "getMessage") {
+        assert_eq!(seen.good(operation, nowhere, "").await, 404);
+    }
+    // A topic of the broker's own that may be neither read nor written.
+    let settings = mailrail_broker::TopicSettings {
+        queues: 1,
+        readable: false,
+        writable: false,
+        ..mailrail_broker::TopicSettings::default()
+    };
+    let made = world.ask(|token| mailrail_broker::Command::PutTopic {
+        token,
+        name: "t".into(),
+        settings,
+        adopt: false,
+    });
+    made.await.unwrap();
+    for operation in operations() {
+        let status = match operation.name {
+            "publishMessages" | "readMessages" | "streamEvents" | "receiveMessages" => 403,
+            _ => continue,
+        };
+        assert_eq!(seen.good(&operation, "", "").await, status, "{}", operation.name);
+    }
+    conflicts(pairs).await;
+    busy(pairs).await;
+}
+
+async fn conflicts(pairs: &mut BTreeSet<(String, u16)>) {
+    let world = World::new();
+    furnish(&world).await;
+    let mut member = world.broker.connect();
+    member.submit(vec![mailrail_broker::Command::Join {
+        token: mailrail_broker::Token(1),
+        group: "g".into(),
+        member: "m".into(),
+        topics: vec!["t".into()],
+        expires_ms: 60_000,
+    }]);
+    member.next_events().await;
+    let mut seen = Seen { world: &world, pairs };
+    for operation in operations() {
+        let path = match operation.name {
+            "receiveMessages" => operation.path.to_owned(),
+            "deleteTopic" => format!("{}?if_empty=true", operation.path),
+            "putTopic" => {
+                let other = Body::from(r#"{"queues":9}"#);
+                assert_eq!(seen.note(&operation, operation.path, "application/json", other).await, 409);
+                continue;
+            }
+            _ => continue,
+        };
+        assert_eq!(seen.note(&operation, &path, "", Body::empty()).await, 409, "{}", operation.name);
+    }
+}
+
+async fn busy(pairs: &mut BTreeSet<(String, u16)>) {
+    let world = World::with(|config| config.answer_ms_max = 50);
+    furnish(&world).await;
+    world.clock.hold_the_shard();
+    let path = "/v1/topics/t/messages";
+    let mut statuses = BTreeSet::new();
+    // Each of these waits in the held shard; the one that no longer fits is refused.
+    for _ in 0..20 {
+        let body = vec![b'x'; 4 * 1024 * 1024];
+        statuses.insert(world.send(request("POST", path).body(body.into()).unwrap()).await.status);
+    }
+    assert_eq!(statuses, BTreeSet::from([429, 504]));
+    pairs.extend(statuses.into_iter().map(|status| ("publishMessages".to_owned(), status)));
+}
+
+async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
+    let world = World::with(|config| config.answer_ms_max = 20);
+    let (id, receipt) = furnish(&world).await;
+    world.clock.hold_the_shard();
+    let mut seen = Seen { world: &world, pairs };
+    for operation in operations() {
+        let asks_the_shard = !matches!(
+            operation.name,
+            "listTopics"
+                | "getTopic"
+                | "readMessages"
+                | "getMessage"
+                | "streamEvents"
+                | "getHealth"
+                | "getReadiness"
+        );
+        if asks_the_shard {
+            assert_eq!(seen.good(&operation, &id, &receipt).await, 504, "{}", operation.name);
+        }
+    }
+    world.clock.let_the_shard_go();
+    world.state.stop();
+    for operation in operations().iter().filter(|operation| operation.name != "getHealth") {
+        assert_eq!(seen.good(operation, &id, &receipt).await, 503, "{}", operation.name);
+    }
+}
