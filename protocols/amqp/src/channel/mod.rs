@@ -295,6 +295,7 @@ impl<L> Channel<L> {
     }
 
     /// Writes a message for a consumer. `Err` gives the lease back: the consumer is gone, or may not have more now.
+    /// `Ok` gives it back when nobody will acknowledge it.
     pub fn deliver(
         &mut self,
         consumer: ConsumerKey,
@@ -302,7 +303,7 @@ impl<L> Channel<L> {
         message: Message<'_>,
         terms: &Terms,
         out: &mut impl Outgoing,
-    ) -> Result<(), L> {
+    ) -> Result<Option<L>, L> {
         if self.state == State::Closing {
             return Err(lease);
         }
@@ -312,9 +313,9 @@ impl<L> Channel<L> {
             return Err(lease);
         }
         let Some(consumer) = self.consumers.get(consumer) else { return Err(lease) };
-        let delivery_tag = match consumer.no_ack {
-            true => self.unacked.tag_settled(),
-            false => self.unacked.tag_leased(Some(consumer.key.0), lease),
+        let (delivery_tag, settled) = match consumer.no_ack {
+            true => (self.unacked.tag_settled(), Some(lease)),
+            false => (self.unacked.tag_leased(Some(consumer.key.0), lease), None),
         };
         let deliver = BasicDeliver {
             consumer_tag: &consumer.tag,
@@ -324,7 +325,7 @@ impl<L> Channel<L> {
             routing_key: message.routing_key,
         };
         writer::message(out, self.key.number, terms.frame_bytes_max, &deliver, message.content);
-        Ok(())
+        Ok(settled)
     }
 
     /// Ends a consumer because its queue is gone.

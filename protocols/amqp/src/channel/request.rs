@@ -83,6 +83,20 @@ pub enum Request<L> {
     Close(ChannelEnd<L>),
 }
 
+impl<L> Request<L> {
+    /// True for what must see the messages that were published before it.
+    pub fn looks_at_queues(&self) -> bool {
+        matches!(
+            self,
+            Request::DeclareQueue(_)
+                | Request::DeleteQueue { .. }
+                | Request::PurgeQueue { .. }
+                | Request::Get { .. }
+                | Request::Close(_)
+        )
+    }
+}
+
 /// The type of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExchangeType {

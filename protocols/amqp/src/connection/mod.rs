@@ -243,14 +243,15 @@ impl<L> Connection<L> {
         Ok(())
     }
 
-    /// Writes a message for a consumer. `Err` gives the lease back: it is to be released.
+    /// Writes a message for a consumer. `Err` gives the lease back: it is to be released. `Ok` gives it back when the
+    /// consumer does not acknowledge: it is to be settled.
     pub fn deliver(
         &mut self,
         consumer: ConsumerKey,
         lease: L,
         message: Message<'_>,
         out: &mut impl Outgoing,
-    ) -> Result<(), L> {
+    ) -> Result<Option<L>, L> {
         let number = consumer.channel();
         let Some(channel) = self.channels.get(number) else { return Err(lease) };
         let result = channel.deliver(consumer, lease, message, &self.terms, out);

@@ -38,7 +38,7 @@ fn consuming(prefetch: u16) -> Wire {
 fn deliveries_are_tagged_split_and_settled_one_by_one_or_together() {
     let mut wire = consuming(10);
     for lease in 101..=104 {
-        assert_eq!(wire.deliver(1, lease, &vec![7; 200_000]), Ok(()));
+        assert_eq!(wire.deliver(1, lease, &vec![7; 200_000]), Ok(None));
     }
     let received = wire.received();
     assert!(received[0].contains("consumer_tag: \"t\", delivery_tag: 1, redelivered: false"), "{received:?}");
@@ -53,7 +53,7 @@ fn deliveries_are_tagged_split_and_settled_one_by_one_or_together() {
 #[test]
 fn prefetch_is_refilled_by_acks_and_raised_while_running() {
     let mut wire = consuming(2);
-    assert_eq!([1, 2, 3].map(|lease| wire.deliver(1, lease, b"x")), [Ok(()), Ok(()), Err(3)]);
+    assert_eq!([1, 2, 3].map(|lease| wire.deliver(1, lease, b"x")), [Ok(None), Ok(None), Err(3)]);
     wire.run();
     assert!(wire.log().is_empty());
     wire.send(1, &BasicAck { delivery_tag: 1, multiple: false });
@@ -68,7 +68,7 @@ fn a_limit_on_the_channel_is_shared_and_get_is_outside_it() {
     wire.send(1, &qos(1, true));
     wire.send(1, &consume("a", false));
     wire.send(1, &consume("b", false));
-    assert_eq!([wire.deliver(2, 7, b"x"), wire.deliver(1, 8, b"x")], [Ok(()), Err(8)]);
+    assert_eq!([wire.deliver(2, 7, b"x"), wire.deliver(1, 8, b"x")], [Ok(None), Err(8)]);
     wire.hold = true;
     wire.send(1, &BasicGet { queue: "q", no_ack: false });
     let (id, _) = wire.held.pop_front().unwrap();
@@ -93,7 +93,7 @@ fn without_acknowledgements_nothing_is_kept_and_acks_are_errors() {
     let mut wire = Wire::with_channel();
     wire.send(1, &qos(1, false));
     wire.send(1, &consume("t", true));
-    assert_eq!([1, 2, 3].map(|lease| wire.deliver(1, lease, b"x")), [Ok(()); 3]);
+    assert_eq!([1, 2, 3].map(|lease| wire.deliver(1, lease, b"x")), [Ok(Some(1)), Ok(Some(2)), Ok(Some(3))]);
     wire.received();
     wire.send(1, &BasicAck { delivery_tag: 1, multiple: false });
     assert_eq!(wire.closed().map(|closed| closed.1), Some(406));
@@ -104,7 +104,7 @@ fn cancel_is_answered_after_the_last_delivery_and_leaves_it_ackable() {
     let mut wire = consuming(10);
     wire.hold = true;
     wire.send(1, &BasicCancel { consumer_tag: "t", no_wait: false });
-    assert_eq!(wire.deliver(1, 55, b"late"), Ok(()));
+    assert_eq!(wire.deliver(1, 55, b"late"), Ok(None));
     wire.answer_held();
     let received = wire.received();
     assert!(received[0].contains("BasicDeliver"), "{received:?}");
@@ -145,7 +145,7 @@ fn tags_made_by_the_server_differ() {
 #[test]
 fn recover_gives_everything_back_with_what_was_got() {
     let mut wire = consuming(2);
-    [1, 2].iter().for_each(|lease| assert_eq!(wire.deliver(1, *lease, b"x"), Ok(())));
+    [1, 2].iter().for_each(|lease| assert_eq!(wire.deliver(1, *lease, b"x"), Ok(None)));
     wire.received();
     wire.send(1, &BasicRecover { requeue: true });
     assert_eq!(wire.log(), ["Requeue [1, 2]", "Credit 1 +2"]);
@@ -162,13 +162,13 @@ fn flow_really_pauses() {
     assert!(wire.log().is_empty());
     wire.send(1, &ChannelFlow { active: true });
     assert_eq!(wire.log(), ["Credit 1 +1"]);
-    assert_eq!(wire.deliver(1, 2, b"x"), Ok(()));
+    assert_eq!(wire.deliver(1, 2, b"x"), Ok(None));
 }
 
 #[test]
 fn a_closed_channel_leaves_its_consumers_and_leases() {
     let mut wire = consuming(5);
-    [31, 32].iter().for_each(|lease| assert_eq!(wire.deliver(1, *lease, b"x"), Ok(())));
+    [31, 32].iter().for_each(|lease| assert_eq!(wire.deliver(1, *lease, b"x"), Ok(None)));
     wire.hold = true;
     wire.send(1, &ChannelClose { reply_code: 200, reply_text: "", class_id: 0, method_id: 0 });
     // Opening again waits until everything is undone.
@@ -181,7 +181,7 @@ fn a_closed_channel_leaves_its_consumers_and_leases() {
     assert_eq!(wire.received(), ["1 ChannelCloseOk(ChannelCloseOk)", "1 ChannelOpenOk(ChannelOpenOk)"]);
 
     let mut wire = consuming(5);
-    assert_eq!(wire.deliver(1, 41, b"x"), Ok(()));
+    assert_eq!(wire.deliver(1, 41, b"x"), Ok(None));
     wire.send(1, &BasicAck { delivery_tag: 9, multiple: false });
     assert_eq!(wire.log(), ["Ended 1 [1] [41]"]);
     assert_eq!(wire.deliver(1, 42, b"x"), Err(42));
@@ -190,7 +190,7 @@ fn a_closed_channel_leaves_its_consumers_and_leases() {
 #[test]
 fn a_client_that_does_not_read_gets_no_more_credit() {
     let mut wire = consuming(2);
-    assert_eq!(wire.deliver(1, 1, b"x"), Ok(()));
+    assert_eq!(wire.deliver(1, 1, b"x"), Ok(None));
     wire.connection.flush(usize::MAX, &mut wire.out, |_, _| panic!("no credit"));
     wire.send(1, &BasicAck { delivery_tag: 1, multiple: false });
     assert_eq!(wire.log(), ["Ack [1]", "Credit 1 +1"]);

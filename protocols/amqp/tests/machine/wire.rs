@@ -200,7 +200,7 @@ impl Wire {
     }
 
     /// Delivers a message to the consumer started as the nth on this connection; gives the lease back if refused.
-    pub fn deliver(&mut self, nth: u64, lease: u64, body: &[u8]) -> Result<(), u64> {
+    pub fn deliver(&mut self, nth: u64, lease: u64, body: &[u8]) -> Result<Option<u64>, u64> {
         let consumer = ConsumerKey(1 << 48 | nth);
         let owner = Bytes::copy_from_slice(body);
         let message = message(&owner);

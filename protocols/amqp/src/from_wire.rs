@@ -1,0 +1,277 @@
+//! Wire to domain: what a publish's properties, a declared queue or exchange mean to the broker.
+//!
+//! The way back is `to_wire`; nothing else translates.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use mailrail_broker as broker;
+use mailrail_broker::{Durability, ExchangeKind, GroupSettings, Lifetime, Now, TopicSettings};
+use mailrail_message::{PROPERTIES_BYTES_MAX, property, tag_hash};
+
+use crate::channel::{ExchangeSettings, ExchangeType, QueueSettings};
+use crate::codec::{BasicProperties, ReplyCode, Table, Value};
+use crate::fault::Refusal;
+
+/// Header that names the tag; the routing key otherwise.
+pub(crate) const TAG_HEADER: &str = "x-tag";
+/// Headers that add routing keys, which is not there yet.
+const ROUTING_HEADERS: &[&str] = &["CC", "BCC"];
+/// Attribute of a topic that AMQP made, with what declare said of its durability.
+const DECLARED: &str = "amqp";
+const DECLARED_DURABLE: &str = "durable";
+const DECLARED_TRANSIENT: &str = "transient";
+
+/// What the broker reads out of a publish's properties.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Meant {
+    pub durability: Durability,
+    pub born_ms: u64,
+    pub tag_hash: i32,
+}
+
+/// Reads properties and appends RocketMQ's form of them to `out`. What does not fit there is left out: the original
+/// header is stored beside it. `tag` is what the routing key says; empty = none.
+pub(crate) fn project(
+    properties: &BasicProperties<'_>,
+    tag: &str,
+    user: &str,
+    now: Now,
+    out: &mut Vec<u8>,
+    text: &mut String,
+) -> Result<Meant, Refusal> {
+    check(properties, user)?;
+    let mut tag = tag;
+    if let Some(headers) = properties.headers {
+        tag = project_headers(headers, out, text)?.unwrap_or(tag);
+    }
+    let pairs = [
+        (property::TAGS, Some(tag)),
+        (property::KEYS, properties.message_id),
+        (property::UNIQUE_ID, properties.message_id),
+        (property::CORRELATION_ID, properties.correlation_id),
+        (property::REPLY_TO, properties.reply_to),
+        (property::TTL, properties.expiration),
+        (property::MESSAGE_TYPE, properties.kind),
+        (property::CONTENT_TYPE, properties.content_type),
+        (property::CONTENT_ENCODING, properties.content_encoding),
+    ];
+    for (key, value) in pairs {
+        if let Some(value) = value {
+            push(out, key, value);
+        }
+    }
+    if let Some(priority) = properties.priority {
+        push(out, property::PRIORITY, itoa::Buffer::new().format(priority));
+    }
+    let born_ms = properties.timestamp.and_then(|seconds| seconds.checked_mul(1_000));
+    Ok(Meant {
+        durability: if properties.is_persistent() { Durability::Disk } else { Durability::Memory },
+        born_ms: born_ms.filter(|born| *born > 0 && i64::try_from(*born).is_ok()).unwrap_or(now.wall_ms),
+        tag_hash: if tag.is_empty() { 0 } else { tag_hash(tag) },
+    })
+}
+
+fn check(properties: &BasicProperties<'_>, user: &str) -> Result<(), Refusal> {
+    if let Some(claimed) = properties.user_id.filter(|claimed| *claimed != user) {
+        let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+        return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+    }
+    if let Some(expiration) = properties.expiration.filter(|text| !is_expiration(text)) {
+        let text = format!("invalid expiration '{expiration}': not a decimal number of milliseconds");
+        return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+    }
+    Ok(())
+}
+
+/// Milliseconds as decimal digits, below 2^32 as with RabbitMQ.
+fn is_expiration(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
+}
+
+/// Appends headers as user properties; returns the tag if a header names it.
+fn project_headers<'a>(
+    headers: Table<'a>,
+    out: &mut Vec<u8>,
+    text: &mut String,
+) -> Result<Option<&'a str>, Refusal> {
+    let mut tag = None;
+    for (key, value) in headers.iter() {
+        if key == TAG_HEADER {
+            tag = value.as_text();
+        } else if ROUTING_HEADERS.contains(&key) {
+            let text = format!("header '{key}' is not implemented");
+            return Err(Refusal::new(ReplyCode::NotImplemented, text));
+        } else if !property::RESERVED.contains(&key) {
+            text.clear();
+            if let Some(value) = as_text(value, text) {
+                push(out, key, value);
+            }
+        }
+    }
+    Ok(tag)
+}
+
+/// A header's value as text; `None` for what has no short text.
+fn as_text<'a>(value: Value<'a>, text: &'a mut String) -> Option<&'a str> {
+    let written = match value {
+        Value::Text(_) => return value.as_text(),
+        Value::Bool(value) => return Some(if value { "true" } else { "false" }),
+        Value::F32(value) => write!(text, "{value}"),
+        Value::F64(value) => write!(text, "{value}"),
+        Value::Timestamp(seconds) => write!(text, "{seconds}"),
+        _ => write!(text, "{}", value.as_integer()?),
+    };
+    written.ok().map(|()| text.as_str())
+}
+
+/// Appends a pair unless the whole would become too long to store.
+fn push(out: &mut Vec<u8>, key: &str, value: &str) {
+    if out.len() + key.len() + value.len() + 3 <= PROPERTIES_BYTES_MAX {
+        property::push(out, key, value);
+    }
+}
+
+/// What a routing key says beyond the name that it was published to: `orders.eu` to `orders` means `eu`.
+pub(crate) fn tag_of<'a>(name: &str, routing_key: &'a str) -> &'a str {
+    match routing_key.strip_prefix(name) {
+        Some("") => "",
+        Some(rest) => rest.strip_prefix('.').unwrap_or(routing_key),
+        None => routing_key,
+    }
+}
+
+/// Settings of a topic for a queue that is declared.
+pub(crate) fn topic_settings(settings: &QueueSettings) -> TopicSettings {
+    let declared = if settings.durable { DECLARED_DURABLE } else { DECLARED_TRANSIENT };
+    let mut attributes: BTreeMap<String, String> = settings.arguments.clone();
+    attributes.insert(DECLARED.to_owned(), declared.to_owned());
+    TopicSettings {
+        lifetime: match settings {
+            QueueSettings { exclusive: true, .. } => Lifetime::Session,
+            QueueSettings { durable: true, .. } => Lifetime::Durable,
+            _ => Lifetime::Transient,
+        },
+        delete_when_unused: settings.auto_delete,
+        attributes,
+        ..TopicSettings::settled_queue()
+    }
+}
+
+/// Settings of the default group of such a topic.
+pub(crate) fn group_settings(settings: &QueueSettings) -> GroupSettings {
+    GroupSettings { attempts_max: settings.delivery_limit, ..GroupSettings::at_once() }
+}
+
+/// True for a group whose settings came from a declared queue; those of other protocols wait between attempts or have
+/// a dead letter.
+pub(crate) fn is_declared_group(settings: &GroupSettings) -> bool {
+    settings.backoff_ms.is_empty() && settings.dead_letter.is_none()
+}
+
+/// True for a topic that a declared queue made.
+pub(crate) fn is_declared(settings: &TopicSettings) -> bool {
+    settings.attributes.contains_key(DECLARED)
+}
+
+/// Compares a queue with what is declared again. A topic that AMQP did not make passes as a durable queue without
+/// anything special. The exclusive flag is not compared here: whose the queue is comes first.
+pub(crate) fn compare_queue(name: &str, found: &TopicSettings, asked: &QueueSettings) -> Result<(), Refusal> {
+    let mut arguments = found.attributes.clone();
+    let declared = arguments.remove(DECLARED);
+    if declared.is_none() {
+        arguments.clear();
+    }
+    let durable = declared.as_deref().unwrap_or(DECLARED_DURABLE) == DECLARED_DURABLE;
+    let auto_delete = declared.is_some() && found.delete_when_unused;
+    same("durable", name, &durable, &asked.durable)?;
+    same("auto_delete", name, &auto_delete, &asked.auto_delete)?;
+    for key in arguments.keys().chain(asked.arguments.keys()) {
+        let text = |from: &BTreeMap<String, String>| from.get(key).map_or("none".to_owned(), String::clone);
+        same(key, name, &text(&arguments), &text(&asked.arguments))?;
+    }
+    Ok(())
+}
+
+fn same<T: PartialEq + std::fmt::Display>(
+    field: &str,
+    queue: &str,
+    found: &T,
+    asked: &T,
+) -> Result<(), Refusal> {
+    if found == asked {
+        return Ok(());
+    }
+    Err(inequivalent("queue", queue, field, &found.to_string(), &asked.to_string()))
+}
+
+/// RabbitMQ's text for a second declaration that differs.
+pub(crate) fn inequivalent(what: &str, name: &str, field: &str, found: &str, asked: &str) -> Refusal {
+    let text = format!(
+        "inequivalent arg '{field}' for {what} '{name}' in vhost '/': received '{asked}' but current is '{found}'"
+    );
+    Refusal::new(ReplyCode::PreconditionFailed, text)
+}
+
+/// Settings of an exchange that is declared.
+pub(crate) fn exchange_settings(settings: &ExchangeSettings) -> broker::ExchangeSettings {
+    broker::ExchangeSettings {
+        kind: exchange_kind(settings.kind),
+        lifetime: if settings.durable { Lifetime::Durable } else { Lifetime::Transient },
+        delete_when_unused: settings.auto_delete,
+        internal: settings.internal,
+        attributes: BTreeMap::new(),
+    }
+}
+
+/// Compares an exchange with what is declared again.
+pub(crate) fn compare_exchange(
+    name: &str,
+    found: &broker::ExchangeSettings,
+    asked: &ExchangeSettings,
+) -> Result<(), Refusal> {
+    let asked = exchange_settings(asked);
+    let durable = |settings: &broker::ExchangeSettings| settings.lifetime == Lifetime::Durable;
+    let fields = [
+        ("type", kind_name(found.kind).to_owned(), kind_name(asked.kind).to_owned()),
+        ("durable", durable(found).to_string(), durable(&asked).to_string()),
+        ("auto_delete", found.delete_when_unused.to_string(), asked.delete_when_unused.to_string()),
+        ("internal", found.internal.to_string(), asked.internal.to_string()),
+    ];
+    match fields.iter().find(|(_, found, asked)| found != asked) {
+        None => Ok(()),
+        Some((field, found, asked)) => Err(inequivalent("exchange", name, field, found, asked)),
+    }
+}
+
+fn exchange_kind(kind: ExchangeType) -> ExchangeKind {
+    match kind {
+        ExchangeType::Direct => ExchangeKind::Direct,
+        ExchangeType::Fanout => ExchangeKind::Fanout,
+        ExchangeType::Topic => ExchangeKind::Topic,
+    }
+}
+
+fn kind_name(kind: ExchangeKind) -> &'static str {
+    match kind {
+        ExchangeKind::Direct => ExchangeType::Direct.name(),
+        ExchangeKind::Fanout => ExchangeType::Fanout.name(),
+        ExchangeKind::Topic => ExchangeType::Topic.name(),
+    }
+}
+
+/// The exchanges that every vhost has.
+pub(crate) const USUAL_EXCHANGES: [(&str, ExchangeType); 3] = [
+    ("amq.direct", ExchangeType::Direct),
+    ("amq.fanout", ExchangeType::Fanout),
+    ("amq.topic", ExchangeType::Topic),
+];
+
+/// Settings of one of [`USUAL_EXCHANGES`].
+pub(crate) fn usual_exchange(kind: ExchangeType) -> broker::ExchangeSettings {
+    exchange_settings(&ExchangeSettings { kind, durable: true, auto_delete: false, internal: false })
+}
+
+#[cfg(test)]
+#[path = "from_wire_tests.rs"]
+mod tests;

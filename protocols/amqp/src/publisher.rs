@@ -1,0 +1,223 @@
+//! Publishes of one input on their way into one batch: destinations looked up, properties projected, bodies copied once
+//! into the form they are stored in.
+//!
+//! Keeps its buffers and look-ups between messages, so that a publish costs no allocation of its own.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use mailrail_broker::{
+    Command, Destination, Directory, Durability, Exchange, Name, Now, PublishBatch, Topic,
+};
+use mailrail_message::{AnnexKind, Draft};
+
+use crate::channel::Publish;
+use crate::codec::{BasicProperties, ReplyCode};
+use crate::fault::Refusal;
+use crate::from_wire;
+use crate::outstanding::{Copy, Outstanding, Sent, Waiting};
+use crate::to_wire;
+
+/// Look-ups kept per connection.
+const KNOWN_COUNT_MAX: usize = 1_024;
+/// Least room for a batch.
+const BATCH_BYTES_MIN: usize = 4 * 1024;
+/// Part of the input added as room for what storing adds.
+const BATCH_OVERHEAD_DIVISOR: usize = 4;
+
+/// What holds for every message of an input.
+pub(crate) struct Envelope<'a> {
+    pub directory: &'a Directory,
+    pub user: &'a str,
+    pub now: Now,
+    pub peer: SocketAddr,
+    pub advertised: SocketAddr,
+    /// Bytes of input that are still to be looked at: what a batch may have to hold.
+    pub input_bytes: usize,
+}
+
+/// What became of a publish at once.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// In the batch; its end comes with the broker's answer.
+    Batched,
+    /// No queue has its name: to be returned if it is mandatory, and confirmed.
+    Unroutable,
+    Refused(Refusal),
+}
+
+/// Where a name leads that messages are published to.
+#[derive(Clone, Debug)]
+enum Known {
+    /// The default exchange, by queue name, or a topic that acts as an exchange.
+    Topic(Arc<Topic>),
+    Exchange(Arc<Exchange>),
+}
+
+impl Known {
+    fn is_gone(&self) -> bool {
+        match self {
+            Known::Topic(topic) => topic.is_gone(),
+            Known::Exchange(exchange) => exchange.is_gone(),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Publisher {
+    batch: PublishBatch,
+    sent: Vec<Sent>,
+    durability: Option<Durability>,
+    /// A batch of this input was handed over before its end: later ones are likely to be short too.
+    is_split: bool,
+    queues: HashMap<Name, Known>,
+    exchanges: HashMap<Name, Known>,
+    /// Routing key of the last message through an exchange, shared with the next one of the same key.
+    key: Bytes,
+    properties: Vec<u8>,
+    birth: Vec<u8>,
+    text: String,
+}
+
+impl Publisher {
+    /// Puts a message into the batch. `asks` gets the batch before, when this message asks for another durability:
+    /// messages of one input must not overtake each other.
+    pub fn take(
+        &mut self,
+        publish: &Publish<'_>,
+        envelope: &Envelope<'_>,
+        asks: &mut Vec<Command>,
+        outstanding: &mut Outstanding,
+    ) -> Taken {
+        let Ok(properties) = BasicProperties::read(publish.properties) else {
+            return Taken::Refused(Refusal::new(ReplyCode::FrameError, "the properties are malformed"));
+        };
+        let known = match self.look_up(publish, envelope.directory) {
+            Some(known) => known,
+            None if publish.exchange.is_empty() => return Taken::Unroutable,
+            None => {
+                let text = to_wire::no_exchange(publish.exchange);
+                return Taken::Refused(Refusal::new(ReplyCode::NotFound, text));
+            }
+        };
+        match self.add(publish, &properties, &known, envelope, asks, outstanding) {
+            Ok(()) => Taken::Batched,
+            Err(refusal) => Taken::Refused(refusal),
+        }
+    }
+
+    /// Hands over what was gathered.
+    pub fn finish(&mut self, asks: &mut Vec<Command>, outstanding: &mut Outstanding) {
+        self.is_split = false;
+        self.hand_over(asks, outstanding);
+    }
+
+    fn hand_over(&mut self, asks: &mut Vec<Command>, outstanding: &mut Outstanding) {
+        self.durability = None;
+        if !self.sent.is_empty() {
+            let batch = std::mem::take(&mut self.batch);
+            let token = outstanding.add(Waiting::Published(std::mem::take(&mut self.sent)));
+            asks.push(Command::Publish { token, batch });
+        }
+    }
+
+    fn look_up(&mut self, publish: &Publish<'_>, directory: &Directory) -> Option<Known> {
+        let (map, name) = match publish.exchange {
+            "" => (&mut self.queues, publish.routing_key),
+            exchange => (&mut self.exchanges, exchange),
+        };
+        if let Some(known) = map.get(name).filter(|known| !known.is_gone()) {
+            return Some(known.clone());
+        }
+        let topic = || directory.topic(name).map(Known::Topic);
+        let known = match publish.exchange {
+            "" => topic()?,
+            _ => directory.exchange(name).map(Known::Exchange).or_else(topic)?,
+        };
+        // A topic in an exchange's place is not kept: an exchange of that name may be declared any time.
+        if publish.exchange.is_empty() || matches!(known, Known::Exchange(_)) {
+            if map.len() >= KNOWN_COUNT_MAX {
+                map.clear();
+            }
+            map.insert(Name::from(name), known.clone());
+        }
+        Some(known)
+    }
+
+    fn add(
+        &mut self,
+        publish: &Publish<'_>,
+        properties: &BasicProperties<'_>,
+        known: &Known,
+        envelope: &Envelope<'_>,
+        asks: &mut Vec<Command>,
+        outstanding: &mut Outstanding,
+    ) -> Result<(), Refusal> {
+        let Envelope { user, now, peer, advertised, .. } = *envelope;
+        let (name, beyond) = match known {
+            Known::Topic(topic) => (&topic.name, &*topic.name),
+            Known::Exchange(exchange) => (&exchange.name, publish.exchange),
+        };
+        let tag = from_wire::tag_of(beyond, publish.routing_key);
+        self.properties.clear();
+        let meant = from_wire::project(properties, tag, user, now, &mut self.properties, &mut self.text)?;
+        self.birth.clear();
+        to_wire::put_birth(&mut self.birth, publish.exchange, publish.routing_key, publish.properties);
+        if self.durability.is_some_and(|durability| durability != meant.durability) {
+            self.hand_over(asks, outstanding);
+            self.is_split = true;
+        }
+        if self.sent.is_empty() {
+            let whole = envelope.input_bytes + envelope.input_bytes / BATCH_OVERHEAD_DIVISOR;
+            let bytes = if self.is_split { publish.body.len() } else { whole };
+            self.batch = PublishBatch::with_capacity(bytes.max(BATCH_BYTES_MIN), 1);
+            self.durability = Some(meant.durability);
+        }
+        let destination = self.destination(known, publish.routing_key);
+        let draft = Draft {
+            topic: name,
+            flag: 0,
+            sys_flags: 0,
+            born_ms: meant.born_ms,
+            born_host: peer,
+            store_host: advertised,
+            reconsume_times: 0,
+            body: publish.body,
+            properties: &self.properties,
+            more_properties: &[],
+            annexes: &[(AnnexKind::Amqp, &self.birth)],
+        };
+        if let Err(error) = self.batch.push(&draft, destination, meant.tag_hash, meant.durability) {
+            return Err(Refusal::new(ReplyCode::PreconditionFailed, error.to_string()));
+        }
+        let is_through_exchange = matches!(known, Known::Exchange(_));
+        let copy = (publish.mandatory && is_through_exchange).then(|| Box::new(Copy::of(publish)));
+        self.sent.push(Sent { channel: publish.channel, sequence: publish.sequence, copy });
+        Ok(())
+    }
+
+    fn destination(&mut self, known: &Known, routing_key: &str) -> Destination {
+        match known {
+            Known::Topic(topic) => Destination::Topic { topic: topic.id, queue_index: None },
+            Known::Exchange(exchange) => {
+                if self.key != routing_key.as_bytes() {
+                    self.key = Bytes::copy_from_slice(routing_key.as_bytes());
+                }
+                Destination::Exchange { exchange: exchange.id, key: self.key.clone() }
+            }
+        }
+    }
+}
+
+impl Copy {
+    pub fn of(publish: &Publish<'_>) -> Self {
+        Copy {
+            exchange: publish.exchange.to_owned(),
+            routing_key: publish.routing_key.to_owned(),
+            properties: publish.properties.to_vec(),
+            body: Bytes::copy_from_slice(publish.body),
+        }
+    }
+}

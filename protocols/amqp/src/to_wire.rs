@@ -1,0 +1,184 @@
+//! Domain to wire: a stored message as AMQP sees it, and the broker's errors as reply codes.
+//!
+//! What AMQP stored goes out with the very header it came with; for messages born elsewhere one is made here.
+
+use bytes::{Bytes, BytesMut};
+use mailrail_broker::{Delivery, Directory, Error};
+use mailrail_message::property::{self, Properties};
+use mailrail_message::{AnnexKind, LayoutError, StoredMessage};
+
+use crate::channel::Message;
+use crate::codec::writer::{Body, Content};
+use crate::codec::{BasicProperties, ReplyCode, TableBuffer, Value};
+use crate::decompress;
+use crate::fault::Refusal;
+use crate::from_wire::TAG_HEADER;
+
+/// Header with the number of failed attempts, on messages that were not born here.
+const ATTEMPTS_HEADER: &str = "x-delivery-count";
+/// Delivery mode of a message that survives a restart.
+const PERSISTENT: u8 = 2;
+
+/// Room for what has to be made for a delivery; kept between deliveries.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    properties: BytesMut,
+    exchange: String,
+    routing_key: String,
+    body: Bytes,
+}
+
+/// A delivery as it goes out.
+pub(crate) fn message<'a>(
+    delivery: &'a Delivery,
+    directory: &Directory,
+    room: &'a mut Room,
+) -> Result<Message<'a>, LayoutError> {
+    let stored = StoredMessage::parse(&delivery.message)?;
+    let redelivered = delivery.attempts > 0;
+    if let Some(birth) = stored.annex(AnnexKind::Amqp) {
+        let (exchange, rest) = counted_text(birth)?;
+        let (routing_key, properties) = counted_text(rest)?;
+        let body = delivery.message.get(stored.body_range()).unwrap_or_default();
+        let content = Content { properties, body: Body { bytes: body, owner: &delivery.message } };
+        return Ok(Message { exchange, routing_key, redelivered, content });
+    }
+    let queue = directory.queue(delivery.receipt.queue);
+    room.fill(&stored, delivery, queue.as_ref().map(|queue| &*queue.topic));
+    let body = match room.body.is_empty() {
+        true => {
+            let bytes = delivery.message.get(stored.body_range()).unwrap_or_default();
+            Body { bytes, owner: &delivery.message }
+        }
+        false => Body { bytes: &room.body, owner: &room.body },
+    };
+    let content = Content { properties: &room.properties, body };
+    Ok(Message { exchange: &room.exchange, routing_key: &room.routing_key, redelivered, content })
+}
+
+impl Room {
+    /// Makes a header for a message that was born elsewhere. A message of the consumed topic itself looks as if it had
+    /// been published to the default exchange; one that came through a binding, as if its topic were the exchange and
+    /// its tag the key.
+    fn fill(&mut self, stored: &StoredMessage<'_>, delivery: &Delivery, consumed: Option<&str>) {
+        let properties = stored.properties();
+        let tag = properties.get(property::TAGS);
+        self.exchange.clear();
+        self.routing_key.clear();
+        if consumed.is_none_or(|topic| topic == stored.topic()) {
+            self.routing_key.push_str(stored.topic());
+        } else {
+            self.exchange.push_str(stored.topic());
+            self.routing_key.push_str(tag.unwrap_or_default());
+        }
+        let mut encoding = properties.get(property::CONTENT_ENCODING);
+        self.body = Bytes::new();
+        if let Some(compression) = stored.compression() {
+            match decompress::plain(compression, stored.body()) {
+                Some(body) => self.body = body,
+                None => encoding = Some(decompress::encoding_name(compression)),
+            }
+        }
+        let headers = headers(properties, tag, delivery.attempts);
+        let born = BasicProperties {
+            content_type: properties.get(property::CONTENT_TYPE),
+            content_encoding: encoding,
+            headers: (!headers.is_empty()).then(|| headers.as_table()),
+            delivery_mode: Some(PERSISTENT),
+            priority: properties.get(property::PRIORITY).and_then(|priority| priority.parse().ok()),
+            correlation_id: properties.get(property::CORRELATION_ID),
+            reply_to: properties.get(property::REPLY_TO),
+            expiration: properties.get(property::TTL),
+            message_id: properties.get(property::UNIQUE_ID).or(properties.get(property::KEYS)),
+            timestamp: Some(stored.born_ms() / 1_000),
+            kind: properties.get(property::MESSAGE_TYPE),
+            ..BasicProperties::default()
+        };
+        self.properties.clear();
+        born.write(&mut self.properties);
+    }
+}
+
+/// User properties as long strings, with the tag, the keys, and the attempts so far.
+fn headers(properties: Properties<'_>, tag: Option<&str>, attempts: u32) -> TableBuffer {
+    let mut headers = TableBuffer::default();
+    for (key, value) in properties.iter() {
+        let is_own = !property::RESERVED.contains(&key) || key == property::KEYS;
+        if is_own && key.len() <= crate::codec::limits::SHORT_TEXT_BYTES_MAX {
+            headers.put_text(key, value);
+        }
+    }
+    if let Some(tag) = tag {
+        headers.put_text(TAG_HEADER, tag);
+    }
+    if attempts > 0 {
+        headers.put(ATTEMPTS_HEADER, Value::I64(attempts.into()));
+    }
+    headers
+}
+
+/// Appends the AMQP annex: where the message was published to, and its header as it came.
+pub(crate) fn put_birth(out: &mut Vec<u8>, exchange: &str, routing_key: &str, properties: &[u8]) {
+    for text in [exchange, routing_key] {
+        // Both came as short strings.
+        out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+        out.extend_from_slice(text.as_bytes());
+    }
+    out.extend_from_slice(properties);
+}
+
+fn counted_text(bytes: &[u8]) -> Result<(&str, &[u8]), LayoutError> {
+    let malformed = LayoutError::Text { field: "AMQP annex" };
+    let (len, rest) = bytes.split_first().ok_or(malformed)?;
+    let (text, rest) = rest.split_at_checked(usize::from(*len)).ok_or(malformed)?;
+    Ok((std::str::from_utf8(text).map_err(|_| malformed)?, rest))
+}
+
+/// The code and RabbitMQ's words for a refused command.
+pub(crate) fn refusal(error: &Error) -> Refusal {
+    let (code, text) = match error {
+        Error::NoTopic(name) => (ReplyCode::NotFound, no_queue(name)),
+        Error::NoGroup { group, .. } => (ReplyCode::NotFound, no_queue(group)),
+        Error::NoExchange(name) => (ReplyCode::NotFound, no_exchange(name)),
+        Error::NoQueue { topic, .. } => (ReplyCode::NotFound, no_queue(topic)),
+        Error::Differs { what, name, field, found, asked } => {
+            let what = if *what == "topic" { "queue" } else { what };
+            return crate::from_wire::inequivalent(what, name, field, found, asked);
+        }
+        Error::Locked(name) => (ReplyCode::ResourceLocked, locked(name)),
+        Error::Mode { .. } => (ReplyCode::ResourceLocked, error.to_string()),
+        Error::InUse(name) => (ReplyCode::PreconditionFailed, format!("'{name}' in vhost '/' in use")),
+        Error::NotEmpty(name) => {
+            (ReplyCode::PreconditionFailed, format!("queue '{name}' in vhost '/' is not empty"))
+        }
+        Error::ExclusiveConsumer(name) => {
+            (ReplyCode::AccessRefused, format!("queue '{name}' in vhost '/' in exclusive use"))
+        }
+        Error::Internal(name) => {
+            (ReplyCode::AccessRefused, format!("cannot publish to internal exchange '{name}' in vhost '/'"))
+        }
+        Error::NotWritable(_) | Error::NotReadable(_) => (ReplyCode::AccessRefused, error.to_string()),
+        Error::Name { .. } | Error::Limit { .. } => (ReplyCode::PreconditionFailed, error.to_string()),
+        Error::NoSpace | Error::Busy { .. } => (ReplyCode::ResourceError, error.to_string()),
+        Error::Stopping => (ReplyCode::ConnectionForced, error.to_string()),
+        Error::Unroutable
+        | Error::Poisoned(_)
+        | Error::Receipt(_)
+        | Error::NoMessage(_)
+        | Error::Read(_)
+        | Error::Durability(_) => (ReplyCode::InternalError, error.to_string()),
+    };
+    Refusal::new(code, text)
+}
+
+pub(crate) fn no_queue(name: &str) -> String {
+    format!("no queue '{name}' in vhost '/'")
+}
+
+pub(crate) fn no_exchange(name: &str) -> String {
+    format!("no exchange '{name}' in vhost '/'")
+}
+
+pub(crate) fn locked(name: &str) -> String {
+    format!("cannot obtain exclusive access to locked queue '{name}' in vhost '/'")
+}

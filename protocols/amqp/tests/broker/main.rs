@@ -1,0 +1,9 @@
+//! AMQP connections joined to a real broker in a temporary folder, spoken to in frames as clients send them.
+//!
+//! Waiting is for events, with a limit; nothing sleeps for luck.
+
+mod client;
+mod consume;
+mod messages;
+mod publish;
+mod topology;
