@@ -47,8 +47,7 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(SystemClock(Instant::now()));
         let broker = Broker::open(BrokerConfig::new(folder.path(), clock, "boot".to_owned())).unwrap();
-        let login = Arc::new(|user: &str, password: &[u8]| user == "guest" && password == b"guest");
-        let config = AmqpConfig::new("127.0.0.1:9876".parse().unwrap(), "test", login);
+        let config = AmqpConfig::new("127.0.0.1:9876".parse().unwrap());
         House { broker, config: Arc::new(config), _folder: folder }
     }
 
