@@ -101,8 +101,11 @@ impl Broker {
         let faulted = Arc::new(AtomicBool::new(false));
         let congestion = Arc::new(Congestion::default());
         let (directory, reader, store) = (opened.shard.directory(), opened.reader, opened.store);
-        let context =
-            Arc::new(ReadContext { log: reader.clone(), store: store.clone(), directory: directory.clone() });
+        let context = Arc::new(ReadContext {
+            log: reader.clone(),
+            blocks: opened.blocks,
+            directory: directory.clone(),
+        });
         let pool = Pool::start(config.reader_threads, context);
         let writes_awaited = opened.shard.writes_awaited();
         let to_shard = ToShard { inbox: inbox.clone(), faulted: faulted.clone(), writes_awaited };
@@ -239,7 +242,7 @@ impl Broker {
         let mailbox = mailbox.clone();
         self.inner.pool.run(Box::new(move |context| {
             let found =
-                queue.offset_at(time_ms, &*context.store).map_err(|error| Error::Read(error.to_string()));
+                queue.offset_at(time_ms, &context.blocks).map_err(|error| Error::Read(error.to_string()));
             let result = found.map(|offset| Reply::Offsets(vec![Some(offset)]));
             mailbox.put([Letter::Event(Event::Reply { token, result })]);
         }));

@@ -14,15 +14,14 @@ use crate::error::Error;
 use crate::event::Delivery;
 use crate::ids::QueueId;
 use crate::limits::*;
-use crate::queue::{Entry, Queue};
+use crate::queue::{Blocks, Entry, Queue};
 use crate::read::{ReadBatch, ReadEntry, ReadRequest};
 use crate::session::Grant;
-use crate::store::Store;
 
 /// What readers need.
 pub(crate) struct ReadContext {
     pub log: LogReader,
-    pub store: Arc<dyn Store>,
+    pub blocks: Arc<Blocks>,
     pub directory: Arc<Directory>,
 }
 
@@ -147,7 +146,9 @@ impl ReadContext {
         let queue = &request.queue;
         let max = request.max_entries.min(READ_ENTRIES_MAX);
         let failed = |error: &dyn std::fmt::Display| Error::Read(error.to_string());
-        let entries = queue.entries(request.offset, usize::MAX, &*self.store).map_err(|e| failed(&e))?;
+        // Without a filter, what is asked for is all that is looked at.
+        let look_at = if request.tags.is_none() { max } else { usize::MAX };
+        let entries = queue.entries(request.offset, look_at, &self.blocks).map_err(|e| failed(&e))?;
         let mut batch = empty_batch(request, &entries);
         let mut chosen = Vec::new();
         let mut bytes = 0;
@@ -198,7 +199,7 @@ impl ReadContext {
         for target in stored.targets().map_err(|_| none())? {
             let Some(queue) = self.directory.queue(QueueId(target.queue)) else { continue };
             let entry =
-                queue.entries(target.offset, 1, &*self.store).map_err(|e| Error::Read(e.to_string()))?;
+                queue.entries(target.offset, 1, &self.blocks).map_err(|e| Error::Read(e.to_string()))?;
             if let Some(entry) = entry.first().filter(|e| e.position == position && e.offset == target.offset)
             {
                 let (min_offset, end_offset) = (queue.min_offset(), queue.end_offset());
@@ -212,7 +213,7 @@ impl ReadContext {
 
     /// One entry of a queue with its message; `None` when it is no more.
     pub fn entry(&self, queue: &Queue, offset: u64) -> Result<Option<Bytes>, Error> {
-        let entries = queue.entries(offset, 1, &*self.store).map_err(|e| Error::Read(e.to_string()))?;
+        let entries = queue.entries(offset, 1, &self.blocks).map_err(|e| Error::Read(e.to_string()))?;
         let Some(entry) = entries.first().filter(|entry| entry.offset == offset) else { return Ok(None) };
         self.messages(std::slice::from_ref(entry))
             .pop()
@@ -228,7 +229,7 @@ impl ReadContext {
             let mut next = grant.first_offset;
             while next < end {
                 let max = usize::try_from(end - next).unwrap_or(usize::MAX);
-                let found = grant.queue.entries(next, max, &*self.store).unwrap_or_else(|error| {
+                let found = grant.queue.entries(next, max, &self.blocks).unwrap_or_else(|error| {
                     tracing::error!(queue = grant.queue.id.0, offset = next, %error, "reading the index failed");
                     Vec::new()
                 });

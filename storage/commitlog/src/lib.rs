@@ -58,6 +58,11 @@ pub trait LogEvents: Send + Sync {
 
 /// Sees the log once at open: every valid record from the asked position on, in order.
 pub trait Visitor {
+    /// Told where the log starts, before the first record. An error stops the open as in [`Visitor::record`].
+    fn begins(&mut self, _start: Position) -> Result<(), String> {
+        Ok(())
+    }
+
     /// An error stops the open and comes back as [`OpenError::Visitor`].
     fn record(&mut self, position: Position, kind: u8, payload: &[u8]) -> Result<(), String>;
 }

@@ -91,6 +91,8 @@ pub fn open(
     let mut finder =
         Finder { disk: &*disk, dir: &folder, segments: Vec::new(), marks: Vec::new(), log_id: None };
     finder.find_segments()?;
+    let start = finder.segments.first().map_or(0, |first| first.base);
+    visitor.begins(start).map_err(|why| OpenError::Visitor { position: start, why })?;
     let recovered = finder.recover(from, visitor)?;
 
     let Recovered { tail, recovery, next_base } = recovered;

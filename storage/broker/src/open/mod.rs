@@ -11,6 +11,7 @@ use mailrail_commitlog::{LogConfig, LogReader, Opened as OpenedLog, Position, Sy
 
 use self::replay::{Replay, SnapshotFinder};
 use crate::broker::BrokerConfig;
+use crate::queue::Blocks;
 use crate::shard::{CheckpointPolicy, Journal, MARK_KEY, Shard};
 use crate::state::{Item, State, decode_parts};
 use crate::store::{Mended, Store, StoreError, open_sled};
@@ -39,6 +40,7 @@ pub(crate) struct OpenedShard {
     pub syncer: Syncer,
     pub reader: LogReader,
     pub store: Arc<dyn Store>,
+    pub blocks: Arc<Blocks>,
     pub lock: DirLock,
 }
 
@@ -63,9 +65,10 @@ pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
     let policy =
         CheckpointPolicy { log_bytes: config.checkpoint_log_bytes, interval: config.checkpoint_interval };
     let now = config.clock.now();
-    let mut shard = Shard::new(state, Journal::new(log.appender), store.clone(), policy, now);
+    let blocks = Arc::new(Blocks::new(store.clone()));
+    let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, now);
     shard.begin(now, &config.boot).map_err(OpenError::Begin)?;
-    Ok(OpenedShard { shard, writer: log.writer, syncer: log.syncer, reader: log.reader, store, lock })
+    Ok(OpenedShard { shard, writer: log.writer, syncer: log.syncer, reader: log.reader, store, blocks, lock })
 }
 
 /// The state at the end of the log, and the log.
@@ -89,11 +92,15 @@ pub(crate) fn bring_up(
         }
     }
     store.remove_prefix(&[])?;
+    let mut replay = Replay::from_scratch(store.clone());
+    match mailrail_commitlog::open(disk.clone(), data, config.clone(), None, &mut replay) {
+        Ok(log) => return Ok((replay.finish(), log)),
+        Err(_) if replay.trimmed => tracing::warn!("the state is rebuilt from the log's newest snapshot"),
+        Err(error) => return Err(error.into()),
+    }
     let mut finder = SnapshotFinder::default();
-    let log = mailrail_commitlog::open(disk.clone(), data, config.clone(), None, &mut finder)?;
-    let rebuilt = finder.into_state(log.recovery.start);
-    drop(log);
-    let mut replay = Replay::after_snapshot(rebuilt, store.clone());
+    drop(mailrail_commitlog::open(disk.clone(), data, config.clone(), None, &mut finder)?);
+    let mut replay = Replay::after_snapshot(finder.into_state(), store.clone());
     let log = mailrail_commitlog::open(disk, data, config.clone(), None, &mut replay)?;
     Ok((replay.finish(), log))
 }

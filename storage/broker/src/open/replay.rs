@@ -18,16 +18,24 @@ pub(super) struct Replay {
     store: Arc<dyn Store>,
     /// The state holds everything below but indexes: there, only messages are looked at.
     snapshot: Position,
+    /// The log's own start is where the state starts; a log that begins later needs a snapshot first.
+    from_scratch: bool,
+    pub trimmed: bool,
 }
 
 impl Replay {
     pub fn new(state: State, store: Arc<dyn Store>) -> Self {
-        Replay { state, store, snapshot: 0 }
+        Replay { state, store, snapshot: 0, from_scratch: false, trimmed: false }
+    }
+
+    /// Begins with nothing. Stops at a log from which something was trimmed, and says so in `trimmed`.
+    pub fn from_scratch(store: Arc<dyn Store>) -> Self {
+        Replay { from_scratch: true, ..Replay::new(State::default(), store) }
     }
 
     /// A replay from the start of a log, of which the state below a snapshot is known.
     pub fn after_snapshot((snapshot, state): (Position, State), store: Arc<dyn Store>) -> Self {
-        Replay { state, store, snapshot }
+        Replay { snapshot, ..Replay::new(state, store) }
     }
 
     /// The state at the end of the log; everything in it may be seen.
@@ -70,6 +78,11 @@ impl Replay {
 }
 
 impl Visitor for Replay {
+    fn begins(&mut self, start: Position) -> Result<(), String> {
+        self.trimmed = self.from_scratch && start > 0;
+        if self.trimmed { Err("the state before it must come from a snapshot".to_owned()) } else { Ok(()) }
+    }
+
     fn record(&mut self, position: Position, record_kind: u8, payload: &[u8]) -> Result<(), String> {
         match record_kind {
             kind::MESSAGE => self.message(position, payload)?,
@@ -96,10 +109,10 @@ pub(super) struct SnapshotFinder {
 }
 
 impl SnapshotFinder {
-    /// The state of the snapshot and its position. A log that begins at 0 needs none: nothing was trimmed from it.
-    pub fn into_state(self, log_start: Position) -> (Position, State) {
+    /// The state of the snapshot and its position. Nothing is ever trimmed without one.
+    pub fn into_state(self) -> (Position, State) {
         let mut state = State::default();
-        let Some((position, items)) = self.complete.filter(|_| log_start > 0) else { return (0, state) };
+        let Some((position, items)) = self.complete else { return (0, state) };
         items.into_iter().for_each(|item| state.restore(position, item));
         state.mark_all_dirty();
         (position, state)

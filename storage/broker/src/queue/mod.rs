@@ -5,6 +5,7 @@
 //! stays in memory.
 
 mod block;
+mod blocks;
 mod chunk;
 
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use crate::session::{Letter, Mailbox};
 use crate::store::{Store, StoreError};
 
 pub(crate) use self::block::BlockRef;
+pub(crate) use self::blocks::Blocks;
 pub use self::chunk::Entry;
 
 /// Entries that make the open end be sealed into a block: about 20 KiB packed, far below the store's limit.
@@ -125,35 +127,34 @@ impl Queue {
 
     /// Visible entries from an offset on, from memory or the store. May block on the store; returns at most one
     /// block's worth.
-    pub(crate) fn entries(&self, from: u64, max: usize, store: &dyn Store) -> Result<Vec<Entry>, IndexError> {
+    pub(crate) fn entries(&self, from: u64, max: usize, blocks: &Blocks) -> Result<Vec<Entry>, IndexError> {
         loop {
             if let Some(entries) = self.in_memory(from, max) {
                 return Ok(entries);
             }
             let from = from.max(self.min_offset());
             let Some(block) = self.block_of(from) else { continue };
-            let Some(packed) = store.get(&block_key(self.id, block.first_offset))? else {
+            let Some(entries) = blocks.unpacked(self.id, &block)? else {
                 if self.is_gone() || self.min_offset() >= block.end_offset() {
                     return Ok(Vec::new());
                 }
                 return Err(IndexError::Missing { first_offset: block.first_offset });
             };
-            let entries = block::unpack(&block, &packed)?;
-            let end = self.end_offset();
-            let wanted = entries.into_iter().filter(|entry| (from..end).contains(&entry.offset));
-            return Ok(wanted.take(max).collect());
+            let (start, end) = (entries.partition_point(|entry| entry.offset < from), self.end_offset());
+            let wanted = entries.iter().skip(start).take_while(|entry| entry.offset < end);
+            return Ok(wanted.take(max).copied().collect());
         }
     }
 
     /// First visible offset stored at or after a time; the end where there is none. May block on the store.
-    pub(crate) fn offset_at(&self, time_ms: u64, store: &dyn Store) -> Result<u64, IndexError> {
-        self.search(|block| block.first_store_ms < time_ms, |entry| entry.store_ms >= time_ms, store)
+    pub(crate) fn offset_at(&self, time_ms: u64, blocks: &Blocks) -> Result<u64, IndexError> {
+        self.search(|block| block.first_store_ms < time_ms, |entry| entry.store_ms >= time_ms, blocks)
     }
 
     /// First visible offset whose message lies at or behind a log position; the end where there is none. May block on
     /// the store.
-    pub(crate) fn offset_at_position(&self, position: u64, store: &dyn Store) -> Result<u64, IndexError> {
-        self.search(|block| block.first_position < position, |entry| entry.position >= position, store)
+    pub(crate) fn offset_at_position(&self, position: u64, blocks: &Blocks) -> Result<u64, IndexError> {
+        self.search(|block| block.first_position < position, |entry| entry.position >= position, blocks)
     }
 
     /// First offset, from the last block that `before` holds for on, whose entry is `wanted`.
@@ -161,7 +162,7 @@ impl Queue {
         &self,
         before: impl Fn(&BlockRef) -> bool,
         wanted: impl Fn(&Entry) -> bool,
-        store: &dyn Store,
+        blocks: &Blocks,
     ) -> Result<u64, IndexError> {
         let mut from = self.min_offset();
         {
@@ -172,7 +173,7 @@ impl Queue {
             }
         }
         loop {
-            let entries = self.entries(from, usize::MAX, store)?;
+            let entries = self.entries(from, usize::MAX, blocks)?;
             let Some(last) = entries.last() else { return Ok(self.end_offset()) };
             if let Some(found) = entries.iter().find(|entry| wanted(entry)) {
                 return Ok(found.offset);

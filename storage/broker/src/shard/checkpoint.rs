@@ -169,12 +169,12 @@ impl Shard {
             let settings = self.state.topics.get(&queue.topic).map(|topic| topic.shared.settings());
             if settings.is_some_and(|s| s.retention == crate::settings::Retention::UntilSettled) {
                 let first =
-                    queue.shared.entries(queue.shared.min_offset(), 1, &*self.store).map_err(searched)?;
+                    queue.shared.entries(queue.shared.min_offset(), 1, &self.blocks).map_err(searched)?;
                 before = first.first().map_or(before, |entry| before.min(entry.position));
             }
         }
         for queue in self.state.queues.values() {
-            let min = queue.shared.offset_at_position(before, &*self.store).map_err(searched)?;
+            let min = queue.shared.offset_at_position(before, &self.blocks).map_err(searched)?;
             if min > queue.shared.min_offset() {
                 mins.push((queue.shared.id, min));
             }

@@ -37,11 +37,11 @@ use crate::directory::Directory;
 use crate::error::Error;
 use crate::event::{Event, Reply};
 use crate::ids::*;
+use crate::queue::Blocks;
 use crate::reader::ReadContext;
 use crate::record::Change;
 use crate::session::{Letter, Mailbox};
 use crate::state::State;
-use crate::store::Store;
 use crate::store_thread::StoreJob;
 use crate::time::Now;
 
@@ -113,7 +113,7 @@ pub(crate) struct Shard {
     state: State,
     journal: Journal,
     /// For searches by time and position, which administrators ask for.
-    store: Arc<dyn Store>,
+    blocks: Arc<Blocks>,
     pending: Pending,
     flows: FxHashMap<Line, Flow>,
     /// When flows want to be looked at, and what is noted for each.
@@ -146,7 +146,7 @@ impl Shard {
     pub fn new(
         state: State,
         journal: Journal,
-        store: Arc<dyn Store>,
+        blocks: Arc<Blocks>,
         policy: CheckpointPolicy,
         now: Now,
     ) -> Self {
@@ -155,7 +155,7 @@ impl Shard {
         Shard {
             state,
             journal,
-            store,
+            blocks,
             pending: Pending::default(),
             flows: FxHashMap::default(),
             flow_times: BTreeSet::new(),

@@ -45,7 +45,7 @@ impl Shard {
             let target = match to {
                 SeekTo::Earliest => Some(min),
                 SeekTo::Latest => Some(end),
-                SeekTo::Time(time_ms) => Some(queue.offset_at(time_ms, &*self.store).map_err(search_failed)?),
+                SeekTo::Time(time_ms) => Some(queue.offset_at(time_ms, &self.blocks).map_err(search_failed)?),
                 SeekTo::Offset { queue_index, offset } => {
                     (queue_index == queue.index).then(|| offset.clamp(min, end))
                 }

@@ -16,6 +16,7 @@ use mailrail_commitlog::disk::{FaultDisk, Loss};
 use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, Position, Step, Syncer, Writer};
 use mailrail_message::{Draft, StoredMessage, property, tag_hash};
 
+use crate::queue::Blocks;
 use crate::reader::{self, ReadContext};
 use crate::session::{Letter, Mailbox};
 use crate::shard::{CheckpointPolicy, Input, Journal, Shard};
@@ -92,9 +93,10 @@ impl Simulation {
         let (state, log) = crate::open::bring_up(Arc::new(disk.clone()), &data, &config, &store)?;
         let policy = CheckpointPolicy { log_bytes: u64::MAX, interval: Duration::from_secs(1 << 40) };
         let directory = state.directory.clone();
-        let mut shard = Shard::new(state, Journal::new(log.appender), store.clone(), policy, now);
+        let blocks = Arc::new(Blocks::new(store.clone()));
+        let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, now);
         shard.begin(now, boot).map_err(OpenError::Begin)?;
-        let context = ReadContext { log: log.reader.clone(), store: store.clone(), directory };
+        let context = ReadContext { log: log.reader.clone(), blocks, directory };
         let (writer, syncer, reader) = (log.writer, log.syncer, log.reader);
         let (reports, boot) = (Reports::default(), boot.to_owned());
         let mut simulation = Simulation {

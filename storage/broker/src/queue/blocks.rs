@@ -1,0 +1,52 @@
+//! Sealed blocks, read from the store and unpacked; the last few stay unpacked, since whoever reads a backlog asks for
+//! the same block many times.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::block::{BlockRef, unpack};
+use super::chunk::Entry;
+use super::{IndexError, block_key};
+use crate::ids::QueueId;
+use crate::store::Store;
+
+/// Blocks that stay unpacked: about 80 KiB each.
+const UNPACKED_BLOCKS_MAX: usize = 32;
+
+/// A block of a queue, unpacked.
+struct Unpacked {
+    queue: QueueId,
+    block: BlockRef,
+    entries: Arc<[Entry]>,
+}
+
+/// Reads blocks. Shared by readers; may block on the store.
+pub(crate) struct Blocks {
+    store: Arc<dyn Store>,
+    recent: Mutex<VecDeque<Unpacked>>,
+}
+
+impl Blocks {
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Blocks { store, recent: Mutex::default() }
+    }
+
+    /// The entries of a block; `None` when the store does not have it.
+    pub(super) fn unpacked(
+        &self,
+        queue: QueueId,
+        block: &BlockRef,
+    ) -> Result<Option<Arc<[Entry]>>, IndexError> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = recent.iter().find(|found| found.queue == queue && found.block == *block) {
+            return Ok(Some(found.entries.clone()));
+        }
+        drop(recent);
+        let Some(packed) = self.store.get(&block_key(queue, block.first_offset))? else { return Ok(None) };
+        let entries: Arc<[Entry]> = unpack(block, &packed)?.into();
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.push_front(Unpacked { queue, block: *block, entries: entries.clone() });
+        recent.truncate(UNPACKED_BLOCKS_MAX);
+        Ok(Some(entries))
+    }
+}
