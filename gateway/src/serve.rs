@@ -64,7 +64,8 @@ async fn serve(settings: Settings) -> Result<(), String> {
     let amqp = listeners::accept("amqp", amqp_listener, shared, move |broker, peer| {
         mailrail_amqp::Connection::new(broker.connect(), amqp.clone(), peer, broker.now())
     });
-    let rest = mailrail_rest::RestConfig { advertised, auto_create_topics: settings.auto_create_topics };
+    let mut rest = mailrail_rest::RestConfig::new(advertised);
+    rest.auto_create_topics = settings.auto_create_topics;
     let rest = mailrail_rest::router(mailrail_rest::RestState::new(broker.clone(), rest));
     let serving = [
         tokio::spawn(remoting),
