@@ -83,7 +83,8 @@ pub(crate) async fn stream_events(
         queues,
         cursor,
         turn: 0,
-        told: None,
+        has_begun: false,
+        is_ahead: false,
         has_ended: false,
         _permit: permit,
     };
@@ -163,8 +164,9 @@ struct EventStream {
     filter: Option<TagFilter>,
     /// Queue to look at first.
     turn: usize,
-    /// The cursor as the client knows it.
-    told: Option<Cursor>,
+    has_begun: bool,
+    /// The cursor has moved since the client was told.
+    is_ahead: bool,
     has_ended: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -176,7 +178,8 @@ impl EventStream {
             return None;
         }
         let mut out = String::new();
-        if self.told.is_none() {
+        if !self.has_begun {
+            self.has_begun = true;
             let _ = writeln!(out, "retry: {RETRY_MS}");
             self.tell(&mut out);
             return Some(out.into());
@@ -227,7 +230,7 @@ impl EventStream {
                 break;
             }
         }
-        if !out.is_empty() && self.told.as_ref() != Some(&self.cursor) {
+        if !out.is_empty() && self.is_ahead {
             self.tell(out);
         }
         Ok(has_moved)
@@ -270,6 +273,7 @@ impl EventStream {
         self.advance(at, entry.offset + 1);
         if self.queues.len() <= EVENT_CURSOR_QUEUES_MAX {
             self.cursor.write(out);
+            self.is_ahead = false;
         }
         out.push_str("data: ");
         // JSON text is UTF-8 on one line.
@@ -280,6 +284,7 @@ impl EventStream {
 
     fn advance(&mut self, at: usize, offset: u64) {
         if let Some(next) = self.cursor.next.get_mut(at) {
+            self.is_ahead |= *next != offset;
             *next = offset;
         }
     }
@@ -288,11 +293,11 @@ impl EventStream {
     fn tell(&mut self, out: &mut String) {
         self.cursor.write(out);
         out.push('\n');
-        self.told = Some(self.cursor.clone());
+        self.is_ahead = false;
     }
 
     fn break_silence(&mut self, out: &mut String) {
-        if self.told.as_ref() == Some(&self.cursor) { out.push_str(":\n\n") } else { self.tell(out) }
+        if self.is_ahead { self.tell(out) } else { out.push_str(":\n\n") }
     }
 
     fn end(&mut self, out: &mut String, refusal: Refusal) {
