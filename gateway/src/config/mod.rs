@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn every_wrong_value_is_named() {
-        let cases: [(fn(&mut ServeFlags), &str); 6] = [
+        type Change = fn(&mut ServeFlags);
+        let cases: [(Change, &str); 6] = [
             (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
             (
                 |f| f.amqp_listen = Some("0.0.0.0:5672".into()),
