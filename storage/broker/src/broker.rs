@@ -20,7 +20,7 @@ use crate::inbox::Inbox;
 use crate::limits::*;
 use crate::queue::Queue;
 use crate::read::{ReadBatch, ReadRequest};
-use crate::reader::{Pool, ReadContext};
+use crate::reader::{Fetched, Pool, ReadContext};
 use crate::session::{Grant, Letter, Mailbox, Session};
 use crate::shard::{Input, Shard};
 use crate::stages::{ShardMeter, WakeMeter};
@@ -108,7 +108,12 @@ impl Broker {
         });
         let pool = Pool::start(config.reader_threads, context);
         let writes_awaited = opened.shard.writes_awaited();
-        let to_shard = ToShard { inbox: inbox.clone(), faulted: faulted.clone(), writes_awaited };
+        let to_shard = ToShard {
+            inbox: inbox.clone(),
+            faulted: faulted.clone(),
+            writes_awaited,
+            clock: config.clock.clone(),
+        };
         let log = mailrail_commitlog::spawn(opened.writer, opened.syncer, Arc::new(to_shard));
         let store_thread = StoreThread::start(store.clone(), inbox.clone());
         let host = Host {
@@ -119,6 +124,7 @@ impl Broker {
             clock: config.clock.clone(),
             congestion: congestion.clone(),
             meter: ShardMeter::new(),
+            _end: EndOfShard { inbox: inbox.clone(), faulted: faulted.clone() },
             _lock: opened.lock,
         };
         let shard = std::thread::Builder::new()
@@ -256,11 +262,11 @@ impl Broker {
     pub(crate) fn fetch(&self, mailbox: &Arc<Mailbox>, to: Recipient, grants: Vec<Grant>) {
         let (mailbox, inbox) = (mailbox.clone(), self.inner.inbox.clone());
         self.inner.pool.run(Box::new(move |context| {
-            let (deliveries, unread) = context.deliveries(&grants);
+            let Fetched { deliveries, unread, rest } = context.fetch(grants);
             if !unread.is_empty() {
                 inbox.put(Input::Unread { receipts: unread });
             }
-            mailbox.put([Letter::Fetched { to, deliveries }]);
+            mailbox.put([Letter::Fetched { to, deliveries, rest }]);
         }));
     }
 }
@@ -293,19 +299,21 @@ struct ToShard {
     faulted: Arc<AtomicBool>,
     /// Something waits for a write rather than for a sync; without it, the news of a write wakes nobody.
     writes_awaited: Arc<AtomicBool>,
+    clock: Arc<dyn Clock>,
 }
 
 impl LogEvents for ToShard {
     fn written(&self, to: Position) {
+        let news = Input::Written { to, at: self.clock.now().mono };
         if self.writes_awaited.load(Ordering::SeqCst) {
-            self.inbox.put(Input::Written(to));
+            self.inbox.put(news);
         } else {
-            self.inbox.put_quietly(Input::Written(to));
+            self.inbox.put_quietly(news);
         }
     }
 
     fn synced(&self, to: Position) {
-        self.inbox.put(Input::Synced(to));
+        self.inbox.put(Input::Synced { to, at: self.clock.now().mono });
     }
 
     fn refused(&self, from: Position, why: &LogFault) {
@@ -329,7 +337,23 @@ struct Host {
     clock: Arc<dyn Clock>,
     congestion: Arc<Congestion>,
     meter: ShardMeter,
+    _end: EndOfShard,
     _lock: mailrail_commitlog::disk::DirLock,
+}
+
+/// Takes no further inputs when the shard thread has ended; if it panicked, the process should end too.
+struct EndOfShard {
+    inbox: Arc<Inbox<Input>>,
+    faulted: Arc<AtomicBool>,
+}
+
+impl Drop for EndOfShard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.faulted.store(true, Ordering::Release);
+        }
+        self.inbox.close();
+    }
 }
 
 impl Host {
@@ -350,14 +374,13 @@ impl Host {
             }
             self.carry_away();
         }
-        self.inbox.close();
     }
 
     fn measure(&mut self, now: Now, input: &Input) {
         match input {
             Input::Commands { since, .. } => self.meter.waited(*since, now.mono),
-            Input::Written(to) => self.meter.written(*to, now.mono),
-            Input::Synced(to) => self.meter.synced(*to, now.mono),
+            Input::Written { to, at } => self.meter.written(*to, *at),
+            Input::Synced { to, at } => self.meter.synced(*to, *at),
             _ => {}
         }
     }

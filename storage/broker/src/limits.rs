@@ -23,6 +23,8 @@ pub const ROUTE_HOPS_MAX: usize = 64;
 pub const DELAY_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
 /// Entries of one read by offset.
 pub const READ_ENTRIES_MAX: usize = 1_024;
+/// Entries that a filter may pass over in one read.
+pub const FILTERED_ENTRIES_MAX: usize = 4_096;
 /// Bytes of one read by offset; one message is always returned, however long.
 pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 

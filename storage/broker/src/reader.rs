@@ -1,5 +1,6 @@
 //! Turning index entries into messages: at once from memory, or on a small pool of threads that may block.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -23,6 +24,16 @@ pub(crate) struct ReadContext {
     pub log: LogReader,
     pub blocks: Arc<Blocks>,
     pub directory: Arc<Directory>,
+}
+
+/// What came of reading the messages of grants.
+#[derive(Debug, Default)]
+pub(crate) struct Fetched {
+    pub deliveries: Vec<Delivery>,
+    /// Entries whose messages could not be read.
+    pub unread: Vec<Receipt>,
+    /// What one read has no room for.
+    pub rest: Vec<Grant>,
 }
 
 type Job = Box<dyn FnOnce(&ReadContext) + Send>;
@@ -69,12 +80,13 @@ impl Pool {
 /// Answers a read from memory; `None` when its first message must come from disk.
 pub(crate) fn read_in_memory(log: &LogReader, request: &ReadRequest) -> Option<ReadBatch> {
     let queue = &request.queue;
-    let entries = queue.in_memory(request.offset, request.max_entries.min(READ_ENTRIES_MAX))?;
+    let max = request.max_entries.min(READ_ENTRIES_MAX);
+    let entries = queue.in_memory(request.offset, look_at(request, max))?;
     let mut batch = empty_batch(request, &entries);
     let mut bytes = 0;
     for entry in entries {
         if wanted(request, &entry) {
-            if is_full(request, &batch, bytes, &entry) {
+            if batch.entries.len() == max || is_full(request, &batch, bytes, &entry) {
                 break;
             }
             let Some(message) = in_memory(log, &entry) else {
@@ -96,7 +108,8 @@ pub(crate) fn deliveries_in_memory(log: &LogReader, grants: &[Grant]) -> Option<
     let mut deliveries = Vec::with_capacity(grants.iter().map(|grant| to_usize(grant.count)).sum());
     for grant in grants {
         let entries = grant.queue.in_memory(grant.first_offset, to_usize(grant.count))?;
-        if u32::try_from(entries.len()) != Ok(grant.count) {
+        // An index that was trimmed in the meantime begins later.
+        if !entries.iter().map(|entry| entry.offset).eq(grant.first_offset..grant.end_offset()) {
             return None;
         }
         for entry in entries {
@@ -121,6 +134,11 @@ fn empty_batch(request: &ReadRequest, entries: &[Entry]) -> ReadBatch {
     ReadBatch { entries: Vec::new(), next_offset: start, min_offset, end_offset }
 }
 
+/// How many entries are looked at: without a filter, what is asked for.
+fn look_at(request: &ReadRequest, max: usize) -> usize {
+    if request.tags.is_none() { max } else { FILTERED_ENTRIES_MAX }
+}
+
 fn wanted(request: &ReadRequest, entry: &Entry) -> bool {
     request.tags.as_ref().is_none_or(|tags| tags.contains(&entry.tag_hash))
 }
@@ -131,9 +149,8 @@ fn is_full(request: &ReadRequest, batch: &ReadBatch, bytes: usize, entry: &Entry
 }
 
 fn delivery(grant: &Grant, entry: &Entry, message: Bytes) -> Delivery {
-    let step = entry.offset - grant.first_offset;
     Delivery {
-        receipt: grant.receipt(step),
+        receipt: grant.receipt(entry.offset),
         queue_index: grant.queue.index,
         attempts: grant.attempts,
         message,
@@ -146,9 +163,8 @@ impl ReadContext {
         let queue = &request.queue;
         let max = request.max_entries.min(READ_ENTRIES_MAX);
         let failed = |error: &dyn std::fmt::Display| Error::Read(error.to_string());
-        // Without a filter, what is asked for is all that is looked at.
-        let look_at = if request.tags.is_none() { max } else { usize::MAX };
-        let entries = queue.entries(request.offset, look_at, &self.blocks).map_err(|e| failed(&e))?;
+        let entries =
+            queue.entries(request.offset, look_at(request, max), &self.blocks).map_err(|e| failed(&e))?;
         let mut batch = empty_batch(request, &entries);
         let mut chosen = Vec::new();
         let mut bytes = 0;
@@ -221,42 +237,77 @@ impl ReadContext {
             .map_err(|error| Error::Read(error.to_string()))
     }
 
-    /// Deliveries of grants, and the receipts of those whose messages could not be read.
-    pub fn deliveries(&self, grants: &[Grant]) -> (Vec<Delivery>, Vec<Receipt>) {
-        let (mut deliveries, mut unread) = (Vec::new(), Vec::new());
-        for grant in grants {
-            let end = grant.first_offset + u64::from(grant.count);
-            let mut next = grant.first_offset;
-            while next < end {
-                let max = usize::try_from(end - next).unwrap_or(usize::MAX);
-                let found = grant.queue.entries(next, max, &self.blocks).unwrap_or_else(|error| {
-                    tracing::error!(queue = grant.queue.id.0, offset = next, %error, "reading the index failed");
-                    Vec::new()
-                });
-                let entries: Vec<Entry> = found.into_iter().filter(|entry| entry.offset < end).collect();
-                let Some(last) = entries.last() else { break };
-                let behind = last.offset + 1;
-                for (entry, message) in entries.iter().zip(self.messages(&entries)) {
-                    match message {
-                        Ok(message) => deliveries.push(delivery(grant, entry, message)),
-                        Err(error) => {
-                            let (queue, offset) = (grant.queue.id.0, entry.offset);
-                            tracing::error!(queue, offset, %error, "reading a message failed");
-                        }
-                    }
-                }
-                next = behind;
+    /// Reads the messages of grants, in their order, as far as the bytes of one read go.
+    pub fn fetch(&self, grants: Vec<Grant>) -> Fetched {
+        let mut fetched = Fetched::default();
+        let mut room = READ_BYTES_MAX;
+        let mut grants = grants.into_iter();
+        for grant in grants.by_ref() {
+            let next = self.fetch_grant(&grant, &mut room, &mut fetched);
+            if next < grant.end_offset() {
+                fetched.rest.push(grant.from(next));
+                break;
             }
-            let got: Vec<u64> = deliveries
-                .iter()
-                .filter(|d| d.receipt.queue == grant.queue.id && d.receipt.lease >= grant.first_lease)
-                .map(|d| d.receipt.offset)
-                .collect();
-            let missing = (grant.first_offset..end).filter(|offset| got.binary_search(offset).is_err());
-            unread.extend(missing.map(|offset| grant.receipt(offset - grant.first_offset)));
         }
-        (deliveries, unread)
+        fetched.rest.extend(grants);
+        fetched
     }
+
+    /// Reads as much of a grant as there is room for; returns the offset to go on at.
+    fn fetch_grant(&self, grant: &Grant, room: &mut usize, fetched: &mut Fetched) -> u64 {
+        let (mut next, end) = (grant.first_offset, grant.end_offset());
+        while next < end {
+            let max = usize::try_from(end - next).unwrap_or(usize::MAX);
+            let mut entries = grant.queue.entries(next, max, &self.blocks).unwrap_or_else(|error| {
+                tracing::error!(queue = grant.queue.id.0, offset = next, %error, "reading the index failed");
+                Vec::new()
+            });
+            entries.retain(|entry| entry.offset < end);
+            let Some(last) = entries.last() else {
+                fetched.unread.extend((next..end).map(|offset| grant.receipt(offset)));
+                return end;
+            };
+            let behind = last.offset + 1;
+            let fitting = fitting(&entries, room);
+            let stop = entries.get(fitting).map_or(behind, |entry| entry.offset);
+            entries.truncate(fitting);
+            self.fetch_entries(grant, next..stop, &entries, fetched);
+            next = stop;
+            if stop < behind {
+                break;
+            }
+        }
+        next
+    }
+
+    /// Reads the entries of a run of offsets; what is missing among them, or cannot be read, is unread.
+    fn fetch_entries(&self, grant: &Grant, run: Range<u64>, entries: &[Entry], fetched: &mut Fetched) {
+        let mut next = run.start;
+        for (entry, message) in entries.iter().zip(self.messages(entries)) {
+            fetched.unread.extend((next..entry.offset).map(|offset| grant.receipt(offset)));
+            next = entry.offset + 1;
+            match message {
+                Ok(message) => fetched.deliveries.push(delivery(grant, entry, message)),
+                Err(error) => {
+                    let (queue, offset) = (grant.queue.id.0, entry.offset);
+                    tracing::error!(queue, offset, %error, "reading a message failed");
+                    fetched.unread.push(grant.receipt(offset));
+                }
+            }
+        }
+        fetched.unread.extend((next..run.end).map(|offset| grant.receipt(offset)));
+    }
+}
+
+/// How many entries there is room for; one is taken whatever its length if nothing was before it.
+fn fitting(entries: &[Entry], room: &mut usize) -> usize {
+    let fits = |entry: &&Entry| {
+        let bytes = to_usize(entry.bytes);
+        let fits = bytes <= *room || *room == READ_BYTES_MAX;
+        *room = if fits { room.saturating_sub(bytes) } else { 0 };
+        fits
+    };
+    entries.iter().take_while(fits).count()
 }
 
 /// Where the bytes of a record begin.

@@ -24,10 +24,11 @@ pub(crate) enum Letter {
         to: Recipient,
         grants: Vec<Grant>,
     },
-    /// The messages of the oldest deferred grants, read by the pool.
+    /// Messages of the oldest deferred grants, read by the pool, and the grants that are still to be read.
     Fetched {
         to: Recipient,
         deliveries: Vec<Delivery>,
+        rest: Vec<Grant>,
     },
 }
 
@@ -44,14 +45,30 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    pub(crate) fn receipt(&self, step: u64) -> Receipt {
+    pub(crate) fn end_offset(&self) -> u64 {
+        self.first_offset + u64::from(self.count)
+    }
+
+    /// The part of a grant that starts at one of its offsets.
+    pub(crate) fn from(&self, offset: u64) -> Grant {
+        let count = u32::try_from(self.end_offset() - offset).unwrap_or(0);
+        let first_lease = self.first_lease + (offset - self.first_offset);
+        Grant { first_offset: offset, count, first_lease, ..self.clone() }
+    }
+
+    /// The receipt of one of its offsets.
+    pub(crate) fn receipt(&self, offset: u64) -> Receipt {
         Receipt {
             group: self.group,
             queue: self.queue.id,
-            offset: self.first_offset + step,
+            offset,
             epoch: self.epoch,
-            lease: self.first_lease + step,
+            lease: self.first_lease + (offset - self.first_offset),
         }
+    }
+
+    fn receipts(&self) -> impl Iterator<Item = Receipt> + '_ {
+        (self.first_offset..self.end_offset()).map(|offset| self.receipt(offset))
     }
 }
 
@@ -128,13 +145,14 @@ impl Mailbox {
 pub struct Session {
     broker: Broker,
     mailbox: Arc<Mailbox>,
-    /// Letters that must not overtake the first of them, which waits for the reader pool.
+    /// The reader pool has grants of this session; letters that must not overtake them wait.
+    is_fetching: bool,
     deferred: VecDeque<Letter>,
 }
 
 impl Session {
     pub(crate) fn new(broker: Broker, mailbox: Arc<Mailbox>) -> Self {
-        Session { broker, mailbox, deferred: VecDeque::new() }
+        Session { broker, mailbox, is_fetching: false, deferred: VecDeque::new() }
     }
 
     pub fn id(&self) -> SessionId {
@@ -221,43 +239,51 @@ impl Session {
     fn sort(&mut self, letters: Vec<Letter>, events: &mut Vec<Event>) {
         for letter in letters {
             match letter {
-                Letter::Fetched { to, deliveries } => {
-                    self.deferred.pop_front();
+                Letter::Fetched { to, deliveries, rest } => {
+                    self.is_fetching = false;
                     events.push(Event::Deliveries { to, deliveries });
+                    self.go_on(to, rest);
                     self.drain_deferred(events);
                 }
                 Letter::Event(event @ Event::Published { .. }) => events.push(event),
-                letter if !self.deferred.is_empty() => self.deferred.push_back(letter),
+                letter if self.is_fetching => self.deferred.push_back(letter),
                 letter => self.open(letter, events),
             }
         }
     }
 
     fn drain_deferred(&mut self, events: &mut Vec<Event>) {
-        while let Some(letter) = self.deferred.pop_front() {
-            let waiting = std::mem::take(&mut self.deferred);
+        while !self.is_fetching
+            && let Some(letter) = self.deferred.pop_front()
+        {
             self.open(letter, events);
-            let blocked = !self.deferred.is_empty();
-            self.deferred.extend(waiting);
-            if blocked {
-                return;
-            }
         }
     }
 
-    /// Turns a letter into an event, or defers it when its messages must come from disk.
+    /// Turns a letter into an event, or has its messages read when they must come from disk.
     fn open(&mut self, letter: Letter, events: &mut Vec<Event>) {
         match letter {
             Letter::Event(event) => events.push(event),
-            Letter::Fetched { to, deliveries } => events.push(Event::Deliveries { to, deliveries }),
+            Letter::Fetched { to, deliveries, .. } => events.push(Event::Deliveries { to, deliveries }),
             Letter::Granted { to, grants } => match self.broker.deliveries_in_memory(&grants) {
                 Some(deliveries) => events.push(Event::Deliveries { to, deliveries }),
-                None => {
-                    self.broker.fetch(&self.mailbox, to, grants.clone());
-                    self.deferred.push_front(Letter::Granted { to, grants });
-                }
+                None => self.fetch(to, grants),
             },
         }
+    }
+
+    /// What one read had no room for: a consumer gets it next, an answer ends without it.
+    fn go_on(&mut self, to: Recipient, rest: Vec<Grant>) {
+        match to {
+            _ if rest.is_empty() => {}
+            Recipient::Consumer(_) => self.fetch(to, rest),
+            Recipient::Request(_) => self.release(rest.iter().flat_map(Grant::receipts).collect()),
+        }
+    }
+
+    fn fetch(&mut self, to: Recipient, grants: Vec<Grant>) {
+        self.broker.fetch(&self.mailbox, to, grants);
+        self.is_fetching = true;
     }
 
     /// Gives back what was handed out and not looked at.

@@ -46,8 +46,9 @@ pub(crate) struct Flow {
     timed: BTreeSet<(Duration, u64)>,
     /// Came back and may be handed out again.
     returned: BTreeSet<u64>,
-    /// Came back and must wait: until a monotonic time, offset.
-    delayed: BTreeSet<(Duration, u64)>,
+    /// Came back and must wait: until a monotonic time, by offset and in the order of time.
+    delayed: BTreeMap<u64, Duration>,
+    delay_ends: BTreeSet<(Duration, u64)>,
 }
 
 impl Flow {
@@ -118,30 +119,34 @@ impl Flow {
 
     /// Changes what ends a lease; one is made where there is none.
     pub fn end_lease_by(&mut self, offset: u64, lease: Lease) {
-        self.remove_lease(offset);
-        self.returned.remove(&offset);
-        self.delayed.retain(|(_, delayed)| *delayed != offset);
+        self.settled(offset, 1);
         self.insert_lease(offset, lease);
     }
 
-    /// Ends a lease for good: its entry is settled. Also forgets an entry that came back.
+    /// Ends leases for good: their entries are settled. Also forgets entries that came back.
     pub fn settled(&mut self, first: u64, count: u64) {
-        for offset in first..first.saturating_add(count) {
-            self.remove_lease(offset);
+        let run = first..first.saturating_add(count);
+        let leased: Vec<u64> = self.leases.range(run.clone()).map(|(offset, _)| *offset).collect();
+        leased.into_iter().for_each(|offset| self.remove_lease(offset));
+        let returned: Vec<u64> = self.returned.range(run.clone()).copied().collect();
+        for offset in returned {
             self.returned.remove(&offset);
         }
-        if !self.delayed.is_empty() {
-            self.delayed.retain(|(_, offset)| *offset < first || *offset - first >= count);
+        let delayed: Vec<(u64, Duration)> = self.delayed.range(run).map(|(o, at)| (*o, *at)).collect();
+        for (offset, at) in delayed {
+            self.delayed.remove(&offset);
+            self.delay_ends.remove(&(at, offset));
         }
     }
 
     /// Ends a lease and puts its entry back, to be handed out from `from` on.
     pub fn come_back(&mut self, offset: u64, from: Duration, now: Now) {
-        self.remove_lease(offset);
+        self.settled(offset, 1);
         if from <= now.mono {
             self.returned.insert(offset);
         } else {
-            self.delayed.insert((from, offset));
+            self.delayed.insert(offset, from);
+            self.delay_ends.insert((from, offset));
         }
     }
 
@@ -163,7 +168,7 @@ impl Flow {
 
     /// When something happens by itself next: a lease ends, or an entry's wait is over.
     pub fn deadline(&self) -> Option<Duration> {
-        let (lease_ends, delay_ends) = (self.timed.first(), self.delayed.first());
+        let (lease_ends, delay_ends) = (self.timed.first(), self.delay_ends.first());
         lease_ends.into_iter().chain(delay_ends).map(|(at, _)| *at).min()
     }
 
@@ -191,8 +196,9 @@ impl Flow {
 
     /// Entries whose wait is over may be handed out.
     pub fn release_due(&mut self, now: Now) {
-        while let Some((at, offset)) = self.delayed.first().copied().filter(|(at, _)| *at <= now.mono) {
-            self.delayed.remove(&(at, offset));
+        while let Some((at, offset)) = self.delay_ends.first().copied().filter(|(at, _)| *at <= now.mono) {
+            self.delay_ends.remove(&(at, offset));
+            self.delayed.remove(&offset);
             self.returned.insert(offset);
         }
     }

@@ -29,12 +29,16 @@ pub(crate) struct Lock {
 #[derive(Debug, Default)]
 pub(crate) struct Members {
     groups: BTreeMap<Name, BTreeMap<Name, Member>>,
+    /// No member's time is over before.
+    expires_from: Option<Duration>,
     locks: FxHashMap<(Name, QueueId), Lock>,
 }
 
 impl Members {
     /// Registers or renews a member; true when the group looks different to the others.
     pub fn join(&mut self, group: &Name, name: &Name, member: Member) -> bool {
+        self.expires_from =
+            Some(self.expires_from.map_or(member.expires, |earliest| earliest.min(member.expires)));
         let before = self.groups.entry(group.clone()).or_default().insert(name.clone(), member);
         let now = self.groups.get(group).and_then(|members| members.get(name));
         match (before, now) {
@@ -69,6 +73,8 @@ impl Members {
         for (group, name) in &gone {
             self.leave(group, name);
         }
+        let members = self.groups.values().flat_map(|members| members.values());
+        self.expires_from = members.map(|member| member.expires).min();
         let mut groups: Vec<Name> = gone.into_iter().map(|(group, _)| group).collect();
         groups.dedup();
         groups
@@ -120,9 +126,9 @@ impl Members {
         }
     }
 
-    /// When the next member's time is over.
+    /// When to look for members whose time is over.
     pub fn deadline(&self) -> Option<Duration> {
-        self.groups.values().flat_map(|members| members.values()).map(|member| member.expires).min()
+        self.expires_from
     }
 }
 

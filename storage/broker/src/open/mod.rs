@@ -14,7 +14,7 @@ use crate::broker::BrokerConfig;
 use crate::queue::Blocks;
 use crate::shard::{CheckpointPolicy, Journal, MARK_KEY, Shard};
 use crate::state::{Item, State, decode_parts};
-use crate::store::{Mended, Store, StoreError, open_sled};
+use crate::store::{Mended, Store, StoreError, open_sled, set_aside};
 
 /// Why a data folder was not opened. Each is one line for whoever started the broker.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,10 @@ pub enum OpenError {
     Log(#[from] mailrail_commitlog::OpenError),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(
+        "the start of the log was trimmed, and neither the store nor a snapshot in the log says what was before it: start from a backup"
+    )]
+    NoSnapshot,
     #[error("the first records of this run could not be written: {0}")]
     Begin(crate::Error),
     #[error("a thread could not be started: {0}")]
@@ -51,12 +55,7 @@ pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
     let data = &config.data;
     std::fs::create_dir_all(data).map_err(|error| OpenError::Folder { path: data.clone(), error })?;
     let lock = DirLock::acquire(data)?;
-    let opened = open_sled(&data.join(STORE_DIR), config.store_cache_bytes)?;
-    if opened.mended != Mended::No {
-        tracing::warn!(mended = ?opened.mended, "the store was not closed well");
-    }
-    let store: Arc<dyn Store> = Arc::new(opened.store);
-    let (state, log) = bring_up(Arc::new(OsDisk), data, &config.log, &store)?;
+    let (store, state, log) = open_store_and_log(config)?;
     let recovery = &log.recovery;
     if let Some(cut) = &recovery.cut {
         tracing::warn!(%cut, "the end of the log was cut");
@@ -69,6 +68,31 @@ pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
     let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, now);
     shard.begin(now, &config.boot).map_err(OpenError::Begin)?;
     Ok(OpenedShard { shard, writer: log.writer, syncer: log.syncer, reader: log.reader, store, blocks, lock })
+}
+
+/// A store whose damage shows only while it is read is set aside like one that does not open.
+fn open_store_and_log(config: &BrokerConfig) -> Result<(Arc<dyn Store>, State, OpenedLog), OpenError> {
+    let (data, dir) = (&config.data, config.data.join(STORE_DIR));
+    let open = || -> Result<Arc<dyn Store>, StoreError> {
+        let opened = open_sled(&dir, config.store_cache_bytes)?;
+        if opened.mended != Mended::No {
+            tracing::warn!(mended = ?opened.mended, "the store was not closed well");
+        }
+        Ok(Arc::new(opened.store))
+    };
+    let store = open()?;
+    match bring_up(Arc::new(OsDisk), data, &config.log, &store) {
+        Ok((state, log)) => return Ok((store, state, log)),
+        Err(OpenError::Store(error @ StoreError::Damaged { .. })) => {
+            drop(store);
+            let to = set_aside(&dir)?;
+            tracing::error!(%error, to = %to.display(), "the store is set aside; it is rebuilt from the log");
+        }
+        Err(error) => return Err(error),
+    }
+    let store = open()?;
+    let (state, log) = bring_up(Arc::new(OsDisk), data, &config.log, &store)?;
+    Ok((store, state, log))
 }
 
 /// The state at the end of the log, and the log.
@@ -100,7 +124,8 @@ pub(crate) fn bring_up(
     }
     let mut finder = SnapshotFinder::default();
     drop(mailrail_commitlog::open(disk.clone(), data, config.clone(), None, &mut finder)?);
-    let mut replay = Replay::after_snapshot(finder.into_state(), store.clone());
+    let snapshot = finder.into_state().ok_or(OpenError::NoSnapshot)?;
+    let mut replay = Replay::after_snapshot(snapshot, store.clone());
     let log = mailrail_commitlog::open(disk, data, config.clone(), None, &mut replay)?;
     Ok((replay.finish(), log))
 }

@@ -54,6 +54,10 @@ impl Replay {
             let entry =
                 Entry { offset: target.offset, position, bytes, tag_hash, store_ms: stored.store_ms() };
             let queue = QueueId(target.queue);
+            if self.state.is_transient(queue) {
+                // It goes before anybody is served.
+                continue;
+            }
             if position < self.snapshot {
                 self.state.append_retained(queue, &entry);
             } else {
@@ -104,30 +108,32 @@ impl Visitor for Replay {
 /// Finds the newest complete snapshot of a log.
 #[derive(Default)]
 pub(super) struct SnapshotFinder {
-    items: Vec<Item>,
-    complete: Option<(Position, Vec<Item>)>,
+    items: Vec<(Position, Item)>,
+    complete: Option<(Position, Vec<(Position, Item)>)>,
 }
 
 impl SnapshotFinder {
-    /// The state of the snapshot and its position. Nothing is ever trimmed without one.
-    pub fn into_state(self) -> (Position, State) {
+    /// The state of the snapshot and its position; `None` when the log holds no complete one.
+    pub fn into_state(self) -> Option<(Position, State)> {
         let mut state = State::default();
-        let Some((position, items)) = self.complete else { return (0, state) };
-        items.into_iter().for_each(|item| state.restore(position, item));
+        let (position, items) = self.complete?;
+        items.into_iter().for_each(|(_, item)| state.restore(position, item));
         state.mark_all_dirty();
-        (position, state)
+        Some((position, state))
     }
 }
 
 impl Visitor for SnapshotFinder {
-    fn record(&mut self, _position: Position, record_kind: u8, payload: &[u8]) -> Result<(), String> {
+    fn record(&mut self, position: Position, record_kind: u8, payload: &[u8]) -> Result<(), String> {
         if record_kind != kind::CHANGE {
             return Ok(());
         }
         match Change::decode(payload).map_err(|error| error.to_string())? {
-            Change::Snapshot(item) => self.items.push(*item),
+            Change::Snapshot(item) => self.items.push((position, *item)),
             Change::SnapshotEnd { start, items } => {
-                let found = std::mem::take(&mut self.items);
+                let mut found = std::mem::take(&mut self.items);
+                // What lies before is left of one that was not finished.
+                found.retain(|(position, _)| *position >= start);
                 if u64::try_from(found.len()) == Ok(items) {
                     self.complete = Some((start, found));
                 }

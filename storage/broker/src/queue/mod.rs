@@ -125,6 +125,36 @@ impl Queue {
         Some(entries)
     }
 
+    /// Store time of an entry; between the first ones of sealed blocks, which are all that memory keeps of those, it is
+    /// assumed to pass evenly.
+    pub(crate) fn store_ms_about(&self, offset: u64) -> u64 {
+        let tail = self.tail.load();
+        let at = tail.partition_point(|chunk| chunk.end_offset() <= offset);
+        if let Some(entry) = tail.get(at).and_then(|chunk| chunk.get(offset)) {
+            return entry.store_ms;
+        }
+        let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner);
+        let at = sealed.partition_point(|block| block.end_offset() <= offset);
+        let Some(block) = sealed.get(at) else { return 0 };
+        let first_open = || tail.first().and_then(|chunk| chunk.get(chunk.first_offset));
+        let next_ms = match sealed.get(at + 1) {
+            Some(next) => next.first_store_ms,
+            None => first_open().map_or(block.first_store_ms, |entry| entry.store_ms),
+        };
+        let took = next_ms.saturating_sub(block.first_store_ms);
+        let entries = offset.saturating_sub(block.first_offset);
+        block.first_store_ms + took.saturating_mul(entries) / u64::from(block.count.max(1))
+    }
+
+    /// Log position of the first entry that is not visible yet.
+    pub(crate) fn first_invisible(&self) -> Option<u64> {
+        let end = self.end_offset();
+        let tail = self.tail.load();
+        let at = tail.partition_point(|chunk| chunk.end_offset() <= end);
+        let chunk = tail.get(at)?;
+        chunk.get(end.max(chunk.first_offset)).map(|entry| entry.position)
+    }
+
     /// Visible entries from an offset on, from memory or the store. May block on the store; returns at most one
     /// block's worth.
     pub(crate) fn entries(&self, from: u64, max: usize, blocks: &Blocks) -> Result<Vec<Entry>, IndexError> {

@@ -4,7 +4,7 @@ mod direct;
 mod fanout;
 mod topic;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::ids::*;
 use crate::limits::*;
@@ -16,18 +16,19 @@ use crate::settings::ExchangeKind;
 pub(crate) struct Routes {
     kind: ExchangeKind,
     bindings: Vec<Binding>,
+    known: FxHashSet<Binding>,
     /// Direct exchanges: targets by key.
     by_key: FxHashMap<String, Vec<RouteEnd>>,
 }
 
 impl Routes {
     pub fn new(kind: ExchangeKind) -> Self {
-        Routes { kind, bindings: Vec::new(), by_key: FxHashMap::default() }
+        Routes { kind, bindings: Vec::new(), known: FxHashSet::default(), by_key: FxHashMap::default() }
     }
 
     /// Adds a binding; false when it is there already.
     pub fn add(&mut self, binding: Binding) -> bool {
-        if self.bindings.contains(&binding) {
+        if !self.known.insert(binding.clone()) {
             return false;
         }
         if self.kind == ExchangeKind::Direct {
@@ -39,16 +40,24 @@ impl Routes {
 
     /// Removes a binding; false when there was none.
     pub fn remove(&mut self, binding: &Binding) -> bool {
-        let before = self.bindings.len();
-        self.retain(|kept| kept != binding);
-        self.bindings.len() != before
+        let is_known = self.contains(binding);
+        if is_known {
+            self.retain(|kept| kept != binding);
+        }
+        is_known
     }
 
     /// Removes every binding to a target that has gone; true when there was one.
     pub fn remove_target(&mut self, target: RouteEnd) -> bool {
-        let before = self.bindings.len();
-        self.retain(|kept| kept.target != target);
-        self.bindings.len() != before
+        let is_target = self.bindings.iter().any(|binding| binding.target == target);
+        if is_target {
+            self.retain(|kept| kept.target != target);
+        }
+        is_target
+    }
+
+    pub fn contains(&self, binding: &Binding) -> bool {
+        self.known.contains(binding)
     }
 
     pub fn bindings(&self) -> &[Binding] {
@@ -65,6 +74,7 @@ impl Routes {
 
     fn retain(&mut self, keep: impl Fn(&Binding) -> bool) {
         self.bindings.retain(|binding| keep(binding));
+        self.known.retain(|binding| keep(binding));
         self.by_key.clear();
         if self.kind == ExchangeKind::Direct {
             for binding in &self.bindings {

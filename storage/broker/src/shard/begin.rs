@@ -53,7 +53,8 @@ impl Shard {
         for (group, queue, progress) in self.state.all_progress() {
             let end = self.state.queues.get(&queue).map_or(0, |queue| queue.next_offset);
             let granted_to = progress.granted_to.min(end);
-            let unsettled = (progress.floor..granted_to).filter(|offset| !progress.is_settled(*offset));
+            let unsettled =
+                progress.unsettled_runs(granted_to).into_iter().flat_map(|(first, end)| first..end);
             let mut runs: Vec<(u64, u64, u32)> = Vec::new();
             for offset in unsettled {
                 let failed = attempts(progress, offset).saturating_add(1);

@@ -94,8 +94,8 @@ impl Shard {
         self.checkpoints.state = Stage::Taken { job: StoreJob::Checkpoint { number, items } };
         (self.checkpoints.position, self.checkpoints.at) = (position, now.mono);
         self.journal.want_sync();
-        if self.journal.synced_to() >= position {
-            self.checkpoint_synced(now, position);
+        if self.synced_to >= position {
+            self.checkpoint_synced(position);
         }
     }
 
@@ -114,13 +114,13 @@ impl Shard {
     }
 
     /// The log is synced up to here.
-    pub(super) fn checkpoint_synced(&mut self, _now: Now, to: Position) {
+    pub(super) fn checkpoint_synced(&mut self, to: Position) {
         if to < self.checkpoints.position {
             return;
         }
         match std::mem::replace(&mut self.checkpoints.state, Stage::Idle) {
             Stage::Taken { job } => {
-                self.outputs.store_jobs.append(&mut self.state.store_jobs);
+                self.take_store_jobs();
                 self.outputs.store_jobs.push(job);
                 self.checkpoints.state = Stage::Storing;
             }
@@ -163,7 +163,10 @@ impl Shard {
     fn prepare_trim(&mut self, before: Position) -> Result<Position, Error> {
         let searched = |error: crate::queue::IndexError| Error::Read(error.to_string());
         let pinned = self.state.waiting.keys().next().copied();
-        let mut before = pinned.map_or(before, |pinned| before.min(pinned));
+        // What nobody has seen yet stays too, and so does the snapshot itself, which begins at the log's end.
+        let unseen = self.state.queues.values().filter_map(|queue| queue.shared.first_invisible()).min();
+        let mut before = before.min(self.journal.end());
+        before = pinned.into_iter().chain(unseen).fold(before, Position::min);
         let mut mins = Vec::new();
         for queue in self.state.queues.values() {
             let settings = self.state.topics.get(&queue.topic).map(|topic| topic.shared.settings());

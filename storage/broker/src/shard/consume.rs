@@ -62,6 +62,7 @@ impl Shard {
         if (wanted.exclusive && !alone) || subscription.consumers.iter().any(|consumer| consumer.exclusive) {
             return Err(Error::ExclusiveConsumer(topic.to_owned()));
         }
+        self.consumers.insert((mailbox.session, wanted.consumer), (group_id, shared.id));
         subscription.had_consumer = true;
         subscription.consumers.push_back(Consumer {
             mailbox: mailbox.clone(),
@@ -75,26 +76,21 @@ impl Shard {
     }
 
     pub(super) fn credit(&mut self, session: SessionId, consumer: ConsumerId, add: u32) {
-        for (key, subscription) in &mut self.subscriptions {
-            let mine = |c: &&mut Consumer| c.id == consumer && c.mailbox.session == session;
-            if let Some(found) = subscription.consumers.iter_mut().find(mine) {
-                found.credit = found.credit.saturating_add(add.into());
-                self.hungry.insert(*key);
-                return;
-            }
+        let Some(key) = self.consumers.get(&(session, consumer)).copied() else { return };
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let mine = |c: &&mut Consumer| c.id == consumer && c.mailbox.session == session;
+        if let Some(found) = subscription.consumers.iter_mut().find(mine) {
+            found.credit = found.credit.saturating_add(add.into());
+            self.hungry.insert(key);
         }
     }
 
     pub(super) fn cancel(&mut self, session: SessionId, consumer: ConsumerId) {
-        let mine = |c: &Consumer| c.id == consumer && c.mailbox.session == session;
-        let found =
-            self.subscriptions.iter().find(|(_, s)| s.consumers.iter().any(mine)).map(|(key, _)| *key);
-        if let Some(key) = found {
-            if let Some(subscription) = self.subscriptions.get_mut(&key) {
-                subscription.consumers.retain(|consumer| !mine(consumer));
-            }
-            self.left(key);
+        let Some(key) = self.consumers.remove(&(session, consumer)) else { return };
+        if let Some(subscription) = self.subscriptions.get_mut(&key) {
+            subscription.consumers.retain(|c| c.id != consumer || c.mailbox.session != session);
         }
+        self.left(key);
     }
 
     pub(super) fn get(
@@ -142,6 +138,13 @@ impl Shard {
         Ok((group.id, shared))
     }
 
+    /// True while the group consumes the topic by lease: somebody asks for entries, or holds some.
+    pub(super) fn is_leased(&self, group: GroupId, topic: TopicId) -> bool {
+        let holds = |queue: &QueueId| self.flows.get(&(group, *queue)).is_some_and(|flow| flow.leases() > 0);
+        self.subscriptions.contains_key(&(group, topic))
+            || self.state.topics.get(&topic).is_some_and(|topic| topic.queues.iter().any(holds))
+    }
+
     /// A topic that belongs to a session is for that session alone.
     pub(super) fn check_owner(&self, topic: &Topic, session: SessionId) -> Result<(), Error> {
         let foreign =
@@ -156,9 +159,11 @@ impl Shard {
         let min = self.state.queues.get(&queue).map(|queue| queue.shared.min_offset());
         let min = min.ok_or_else(|| Error::NoTopic(format!("of queue #{}", queue.0)))?;
         let floor = self.state.progress(group, queue).map(|progress| progress.floor);
-        // What retention took away before the group got to it is lost to the group.
-        if floor.is_none_or(|floor| floor < min) {
-            self.log(Change::Positioned { group, queue, offset: min })?;
+        match floor {
+            None => self.log(Change::Positioned { group, queue, offset: min })?,
+            // What retention took away before the group got to it is lost to the group.
+            Some(floor) if floor < min => self.settle_now(group, queue, vec![(floor, min - floor)])?,
+            Some(_) => {}
         }
         if !self.flows.contains_key(&line) {
             let progress = self.state.progress(group, queue).cloned().unwrap_or_else(|| Progress::at(min));
@@ -179,23 +184,28 @@ impl Shard {
 
     /// A consumer or receiver has left: tidy up behind it.
     pub(super) fn left(&mut self, key: (GroupId, TopicId)) {
-        let (group, topic) = key;
+        let (_, topic) = key;
         let Some(subscription) = self.subscriptions.get(&key) else { return };
         if !subscription.is_idle() {
             return;
         }
         let had_consumer = subscription.had_consumer;
         self.subscriptions.remove(&key);
+        self.no_longer_served(key);
+        let unused = had_consumer && !self.served.contains_key(&topic);
+        let shared = self.state.topics.get(&topic).map(|topic| topic.shared.clone());
+        if let Some(shared) = shared.filter(|shared| unused && shared.settings().delete_when_unused) {
+            self.remove_topic_loosely(&shared);
+        }
+    }
+
+    /// Nobody consumes a topic for a group any more.
+    pub(super) fn no_longer_served(&mut self, (group, topic): (GroupId, TopicId)) {
         if let Some(groups) = self.served.get_mut(&topic) {
             groups.retain(|served| *served != group);
             if groups.is_empty() {
                 self.served.remove(&topic);
             }
-        }
-        let unused = had_consumer && !self.served.contains_key(&topic);
-        let shared = self.state.topics.get(&topic).map(|topic| topic.shared.clone());
-        if let Some(shared) = shared.filter(|shared| unused && shared.settings().delete_when_unused) {
-            self.remove_topic_loosely(&shared);
         }
     }
 

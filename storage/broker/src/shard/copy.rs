@@ -1,7 +1,7 @@
 //! Storing a message again: dispatch of one that waited, or a dead letter. The copy is a new complete record.
 
 use bytes::BytesMut;
-use mailrail_message::{AnnexKind, Draft, StoredMessage, property, tag_hash};
+use mailrail_message::{AnnexKind, Draft, PROPERTIES_BYTES_MAX, StoredMessage, property, tag_hash};
 
 use super::*;
 use crate::publish::{Destination, PublishBatch};
@@ -34,7 +34,10 @@ impl Shard {
         let name = name.ok_or_else(|| Error::NoTopic(format!("#{}", topic.0)))?;
         let mut properties = property::without(stored.properties().as_bytes(), differences.without);
         for (key, value) in &differences.with {
-            property::push(&mut properties, key, value);
+            // What does not fit is left out: the message itself matters more.
+            if properties.len() + key.len() + value.len() + PAIR_OVERHEAD_BYTES <= PROPERTIES_BYTES_MAX {
+                property::push(&mut properties, key, value);
+            }
         }
         let replaced = differences.dispatch_of.map(u64::to_le_bytes);
         let kept = |kind| !matches!(kind, AnnexKind::Targets | AnnexKind::Due | AnnexKind::DispatchOf);
@@ -73,6 +76,8 @@ impl Shard {
     }
 }
 
+/// Separators around a pair and its name.
+const PAIR_OVERHEAD_BYTES: usize = 3;
 /// Room for what routing may add to a copy.
 const COPY_SLACK_BYTES: usize = 64 * 1024;
 

@@ -35,7 +35,9 @@ impl Shard {
             self.state.groups.get(&group).is_some_and(|group| group.settings().dead_letter.is_some());
         let shared = self.state.queues.get(&queue).map(|queue| queue.shared.clone());
         let (true, Some(queue)) = (has_topic, shared) else {
-            self.settle_now(group, queue, vec![(offset, 1)]);
+            if let Err(error) = self.settle_now(group, queue, vec![(offset, 1)]) {
+                tracing::warn!(%error, "a message that was given up is tried again: that could not be recorded");
+            }
             return;
         };
         // Nobody gets it in the meantime.
@@ -58,10 +60,7 @@ impl Shard {
             Some(Ok(message)) => self.store_dead(now, group, &queue, offset, attempts, &message),
             Some(Err(error)) => Err(error),
             // Trimmed away in the meantime: there is nothing to keep.
-            None => {
-                self.settle_now(group, queue.id, vec![(offset, 1)]);
-                Ok(())
-            }
+            None => self.settle_now(group, queue.id, vec![(offset, 1)]),
         };
         match done {
             Ok(()) => {

@@ -7,12 +7,18 @@ impl Shard {
     pub(super) fn disconnected(&mut self, now: Now, mailbox: &Arc<Mailbox>) {
         let session = mailbox.session;
         let mut affected = Vec::new();
-        for (key, subscription) in &mut self.subscriptions {
-            let before = subscription.consumers.len() + subscription.receivers.len();
-            subscription.consumers.retain(|consumer| consumer.mailbox.session != session);
-            subscription.receivers.retain(|receiver| receiver.mailbox.session != session);
-            if before != subscription.consumers.len() + subscription.receivers.len() {
-                affected.push(*key);
+        let first = (session, ConsumerId(0));
+        while let Some((id, key)) = self.consumers.range(first..).next().map(|(id, key)| (*id, *key))
+            && id.0 == session
+        {
+            self.consumers.remove(&id);
+            affected.push(key);
+        }
+        affected.extend(self.receive_times.iter().map(|(_, group, topic)| (*group, *topic)));
+        for key in &affected {
+            if let Some(subscription) = self.subscriptions.get_mut(key) {
+                subscription.consumers.retain(|consumer| consumer.mailbox.session != session);
+                subscription.receivers.retain(|receiver| receiver.mailbox.session != session);
             }
         }
         self.return_leases(now, session);

@@ -4,7 +4,9 @@ use super::*;
 use crate::delivery::{Lease, LeaseEnd, Run};
 use crate::event::Recipient;
 use crate::limits::GROUP_LEASES_MAX;
+use crate::queue::Queue;
 use crate::session::Grant;
+use crate::settings::AfterFailure;
 
 /// Most entries one consumer gets before the next one's turn.
 const TURN_ENTRIES_MAX: u64 = 64;
@@ -110,26 +112,56 @@ impl Shard {
 
     /// Leases the next run of entries of the topic, or settles it at once for a taker that does not acknowledge.
     fn grant(&mut self, now: Now, key: (GroupId, TopicId), max: u64, taker: &Taker) -> Option<Grant> {
+        loop {
+            let (queue, run) = self.oldest_run(now, key, max)?;
+            if !self.give_up_used_up(key.0, queue, &run) {
+                return self.take_run(key.0, queue, run, taker);
+            }
+        }
+    }
+
+    /// The run of the topic's queues that was stored first, as far as it goes before another queue's turn.
+    fn oldest_run(&mut self, now: Now, key: (GroupId, TopicId), max: u64) -> Option<(QueueId, Run)> {
         let (group, topic) = key;
-        let queues = self.state.topics.get(&topic)?.queues.clone();
-        let mut best: Option<(u64, QueueId, Run)> = None;
-        for queue in &queues {
-            if let Err(error) = self.open_flow(now, (group, *queue)) {
+        let shared = self.state.topics.get(&topic)?.shared.queues();
+        let mut best: Option<(u64, &Arc<Queue>, Run)> = None;
+        let mut next_ms = u64::MAX;
+        for queue in shared.iter() {
+            if let Err(error) = self.open_flow(now, (group, queue.id)) {
                 tracing::warn!(%error, "a group cannot begin on a queue");
                 continue;
             }
-            let Some(run) = self.next_run(now, (group, *queue), max) else { continue };
-            let store_ms = if queues.len() > 1 { self.store_ms_of(*queue, run.first) } else { 0 };
-            if best.is_none_or(|(oldest, ..)| store_ms < oldest) {
-                best = Some((store_ms, *queue, run));
+            let Some(run) = self.next_run(now, (group, queue.id), max) else { continue };
+            let store_ms = if shared.len() > 1 { queue.store_ms_about(run.first) } else { 0 };
+            match best {
+                Some((oldest, ..)) if store_ms >= oldest => next_ms = next_ms.min(store_ms),
+                _ => {
+                    next_ms = best.map_or(next_ms, |(oldest, ..)| oldest);
+                    best = Some((store_ms, queue, run));
+                }
             }
         }
         let (_, queue, mut run) = best?;
-        if queues.len() > 1 {
-            // The next one may have to come from another queue.
-            run.count = 1;
+        if next_ms < u64::MAX {
+            let own = (1..run.count).take_while(|step| queue.store_ms_about(run.first + step) <= next_ms);
+            run.count = u64::try_from(own.count()).map_or(1, |more| more + 1);
         }
-        self.take_run(group, queue, run, taker)
+        Some((queue.id, run))
+    }
+
+    /// Entries that have failed too often are given up rather than handed out again. That is known only here when
+    /// their last attempt ended with the broker itself.
+    fn give_up_used_up(&mut self, group: GroupId, queue: QueueId, run: &Run) -> bool {
+        let settings = self.state.groups.get(&group).map(|group| group.settings());
+        let is_used_up = run.attempts > 0
+            && settings.is_some_and(|settings| settings.after_failure(run.attempts) == AfterFailure::GiveUp);
+        if is_used_up {
+            for offset in run.first..run.first + run.count {
+                self.give_up(group, queue, offset, run.attempts);
+            }
+            self.reschedule((group, queue));
+        }
+        is_used_up
     }
 
     fn next_run(&mut self, now: Now, line: Line, max: u64) -> Option<Run> {
@@ -178,13 +210,6 @@ impl Shard {
         self.next_lease += run.count;
         self.outputs.delivered += run.count;
         Some(grant)
-    }
-
-    /// Store time of an entry, as far as memory tells; what is not in memory is older than anything that is.
-    fn store_ms_of(&self, queue: QueueId, offset: u64) -> u64 {
-        let shared = self.state.queues.get(&queue).map(|queue| &queue.shared);
-        let entries = shared.and_then(|shared| shared.in_memory(offset, 1));
-        entries.and_then(|entries| entries.first().map(|entry| entry.store_ms)).unwrap_or(0)
     }
 
     /// Notes when a flow wants to be looked at again.

@@ -22,8 +22,7 @@ impl Shard {
         if let Some(group_id) = self.state.directory.group(&group).map(|group| group.id) {
             for topic in &topics {
                 let id = self.state.directory.topic(topic).map(|topic| topic.id);
-                let leased = id.and_then(|id| self.subscriptions.get(&(group_id, id)));
-                if leased.is_some_and(|subscription| !subscription.consumers.is_empty()) {
+                if id.is_some_and(|id| self.is_leased(group_id, id)) {
                     let (group, topic) = (group.to_string(), topic.to_string());
                     return Err(Error::Mode { group, topic, found: "lease", asked: "offset" });
                 }

@@ -17,7 +17,7 @@ mod settle;
 mod topology;
 mod waiting;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -56,8 +56,15 @@ pub(crate) enum Input {
     Disconnected {
         mailbox: Arc<Mailbox>,
     },
-    Written(Position),
-    Synced(Position),
+    /// The log is in the page cache, or on the disk, up to here since a monotonic time.
+    Written {
+        to: Position,
+        at: Duration,
+    },
+    Synced {
+        to: Position,
+        at: Duration,
+    },
     Poisoned(String),
     /// Granted entries whose messages could not be read.
     Unread {
@@ -120,6 +127,8 @@ pub(crate) struct Shard {
     flow_times: BTreeSet<(Duration, Line)>,
     flow_time: FxHashMap<Line, Duration>,
     subscriptions: FxHashMap<(GroupId, TopicId), Subscription>,
+    /// What each consumer consumes.
+    consumers: BTreeMap<(SessionId, ConsumerId), (GroupId, TopicId)>,
     /// Groups with consumers or receivers, by topic.
     served: FxHashMap<TopicId, Vec<GroupId>>,
     /// Subscriptions to look at before the turn ends.
@@ -138,6 +147,13 @@ pub(crate) struct Shard {
     letter_slots: FxHashMap<SessionId, usize>,
     /// Whether anything waits for a write rather than for a sync.
     writes_awaited: Arc<AtomicBool>,
+    /// Everything below was reported as written, and as synced.
+    written_to: Position,
+    synced_to: Position,
+    /// Behind the last change of topics, groups, exchanges or bindings.
+    topology_end: Position,
+    /// Blocks to drop from the store once the log is synced to a position: what made them needless might be lost.
+    block_drops: VecDeque<(Position, StoreJob)>,
     poisoned: Option<String>,
     stopping: bool,
 }
@@ -151,7 +167,8 @@ impl Shard {
         now: Now,
     ) -> Self {
         let waits = Waits::new(&state.waiting);
-        let checkpoints = Checkpoints::new(policy, state.checkpoint, journal.end(), now);
+        let end = journal.end();
+        let checkpoints = Checkpoints::new(policy, state.checkpoint, end, now);
         Shard {
             state,
             journal,
@@ -161,6 +178,7 @@ impl Shard {
             flow_times: BTreeSet::new(),
             flow_time: FxHashMap::default(),
             subscriptions: FxHashMap::default(),
+            consumers: BTreeMap::new(),
             served: FxHashMap::default(),
             hungry: FxHashSet::default(),
             receive_times: BTreeSet::new(),
@@ -174,6 +192,10 @@ impl Shard {
             outputs: Outputs::default(),
             letter_slots: FxHashMap::default(),
             writes_awaited: Arc::default(),
+            written_to: end,
+            synced_to: end,
+            topology_end: 0,
+            block_drops: VecDeque::new(),
             poisoned: None,
             stopping: false,
         }
@@ -192,12 +214,8 @@ impl Shard {
                 }
             }
             Input::Disconnected { mailbox } => self.disconnected(now, &mailbox),
-            Input::Written(to) => {
-                while let Some(due) = self.pending.next_written(to) {
-                    self.carry_out(due);
-                }
-            }
-            Input::Synced(to) => self.synced(now, to),
+            Input::Written { to, .. } => self.written(to),
+            Input::Synced { to, .. } => self.synced(to),
             Input::Poisoned(why) => self.poison(why),
             Input::Unread { receipts } => self.unread(now, receipts),
             Input::DeadReady(dead) => self.bury(now, dead),
@@ -217,7 +235,7 @@ impl Shard {
         self.start_due_dispatches(now);
         self.serve_hungry(now);
         self.checkpoint_if_due(now);
-        self.outputs.store_jobs.append(&mut self.state.store_jobs);
+        self.take_store_jobs();
         // Before the log gets to know of it: its writer looks once it has written.
         self.writes_awaited.store(self.pending.awaits_writes(), Ordering::SeqCst);
         self.journal.submit()
@@ -265,15 +283,15 @@ impl Shard {
         match command {
             Command::Publish { token, batch } => self.publish(now, mailbox, token, batch),
             Command::Commit { token, group, commits } => {
-                let result = self.commit(now, &group, &commits);
+                let result = self.commit(&group, &commits);
                 if let Some(token) = token {
-                    self.reply(mailbox, token, result.map(|()| Reply::Done));
+                    self.reply_when_written(mailbox, token, result.map(|()| Reply::Done));
                 }
             }
             Command::Settle { token, receipts, outcome } => {
                 let results = self.settle(now, receipts, outcome);
                 if let Some(token) = token {
-                    self.reply(mailbox, token, Ok(Reply::Settled(results)));
+                    self.reply_when_written(mailbox, token, Ok(Reply::Settled(results)));
                 }
             }
             Command::Extend { token, receipts, lease_ms } => {
@@ -306,15 +324,15 @@ impl Shard {
                 self.reply(mailbox, token, Ok(Reply::Offsets(offsets)));
             }
             Command::Seek { token, group, topic, to } => {
-                let result = self.seek(now, &group, &topic, to).map(Reply::Offsets);
-                self.reply(mailbox, token, result);
+                let result = self.seek(mailbox.session, &group, &topic, to).map(Reply::Offsets);
+                self.reply_when_written(mailbox, token, result);
             }
             Command::Purge { token, group, topic } => {
                 let result = self.purge(now, mailbox.session, &group, &topic).map(Reply::Count);
-                self.reply(mailbox, token, result);
+                self.reply_when_written(mailbox, token, result);
             }
             Command::GroupState { token, group, topic } => {
-                let result = self.group_state(now, &group, &topic).map(Reply::Group);
+                let result = self.group_state(&group, &topic).map(Reply::Group);
                 self.reply(mailbox, token, result);
             }
             command => self.administer(now, mailbox, command),
@@ -345,16 +363,18 @@ impl Shard {
             }
             command => {
                 let before = self.journal.end();
-                if let Some((token, result)) = self.change_topology(now, mailbox, command) {
-                    // A refusal, or an answer that changed nothing, rests on what others may still wait for; it need
-                    // not.
-                    if self.journal.end() == before {
+                if let Some((token, result)) = self.change_topology(mailbox, command) {
+                    if self.journal.end() != before {
+                        self.topology_end = self.journal.end();
+                        self.journal.want_sync();
+                    }
+                    // Also an answer that changed nothing rests on the last change, which others may still wait for.
+                    if self.topology_end <= self.synced_to {
                         return self.reply(mailbox, token, result);
                     }
                     let letter = Letter::Event(Event::Reply { token, result });
-                    self.journal.want_sync();
                     let due = Due::Letter { mailbox: mailbox.clone(), letter, bytes: 0 };
-                    self.pending.when_synced(self.journal.end(), due);
+                    self.pending.when_synced(self.topology_end, due);
                 }
             }
         }
@@ -400,14 +420,23 @@ impl Shard {
         done.is_ok()
     }
 
-    fn synced(&mut self, now: Now, to: Position) {
+    fn written(&mut self, to: Position) {
+        self.written_to = self.written_to.max(to);
         while let Some(due) = self.pending.next_written(to) {
             self.carry_out(due);
         }
+    }
+
+    fn synced(&mut self, to: Position) {
+        self.written(to);
+        self.synced_to = self.synced_to.max(to);
         while let Some(due) = self.pending.next_synced(to) {
             self.carry_out(due);
         }
-        self.checkpoint_synced(now, to);
+        while let Some((_, job)) = self.block_drops.pop_front_if(|(position, _)| *position <= to) {
+            self.outputs.store_jobs.push(job);
+        }
+        self.checkpoint_synced(to);
     }
 
     fn carry_out(&mut self, due: Due) {
@@ -453,6 +482,28 @@ impl Shard {
 
     fn reply(&mut self, mailbox: &Arc<Mailbox>, token: Token, result: Result<Reply, Error>) {
         self.send(mailbox, Letter::Event(Event::Reply { token, result }));
+    }
+
+    /// Answers once everything appended so far is written, so that a killed process takes nothing back.
+    fn reply_when_written(&mut self, mailbox: &Arc<Mailbox>, token: Token, result: Result<Reply, Error>) {
+        let end = self.journal.end();
+        if end <= self.written_to {
+            return self.reply(mailbox, token, result);
+        }
+        let letter = Letter::Event(Event::Reply { token, result });
+        self.pending.when_written(end, Due::Letter { mailbox: mailbox.clone(), letter, bytes: 0 });
+    }
+
+    /// Hands on what applying changes brought up for the store.
+    fn take_store_jobs(&mut self) {
+        for job in self.state.store_jobs.drain(..) {
+            match job {
+                StoreJob::Drop { .. } if self.journal.end() > self.synced_to => {
+                    self.block_drops.push_back((self.journal.end(), job));
+                }
+                job => self.outputs.store_jobs.push(job),
+            }
+        }
     }
 
     /// Collects letters by session, so that each is woken once a turn.

@@ -8,7 +8,7 @@ use crate::queue::IndexError;
 
 impl Shard {
     /// Consumption by offset: everything below is settled.
-    pub(super) fn commit(&mut self, now: Now, group: &str, commits: &[(QueueId, u64)]) -> Result<(), Error> {
+    pub(super) fn commit(&mut self, group: &str, commits: &[(QueueId, u64)]) -> Result<(), Error> {
         let missing = || Error::NoGroup { group: group.to_owned(), topic: String::new() };
         let group_id = self.state.directory.group(group).ok_or_else(missing)?.id;
         for (queue, offset) in commits {
@@ -16,11 +16,11 @@ impl Shard {
                 return Err(Error::NoTopic(format!("of queue #{}", queue.0)));
             };
             let (topic, end) = (state.topic, state.next_offset);
-            if self.subscriptions.get(&(group_id, topic)).is_some_and(|s| !s.consumers.is_empty()) {
+            if self.is_leased(group_id, topic) {
                 let topic = state.shared.topic.to_string();
                 return Err(Error::Mode { group: group.to_owned(), topic, found: "lease", asked: "offset" });
             }
-            self.move_to(now, (group_id, *queue), (*offset).min(end))?;
+            self.move_to((group_id, *queue), (*offset).min(end))?;
         }
         Ok(())
     }
@@ -33,12 +33,13 @@ impl Shard {
 
     pub(super) fn seek(
         &mut self,
-        now: Now,
+        session: SessionId,
         group: &str,
         topic: &str,
         to: SeekTo,
     ) -> Result<Vec<Option<u64>>, Error> {
         let (group, topic) = self.line_of(group, topic)?;
+        self.check_owner(&topic, session)?;
         let mut offsets = Vec::new();
         for queue in topic.queues().iter() {
             let (min, end) = (queue.min_offset(), queue.end_offset());
@@ -51,7 +52,7 @@ impl Shard {
                 }
             };
             if let Some(target) = target {
-                self.move_to(now, (group, queue.id), target)?;
+                self.move_to((group, queue.id), target)?;
             }
             offsets.push(self.state.progress(group, queue.id).map(|progress| progress.floor));
         }
@@ -64,7 +65,7 @@ impl Shard {
         Ok(offsets)
     }
 
-    fn move_to(&mut self, _now: Now, line: Line, offset: u64) -> Result<(), Error> {
+    fn move_to(&mut self, line: Line, offset: u64) -> Result<(), Error> {
         let (group, queue) = line;
         let progress = self.state.progress(group, queue);
         let there = |progress: &crate::state::Progress| {
@@ -111,7 +112,7 @@ impl Shard {
             }
             purged += self.ready(line, queue.end_offset());
             if !runs.is_empty() {
-                self.settle_now(group, queue.id, runs);
+                self.settle_now(group, queue.id, runs)?;
             }
         }
         Ok(purged)
@@ -120,10 +121,16 @@ impl Shard {
     /// Entries that could be handed out, now or after their backoff.
     pub(super) fn ready(&self, line: Line, end: u64) -> u64 {
         let leased = self.flows.get(&line).map_or(0, |flow| flow.leased_below(end).count());
-        let unsettled = self.state.progress(line.0, line.1).map(|progress| progress.unsettled(end));
-        let min = self.state.queues.get(&line.1).map_or(0, |queue| queue.shared.min_offset());
-        let unsettled = unsettled.unwrap_or_else(|| end.saturating_sub(min));
-        unsettled.saturating_sub(u64::try_from(leased).unwrap_or(0))
+        self.lag(line, end).saturating_sub(u64::try_from(leased).unwrap_or(0))
+    }
+
+    /// Entries below an end that a group has not settled; of one that has not begun, all that are there.
+    fn lag(&self, line: Line, end: u64) -> u64 {
+        match (self.state.progress(line.0, line.1), self.state.queues.get(&line.1)) {
+            (Some(progress), _) => progress.unsettled(end),
+            (None, Some(queue)) => self.state.entries_between(queue, queue.shared.min_offset(), end),
+            (None, None) => 0,
+        }
     }
 
     /// Ready entries of a topic's group over all queues.
@@ -131,15 +138,14 @@ impl Shard {
         topic.queues().iter().map(|queue| self.ready((group, queue.id), queue.end_offset())).sum()
     }
 
-    pub(super) fn group_state(&mut self, now: Now, group: &str, topic: &str) -> Result<GroupView, Error> {
+    pub(super) fn group_state(&self, group: &str, topic: &str) -> Result<GroupView, Error> {
         let (group, topic) = self.line_of(group, topic)?;
-        let _ = now;
         let (mut leased, mut queues) = (0, Vec::new());
         for queue in topic.queues().iter() {
             let end = queue.end_offset();
             let progress = self.state.progress(group, queue.id);
             let committed = progress.map_or(queue.min_offset(), |progress| progress.floor);
-            let lag = progress.map_or(end.saturating_sub(committed), |progress| progress.unsettled(end));
+            let lag = self.lag((group, queue.id), end);
             leased += self.flows.get(&(group, queue.id)).map_or(0, Flow::leases);
             queues.push(GroupQueueView { queue_index: queue.index, committed, end, lag });
         }

@@ -19,7 +19,7 @@ use crate::settings::{Durability, Lifetime};
 use crate::state::Waiting;
 
 /// Offsets that a queue may let be seen unsynced, beyond those the synced log already allows.
-const RESERVED_OFFSETS: u64 = 65_536;
+pub(super) const RESERVED_OFFSETS: u64 = 65_536;
 
 /// Where a queue stands between written and synced.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +30,14 @@ pub(crate) struct Unsynced {
     pub reserved_at: Position,
     /// Offsets below may be seen unsynced: the synced log says so.
     pub reserved: u64,
+}
+
+/// When somebody may be told an offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    OnceWritten,
+    /// The log does not say yet that offsets may run so far.
+    OnceSynced,
 }
 
 /// Records of a batch that lie behind one another and are not pushed yet.
@@ -52,6 +60,16 @@ type Places = SmallVec<[Place; 1]>;
 struct Place {
     queue: Arc<Queue>,
     offset: u64,
+    /// The queue goes with this run of the broker, so nothing in it waits for a sync.
+    is_transient: bool,
+}
+
+/// A queue that got messages of a batch: up to where, and what their being seen waits for.
+struct Seen {
+    queue: Arc<Queue>,
+    end: u64,
+    is_synced: bool,
+    is_transient: bool,
 }
 
 impl Shard {
@@ -60,7 +78,7 @@ impl Shard {
         let PublishBatch { mut buffer, items } = batch;
         let mut results = Vec::with_capacity(items.len());
         let mut durability = Durability::Memory;
-        let mut seen: Vec<(Arc<Queue>, u64, bool)> = Vec::new();
+        let mut seen: Vec<Seen> = Vec::new();
         let mut run = Run::default();
         for item in &items {
             let placed = self.take_message(now, &mut buffer, &mut run, item, &mut seen);
@@ -72,8 +90,10 @@ impl Shard {
         }
         self.push_run(&mut buffer, &mut run);
         let position = self.journal.end();
-        for (queue, end, synced) in seen {
-            self.show(queue, end, synced, position);
+        for seen in seen {
+            if self.show(seen, position) == Known::OnceSynced {
+                durability = Durability::Disk;
+            }
         }
         let stored_any = results.iter().any(Result::is_ok);
         let letter = Letter::Event(Event::Published { token, results });
@@ -101,29 +121,35 @@ impl Shard {
         }
         self.push_run(&mut buffer, &mut run);
         self.journal.want_sync();
-        for (queue, end, synced) in seen {
-            self.show(queue, end, synced, self.journal.end());
+        for seen in seen {
+            self.show(seen, self.journal.end());
         }
         Ok(())
     }
 
-    /// Makes a queue's entries visible when they are durable enough.
-    fn show(&mut self, queue: Arc<Queue>, end: u64, synced: bool, position: Position) {
+    /// Makes a queue's entries visible when they are durable enough; says when their offsets may be told at all.
+    fn show(&mut self, seen: Seen, position: Position) -> Known {
+        let Seen { queue, end, is_synced, is_transient } = seen;
+        if is_transient {
+            self.pending.when_written(position, Due::Visible { queue, end });
+            return Known::OnceWritten;
+        }
         let synced_to = self.journal.synced_to();
         let unsynced = self.unsynced.entry(queue.id).or_default();
         if unsynced.reserved_at <= synced_to {
             unsynced.reserved = self.state.queues.get(&queue.id).map_or(0, |queue| queue.reserved_to);
         }
         let may_be_seen = end <= unsynced.reserved;
-        if synced || unsynced.waits_to > synced_to || !may_be_seen {
+        if is_synced || unsynced.waits_to > synced_to || !may_be_seen {
             unsynced.waits_to = position;
-            if !synced {
+            if !is_synced {
                 self.journal.want_sync();
             }
             self.pending.when_synced(position, Due::Visible { queue, end });
         } else {
             self.pending.when_written(position, Due::Visible { queue, end });
         }
+        if may_be_seen { Known::OnceWritten } else { Known::OnceSynced }
     }
 
     /// Takes one message of a batch. Its record is the first in `buffer` behind the run.
@@ -133,7 +159,7 @@ impl Shard {
         buffer: &mut BytesMut,
         run: &mut Run,
         item: &PublishItem,
-        seen: &mut Vec<(Arc<Queue>, u64, bool)>,
+        seen: &mut Vec<Seen>,
     ) -> Result<Placed, Error> {
         let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
         let taken = self.choose(item, record).and_then(|(places, durability)| {
@@ -152,19 +178,22 @@ impl Shard {
         };
         let position = self.journal.position() + to_u64(run.bytes);
         let stored = match (item.due_ms, places.as_slice()) {
-            (Some(due_ms), _) => self.store_waiting(buffer, run, item, due_ms, position)?,
+            (Some(due_ms), places) => self.store_waiting(buffer, run, item, due_ms, (places, position))?,
             (None, [place]) => self.store_one(now, buffer, run, item, place, position),
             (None, places) => self.store_many(now, buffer, run, item, places)?,
         };
         // A waiting message is in no queue yet.
         for place in places.into_iter().filter(|_| item.due_ms.is_none()) {
-            let synced = durability == Durability::Disk;
-            match seen.iter_mut().find(|(queue, ..)| queue.id == place.queue.id) {
-                Some((_, end, waits)) => {
-                    *end = place.offset + 1;
-                    *waits |= synced;
+            let is_synced = durability == Durability::Disk;
+            match seen.iter_mut().find(|seen| seen.queue.id == place.queue.id) {
+                Some(seen) => {
+                    seen.end = place.offset + 1;
+                    seen.is_synced |= is_synced;
                 }
-                None => seen.push((place.queue, place.offset + 1, synced)),
+                None => {
+                    let Place { queue, offset, is_transient } = place;
+                    seen.push(Seen { queue, end: offset + 1, is_synced, is_transient });
+                }
             }
         }
         Ok(Placed { stored, durability })
@@ -248,12 +277,10 @@ impl Shard {
             });
         };
         let settings = state.shared.settings();
-        let durability = match settings.lifetime {
-            Lifetime::Durable => settings.durability.max(asked),
-            Lifetime::Transient | Lifetime::Session => Durability::Memory,
-        };
+        let is_transient = settings.lifetime != Lifetime::Durable;
+        let durability = if is_transient { Durability::Memory } else { settings.durability.max(asked) };
         let queue = self.state.queues.get(id).ok_or_else(missing)?;
-        Ok((Place { queue: queue.shared.clone(), offset: queue.next_offset }, durability))
+        Ok((Place { queue: queue.shared.clone(), offset: queue.next_offset, is_transient }, durability))
     }
 
     /// Makes sure the next record fits behind the run, in one group.
@@ -278,18 +305,24 @@ impl Shard {
         if durability == Durability::Disk || item.due_ms.is_some() {
             return Ok(());
         }
-        for place in places {
+        for place in places.iter().filter(|place| !place.is_transient) {
             let id = place.queue.id;
             let reserved_to = self.state.queues.get(&id).map_or(0, |queue| queue.reserved_to);
             if place.offset + RESERVED_OFFSETS / 2 < reserved_to {
                 continue;
             }
             self.push_run(buffer, run);
-            self.log(Change::OffsetsReserved { queue: id, to: place.offset + RESERVED_OFFSETS })?;
-            self.unsynced.entry(id).or_default().reserved_at = self.journal.end();
-            self.journal.want_sync();
+            self.reserve_to(id, place.offset + RESERVED_OFFSETS)?;
             self.journal.reserve(item.record_len)?;
         }
+        Ok(())
+    }
+
+    /// Offsets of a queue below `to` may be seen unsynced, once the record of it is synced.
+    pub(super) fn reserve_to(&mut self, queue: QueueId, to: u64) -> Result<(), Error> {
+        self.log(Change::OffsetsReserved { queue, to })?;
+        self.unsynced.entry(queue).or_default().reserved_at = self.journal.end();
+        self.journal.want_sync();
         Ok(())
     }
 
@@ -353,14 +386,15 @@ impl Shard {
         run: &mut Run,
         item: &PublishItem,
         due_ms: u64,
-        position: Position,
+        (places, position): (&[Place], Position),
     ) -> Result<Stored, Error> {
         let bytes = u32::try_from(item.message_len).unwrap_or(u32::MAX);
         run.bytes += item.record_len;
         run.records += 1;
         self.push_run(buffer, run);
         self.start_wait(position, Waiting { due_ms, bytes });
-        Ok(Stored { position, queue_index: 0, offset: None, queues: 0 })
+        let queue_index = places.first().map_or(0, |place| place.queue.index);
+        Ok(Stored { position, queue_index, offset: None, queues: 0 })
     }
 
     fn store_ms(&self, now: Now, place: &Place) -> u64 {

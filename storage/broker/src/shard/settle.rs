@@ -22,29 +22,38 @@ impl Shard {
         receipts: Vec<Receipt>,
         outcome: Outcome,
     ) -> Vec<Result<(), Error>> {
-        let results: Vec<_> = receipts.iter().map(|receipt| self.check_receipt(receipt, outcome)).collect();
-        let valid =
-            receipts.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(receipt, _)| receipt);
-        let mut lines: Vec<(Line, Vec<u64>)> = Vec::new();
-        for receipt in valid {
+        let mut results: Vec<_> =
+            receipts.iter().map(|receipt| self.check_receipt(receipt, outcome)).collect();
+        // Each line's offsets, with the places of their results.
+        let mut lines: Vec<(Line, Vec<u64>, Vec<usize>)> = Vec::new();
+        let valid = receipts.iter().enumerate().filter(|(at, _)| results.get(*at).is_some_and(Result::is_ok));
+        for (at, receipt) in valid {
             let line = (receipt.group, receipt.queue);
             match lines.last_mut() {
-                Some((last, offsets)) if *last == line => offsets.push(receipt.offset),
-                _ => lines.push((line, vec![receipt.offset])),
+                Some((last, offsets, places)) if *last == line => {
+                    offsets.push(receipt.offset);
+                    places.push(at);
+                }
+                _ => lines.push((line, vec![receipt.offset], vec![at])),
             }
         }
-        for (line, mut offsets) in lines {
+        for (line, mut offsets, places) in lines {
             offsets.sort_unstable();
             offsets.dedup();
-            self.end_leases(now, line, &offsets, outcome);
+            let ended = self.end_leases(now, line, &offsets, outcome);
+            for at in places.into_iter().filter(|_| ended.is_err()) {
+                if let Some(result) = results.get_mut(at) {
+                    result.clone_from(&ended);
+                }
+            }
         }
         results
     }
 
-    fn end_leases(&mut self, now: Now, line: Line, offsets: &[u64], outcome: Outcome) {
+    fn end_leases(&mut self, now: Now, line: Line, offsets: &[u64], outcome: Outcome) -> Result<(), Error> {
         let (group, queue) = line;
         match outcome {
-            Outcome::Ack => self.settle_now(group, queue, runs(offsets)),
+            Outcome::Ack => self.settle_now(group, queue, runs(offsets))?,
             Outcome::Retry { delay_ms } => self.fail(now, line, offsets, delay_ms),
             Outcome::Release => {
                 if let Some(flow) = self.flows.get_mut(&line) {
@@ -61,6 +70,7 @@ impl Shard {
         }
         self.reschedule(line);
         self.look_at(line);
+        Ok(())
     }
 
     /// A receipt settles its lease, or an entry whose lease has ended and that nobody else holds.
@@ -84,13 +94,19 @@ impl Shard {
         }
     }
 
-    /// Settles runs (first, count) of a line.
-    pub(super) fn settle_now(&mut self, group: GroupId, queue: QueueId, runs: Vec<(u64, u64)>) {
+    /// Settles runs (first, count) of a line. After an error nothing has changed.
+    pub(super) fn settle_now(
+        &mut self,
+        group: GroupId,
+        queue: QueueId,
+        runs: Vec<(u64, u64)>,
+    ) -> Result<(), Error> {
+        self.log(Change::Settled { group, queue, runs: runs.clone() })?;
         if let Some(flow) = self.flows.get_mut(&(group, queue)) {
             runs.iter().for_each(|(first, count)| flow.settled(*first, *count));
         }
-        self.log_loosely(Change::Settled { group, queue, runs });
         self.reschedule((group, queue));
+        Ok(())
     }
 
     /// One failed attempt more for each: back to its place after a wait, or given up.
@@ -213,20 +229,16 @@ impl Shard {
         }
     }
 
-    /// Entries that were handed out but could not be read: trimmed ones are lost, the others are tried again later.
+    /// Entries that were handed out but could not be read are tried again later.
     pub(super) fn unread(&mut self, now: Now, receipts: Vec<Receipt>) {
         for receipt in receipts {
-            let line = (receipt.group, receipt.queue);
-            let min = self.state.queues.get(&receipt.queue).map(|queue| queue.shared.min_offset());
-            match min {
-                Some(min) if receipt.offset >= min => {
-                    let attempts =
-                        self.state.progress(line.0, line.1).map_or(0, |p| attempts(p, receipt.offset));
-                    self.put_back(now, line.0, line.1, receipt.offset, attempts, UNREAD_RETRY_MS);
-                }
-                Some(_) => self.settle_now(line.0, line.1, vec![(receipt.offset, 1)]),
-                None => {}
+            // Settled, trimmed or handed out again in the meantime: there is nothing to put right.
+            if self.check_receipt(&receipt, Outcome::Release).is_err() {
+                continue;
             }
+            let (group, queue, offset) = (receipt.group, receipt.queue, receipt.offset);
+            let attempts = self.state.progress(group, queue).map_or(0, |p| attempts(p, offset));
+            self.put_back(now, group, queue, offset, attempts, UNREAD_RETRY_MS);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Topics, groups, exchanges, bindings: made, changed and deleted by records, and answered once those are synced.
 
+use super::publish::RESERVED_OFFSETS;
 use super::*;
 use crate::command::{BindTarget, Name};
 use crate::directory::Topic;
@@ -12,7 +13,6 @@ type Answer = Result<Reply, Error>;
 impl Shard {
     pub(super) fn change_topology(
         &mut self,
-        _now: Now,
         mailbox: &Arc<Mailbox>,
         command: Command,
     ) -> Option<(Token, Answer)> {
@@ -25,7 +25,9 @@ impl Shard {
                 (token, self.delete_topic(session, &name, if_unused, if_empty).map(Reply::Count))
             }
             Command::PutGroup { token, name, settings } => (token, self.put_group(&name, settings)),
-            Command::DeleteGroup { token, group, topic } => (token, self.delete_group(&group, &topic)),
+            Command::DeleteGroup { token, group, topic } => {
+                (token, self.delete_group(session, &group, &topic))
+            }
             Command::PutExchange { token, name, settings } => (token, self.put_exchange(&name, &settings)),
             Command::DeleteExchange { token, name, if_unused } => {
                 (token, self.delete_exchange(&name, if_unused))
@@ -71,8 +73,21 @@ impl Shard {
     /// Makes a topic that does not exist.
     pub(super) fn create_topic(&mut self, name: &str, settings: &TopicSettings) -> Result<TopicId, Error> {
         let id = TopicId(self.state.take_id());
-        let queues = (0..settings.queues).map(|_| QueueId(self.state.take_id())).collect();
-        self.log(Change::TopicPut { id, name: name.to_owned(), settings: settings.clone(), queues })?;
+        let queues: Vec<QueueId> = (0..settings.queues).map(|_| QueueId(self.state.take_id())).collect();
+        let put = Change::TopicPut {
+            id,
+            name: name.to_owned(),
+            settings: settings.clone(),
+            queues: queues.clone(),
+        };
+        self.log(put)?;
+        let lasts = settings.lifetime == Lifetime::Durable;
+        if lasts && settings.retention == Retention::UntilSettled {
+            // Whoever makes such a queue may publish to it unsynced at once, and expects to find what was published.
+            for queue in queues {
+                self.reserve_to(queue, RESERVED_OFFSETS)?;
+            }
+        }
         Ok(id)
     }
 
@@ -106,12 +121,6 @@ impl Shard {
         self.log(Change::TopicDeleted { id: topic.id })?;
         self.end_consumption(topic);
         self.remove_unused_exchanges(sources.into_iter().map(|(source, _)| source));
-        // A queue's default group goes with it.
-        if let Some(group) = self.state.directory.group(&topic.name)
-            && topic.settings().retention == Retention::UntilSettled
-        {
-            self.log_loosely(Change::GroupForgotten { group: group.id, topic: topic.id });
-        }
         Ok(())
     }
 
@@ -124,18 +133,10 @@ impl Shard {
 
     /// Tells everybody who consumes a deleted topic, and forgets them.
     fn end_consumption(&mut self, topic: &Topic) {
-        self.served.remove(&topic.id);
         self.owned.remove(&topic.id);
-        let keys: Vec<_> = self.subscriptions.keys().filter(|(_, id)| *id == topic.id).copied().collect();
-        for key in keys {
-            let Some(subscription) = self.subscriptions.remove(&key) else { continue };
-            for consumer in subscription.consumers {
-                self.send(&consumer.mailbox, Letter::Event(Event::ConsumerEnded { consumer: consumer.id }));
-            }
-            for receiver in subscription.receivers {
-                let gone = Err(Error::NoTopic(topic.name.to_string()));
-                self.reply(&receiver.mailbox, receiver.token, gone);
-            }
+        let groups = self.served.get(&topic.id).cloned().unwrap_or_default();
+        for group in groups {
+            self.end_subscription((group, topic.id), &Error::NoTopic(topic.name.to_string()));
         }
         for queue in topic.queues().iter() {
             self.unsynced.remove(&queue.id);
@@ -147,6 +148,20 @@ impl Shard {
         }
     }
 
+    /// Tells whoever consumes a topic for a group that it is over, and why.
+    fn end_subscription(&mut self, key: (GroupId, TopicId), why: &Error) {
+        let Some(subscription) = self.subscriptions.remove(&key) else { return };
+        for consumer in subscription.consumers {
+            self.consumers.remove(&(consumer.mailbox.session, consumer.id));
+            self.send(&consumer.mailbox, Letter::Event(Event::ConsumerEnded { consumer: consumer.id }));
+        }
+        for receiver in subscription.receivers {
+            self.receive_times.remove(&(receiver.deadline, key.0, key.1));
+            self.reply(&receiver.mailbox, receiver.token, Err(why.clone()));
+        }
+        self.no_longer_served(key);
+    }
+
     fn put_group(&mut self, name: &str, settings: Option<GroupSettings>) -> Answer {
         check_name("group", name)?;
         let known = self.state.directory.group(name);
@@ -155,19 +170,18 @@ impl Shard {
         if !unchanged {
             let id = known.map_or_else(|| GroupId(self.state.take_id()), |group| group.id);
             let settings = settings.unwrap_or_else(|| GroupSettings::rocketmq(name));
+            settings.dead_letter.as_ref().map_or(Ok(()), |topic| check_name("dead letter topic", topic))?;
             self.log(Change::GroupPut { id, name: name.to_owned(), settings })?;
         }
         Ok(Reply::Done)
     }
 
-    fn delete_group(&mut self, group: &str, topic: &str) -> Answer {
-        let (group, topic) = self.line_of(group, topic)?;
+    fn delete_group(&mut self, session: SessionId, name: &str, topic: &str) -> Answer {
+        let (group, topic) = self.line_of(name, topic)?;
+        self.check_owner(&topic, session)?;
         self.log(Change::GroupForgotten { group, topic: topic.id })?;
-        if let Some(subscription) = self.subscriptions.remove(&(group, topic.id)) {
-            for consumer in subscription.consumers {
-                self.send(&consumer.mailbox, Letter::Event(Event::ConsumerEnded { consumer: consumer.id }));
-            }
-        }
+        let gone = Error::NoGroup { group: name.to_owned(), topic: topic.name.to_string() };
+        self.end_subscription((group, topic.id), &gone);
         for queue in topic.queues().iter() {
             self.flows.remove(&(group, queue.id));
             self.reschedule((group, queue.id));
@@ -190,12 +204,13 @@ impl Shard {
     fn delete_exchange(&mut self, name: &str, if_unused: bool) -> Answer {
         let exchange =
             self.state.directory.exchange(name).ok_or_else(|| Error::NoExchange(name.to_owned()))?;
+        // As with RabbitMQ, being the target of a binding is no use.
         let is_source =
             self.state.routes(RouteEnd::Exchange(exchange.id)).is_some_and(|routes| !routes.is_empty());
-        let sources = self.state.sources_of(RouteEnd::Exchange(exchange.id));
-        if if_unused && (is_source || !sources.is_empty()) {
+        if if_unused && is_source {
             return Err(Error::InUse(name.to_owned()));
         }
+        let sources = self.state.sources_of(RouteEnd::Exchange(exchange.id));
         self.log(Change::ExchangeDeleted { id: exchange.id })?;
         self.remove_unused_exchanges(sources.into_iter().map(|(source, _)| source));
         Ok(Reply::Done)
@@ -211,7 +226,7 @@ impl Shard {
     ) -> Answer {
         let (source, binding) = self.binding(session, source, target, key, attributes)?;
         let routes = self.state.routes(source);
-        if routes.is_some_and(|routes| routes.bindings().contains(&binding)) {
+        if routes.is_some_and(|routes| routes.contains(&binding)) {
             return Ok(Reply::Done);
         }
         if let Some(routes) = routes.filter(|routes| routes.is_full()) {
@@ -232,7 +247,7 @@ impl Shard {
         attributes: &[u8],
     ) -> Answer {
         let (source, binding) = self.binding(session, source, target, key, attributes)?;
-        if self.state.routes(source).is_some_and(|routes| routes.bindings().contains(&binding)) {
+        if self.state.routes(source).is_some_and(|routes| routes.contains(&binding)) {
             self.log(Change::Unbound { source, binding })?;
             self.remove_unused_exchanges([source]);
         }

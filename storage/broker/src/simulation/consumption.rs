@@ -280,3 +280,110 @@ fn a_group_is_consumed_one_way_at_a_time() {
     sim.ask(&client, consume(1, 1, false)).unwrap();
     assert!(matches!(sim.ask(&client, join(1_000)), Err(Error::Mode { found: "lease", .. })));
 }
+
+#[test]
+fn a_trimmed_entry_is_nobody_s_and_no_other_comes_in_its_place() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let queue = sim.make_topic(&client, "q", TopicSettings::settled_queue());
+    for group in ["q", "other"] {
+        sim.make_group(&client, group, GroupSettings::at_once());
+    }
+    sim.publish(&client, &queue, &["a", "b", "c"]);
+    let others = sim.receive(&client, "other", "q", 1, 60_000);
+    let got = sim.receive(&client, "q", "q", 2, 60_000);
+    sim.settle(&client, &got, Outcome::Ack);
+    // The default group took it away.
+    sim.settle(&client, &others, Outcome::Release);
+    let rest = sim.receive(&client, "other", "q", 10, 60_000);
+    assert_eq!(bodies(&rest), ["c"]);
+    assert_eq!(sim.settle(&client, &rest, Outcome::Ack), [Ok(())]);
+    sim.pass_ms(120_000);
+    assert!(sim.receive(&client, "other", "q", 10, 60_000).is_empty());
+}
+
+#[test]
+fn one_read_of_grants_is_bounded_by_bytes() {
+    let (mut sim, client, topic) = scene(GroupSettings::at_once());
+    let long = "x".repeat(3 << 18);
+    for _ in 0..24 {
+        sim.publish(&client, &topic, &[&long]);
+    }
+    let token = client.token();
+    let (group, name) = ("g".into(), "t".into());
+    sim.tell(&client, Command::Receive { token, group, topic: name, max: 30, wait_ms: 0, lease_ms: 1_000 });
+    let Some(Letter::Granted { mut grants, .. }) = client.mailbox.take_letters().pop() else { panic!() };
+    let (mut read, mut sizes) = (Vec::new(), Vec::new());
+    while !grants.is_empty() {
+        let fetched = sim.context.fetch(grants);
+        assert!(fetched.unread.is_empty());
+        read.extend(fetched.deliveries.iter().map(|delivery| delivery.receipt.offset));
+        sizes.push(fetched.deliveries.len());
+        grants = fetched.rest;
+    }
+    assert_eq!(sizes, [10, 10, 4], "ten of 768 KiB fit into 8 MiB");
+    assert!(read.into_iter().eq(0..24));
+}
+
+#[test]
+fn deleting_a_group_answers_whoever_waits_for_it() {
+    let (mut sim, client, _) = scene(GroupSettings::at_once());
+    let other = sim.connect();
+    let token = client.token();
+    let (group, name) = ("g".into(), "t".into());
+    sim.tell(&client, Command::Receive { token, group, topic: name, max: 1, wait_ms: 50_000, lease_ms: 1 });
+    let delete = |token| Command::DeleteGroup { token, group: "g".into(), topic: "t".into() };
+    sim.ask(&other, delete).unwrap();
+    let events = sim.events(&client);
+    let [Event::Reply { result, .. }] = &events[..] else { panic!("{events:?}") };
+    assert!(matches!(result, Err(Error::NoGroup { .. })), "{result:?}");
+    sim.pass_ms(60_000);
+    assert!(sim.events(&client).is_empty(), "it is answered once");
+}
+
+#[test]
+fn a_member_by_offset_is_refused_while_somebody_waits_for_or_holds_a_lease() {
+    let (mut sim, client, topic) = scene(GroupSettings::at_once());
+    let join = |token| Command::Join {
+        token,
+        group: "g".into(),
+        member: "m".into(),
+        topics: vec!["t".into()],
+        expires_ms: 1_000,
+    };
+    let token = client.token();
+    let (group, name) = ("g".into(), "t".into());
+    sim.tell(&client, Command::Receive { token, group, topic: name, max: 1, wait_ms: 50_000, lease_ms: 500 });
+    let other = sim.connect();
+    assert!(matches!(sim.ask(&other, join), Err(Error::Mode { .. })), "a receive waits");
+    sim.publish(&other, &topic, &["a"]);
+    assert!(matches!(sim.ask(&other, join), Err(Error::Mode { .. })), "a lease is held");
+    sim.pass_ms(500);
+    assert!(sim.ask(&other, join).is_ok());
+}
+
+#[test]
+fn a_cold_backlog_of_several_queues_is_handed_out_by_age_too() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 3, ..TopicSettings::default() });
+    sim.make_group(&client, "g", GroupSettings::at_once());
+    for number in 0..300 {
+        let texts: Vec<String> = (0..30).map(|i| format!("{number} {i}")).collect();
+        sim.publish(&client, &topic, &texts.iter().map(String::as_str).collect::<Vec<_>>());
+        sim.pass_ms(10);
+    }
+    assert!(topic.queues().iter().all(|queue| queue.in_memory(0, 1).is_none()), "it is cold");
+    let (mut newest, mut got) = (0, 0);
+    while let batch = sim.receive(&client, "g", "t", 100, 60_000)
+        && !batch.is_empty()
+    {
+        for delivery in &batch {
+            let number: u64 = body(&delivery.message).split(' ').next().unwrap().parse().unwrap();
+            assert!(number + 3 >= newest, "{number} comes after {newest}");
+            newest = newest.max(number);
+        }
+        got += batch.len();
+    }
+    assert_eq!(got, 9_000);
+}

@@ -276,3 +276,99 @@ fn a_stop_comes_to_rest_and_the_next_start_replays_nothing_but_its_last_words() 
     idle.input(Input::Stop);
     assert!(idle.shard.is_idle(), "also when there was nothing to do");
 }
+
+#[test]
+fn settlements_wait_for_the_write_topology_and_dispatch_for_the_sync() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    sim.make_group(&client, "g", GroupSettings::at_once());
+    sim.publish(&client, &topic, &["a"]);
+    let due = sim.now.wall_ms + 100;
+    let mut batch = PublishBatch::default();
+    batch.push_due(&draft("t", "later"), topic.id, None, 0, Durability::Disk, due).unwrap();
+    sim.send(&client, batch);
+    let receipts = vec![sim.receive(&client, "g", "t", 1, 60_000)[0].receipt];
+    (sim.writing, sim.syncing) = (false, false);
+    let token = client.token();
+    sim.tell(&client, Command::Settle { token: Some(token), receipts, outcome: Outcome::Ack });
+    assert!(sim.events(&client).is_empty(), "a settlement that only memory knows is none");
+    sim.writing = true;
+    sim.run();
+    assert!(matches!(&sim.events(&client)[..], [Event::Reply { result: Ok(Reply::Settled(_)), .. }]));
+    let put = |token| Command::PutGroup { token, name: "new".into(), settings: None };
+    for _ in 0..2 {
+        // Also the second, which changes nothing, rests on the first.
+        sim.tell(&client, put(client.token()));
+        assert!(sim.events(&client).is_empty(), "topology is not synced");
+    }
+    sim.pass_ms(100);
+    assert_eq!(sim.read("t", 0, 0).len(), 1, "the dispatched message is not synced");
+    sim.syncing = true;
+    sim.run();
+    assert_eq!(sim.events(&client).len(), 2);
+    assert_eq!(sim.read("t", 0, 0).len(), 2);
+}
+
+#[test]
+fn a_settlement_that_the_log_has_no_room_for_is_an_error_and_the_message_stays_leased() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    sim.make_group(&client, "g", GroupSettings::at_once());
+    sim.publish(&client, &topic, &["a"]);
+    let got = sim.receive(&client, "g", "t", 1, 60_000);
+    sim.disk.limit_bytes(Some(1));
+    let filler = "x".repeat(30_000);
+    while sim.publish(&client, &topic, &[&filler]).pop().unwrap().is_ok() {}
+    // Short records still fit for a while.
+    while sim
+        .ask(&client, |token| Command::PutGroup {
+            token,
+            name: "n".into(),
+            settings: Some(settings_of(token)),
+        })
+        .is_ok()
+    {}
+    assert_eq!(sim.settle(&client, &got, Outcome::Ack), [Err(Error::NoSpace)]);
+    sim.disk.limit_bytes(None);
+    assert_eq!(sim.settle(&client, &got, Outcome::Ack), [Ok(())]);
+}
+
+/// Settings that differ with every token.
+fn settings_of(token: Token) -> GroupSettings {
+    GroupSettings { backoff_ms: vec![token.0], ..GroupSettings::at_once() }
+}
+
+#[test]
+fn a_transient_queue_waits_for_no_sync_and_a_new_durable_one_not_for_its_first_memory_publish() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let transient = TopicSettings { lifetime: Lifetime::Transient, ..TopicSettings::settled_queue() };
+    let transient = sim.make_topic(&client, "transient", transient);
+    let durable = sim.make_topic(&client, "durable", TopicSettings::settled_queue());
+    sim.syncing = false;
+    for topic in [&transient, &durable] {
+        let asked = if topic.id == transient.id { Durability::Disk } else { Durability::Memory };
+        assert!(sim.publish_at(&client, topic, asked, &["a"])[0].is_ok());
+        assert_eq!(sim.read(&topic.name, 0, 0).len(), 1, "{}", topic.name);
+    }
+}
+
+#[test]
+fn store_times_do_not_decrease_when_the_clock_goes_back() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    sim.publish(&client, &topic, &["a"]);
+    sim.now.wall_ms -= 3_600_000;
+    sim.publish(&client, &topic, &["b"]);
+    let mut sim = sim.crash(Loss::Nothing);
+    let (client, topic) = (sim.connect(), sim.topic("t"));
+    sim.publish(&client, &topic, &["c"]);
+    let queue = topic.queue(0).unwrap();
+    let times: Vec<u64> =
+        queue.entries(0, 10, &sim.context.blocks).unwrap().iter().map(|entry| entry.store_ms).collect();
+    assert_eq!(times.len(), 3);
+    assert!(times.is_sorted(), "{times:?}");
+}

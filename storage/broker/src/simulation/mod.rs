@@ -4,6 +4,7 @@
 mod consumption;
 mod durability;
 mod histories;
+mod recovery;
 mod topology;
 
 use std::collections::BTreeMap;
@@ -37,11 +38,11 @@ impl Reports {
 
 impl LogEvents for Reports {
     fn written(&self, to: Position) {
-        self.0.lock().unwrap().push(Input::Written(to));
+        self.0.lock().unwrap().push(Input::Written { to, at: Duration::ZERO });
     }
 
     fn synced(&self, to: Position) {
-        self.0.lock().unwrap().push(Input::Synced(to));
+        self.0.lock().unwrap().push(Input::Synced { to, at: Duration::ZERO });
     }
 
     fn refused(&self, from: Position, why: &LogFault) {
@@ -65,7 +66,8 @@ pub(super) struct Simulation {
     syncer: Syncer,
     reader: LogReader,
     reports: Reports,
-    /// While false, nothing is synced: only written.
+    /// While false, nothing is written, or nothing is synced: only written.
+    pub writing: bool,
     pub syncing: bool,
 }
 
@@ -110,6 +112,7 @@ impl Simulation {
             syncer,
             reader,
             reports,
+            writing: true,
             syncing: true,
         };
         simulation.run();
@@ -144,8 +147,10 @@ impl Simulation {
         for _ in 0..10_000 {
             self.shard.finish_turn(self.now);
             let mut moved = self.carry_out_outputs();
-            moved |= self.writer.step(&self.reports) == Step::Worked;
-            if self.syncing {
+            if self.writing {
+                moved |= self.writer.step(&self.reports) == Step::Worked;
+            }
+            if self.writing && self.syncing {
                 moved |= self.syncer.step(&self.reports) == Step::Worked;
             }
             for input in self.reports.take() {
@@ -214,13 +219,13 @@ impl Simulation {
     pub fn events(&self, client: &Client) -> Vec<Event> {
         let open = |letter| match letter {
             Letter::Event(event) => event,
-            Letter::Fetched { to, deliveries } => Event::Deliveries { to, deliveries },
+            Letter::Fetched { to, deliveries, .. } => Event::Deliveries { to, deliveries },
             Letter::Granted { to, grants } => {
                 let hot = reader::deliveries_in_memory(&self.reader, &grants);
                 let deliveries = hot.unwrap_or_else(|| {
-                    let (deliveries, unread) = self.context.deliveries(&grants);
-                    assert!(unread.is_empty(), "unread: {unread:?}");
-                    deliveries
+                    let fetched = self.context.fetch(grants);
+                    assert!(fetched.unread.is_empty() && fetched.rest.is_empty(), "{fetched:?}");
+                    fetched.deliveries
                 });
                 Event::Deliveries { to, deliveries }
             }

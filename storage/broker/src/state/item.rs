@@ -43,6 +43,7 @@ pub(crate) enum Item {
         min_offset: u64,
         last_store_ms: u64,
         reserved_to: u64,
+        gaps: Vec<(u64, u64)>,
     },
     Group {
         id: GroupId,
@@ -190,6 +191,7 @@ impl State {
                     min_offset: queue.shared.min_offset(),
                     last_store_ms: queue.last_store_ms,
                     reserved_to: queue.reserved_to,
+                    gaps: queue.gaps.clone(),
                 }
             }
             ItemKey::Group(id) => {
@@ -252,15 +254,16 @@ impl State {
                     }
                 }
             }
-            Item::Queue { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to } => {
+            Item::Queue { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to, gaps } => {
                 self.saw_id(id.0);
                 let name = self.topics.get(&topic).map_or_else(|| Arc::from(""), |t| t.shared.name.clone());
                 let state = self.queues.entry(id).or_insert_with(|| {
                     let shared = Arc::new(Queue::new(id, name, index, min_offset));
-                    QueueState { shared, topic, next_offset, last_store_ms, reserved_to, as_of }
+                    let gaps = Vec::new();
+                    QueueState { shared, topic, next_offset, last_store_ms, reserved_to, gaps, as_of }
                 });
                 (state.next_offset, state.last_store_ms) = (next_offset, last_store_ms);
-                (state.reserved_to, state.as_of) = (reserved_to, as_of);
+                (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
                 state.shared.trim(min_offset);
             }
             Item::Index { queue, sealed, entries } => {

@@ -49,6 +49,8 @@ pub(crate) struct QueueState {
     pub last_store_ms: u64,
     /// Offsets below may be seen unsynced: the synced log says so.
     pub reserved_to: u64,
+    /// Runs of offsets (first, end) that no message has or ever will have.
+    pub gaps: Vec<(u64, u64)>,
     as_of: u64,
 }
 
@@ -161,7 +163,11 @@ impl State {
                 routes.remove(binding);
             }),
             Change::Positioned { group, queue, offset } => {
-                self.change_progress(position, *group, *queue, |progress| *progress = Progress::at(*offset));
+                let gaps = self.queues.get(queue).map(|state| state.gaps.clone()).unwrap_or_default();
+                self.change_progress(position, *group, *queue, |progress| {
+                    *progress = Progress::at(*offset);
+                    gaps.iter().for_each(|(first, end)| progress.pass(*first, *end));
+                });
                 self.drop_settled(*group, *queue);
             }
             Change::Settled { group, queue, runs } => {
@@ -184,9 +190,7 @@ impl State {
             Change::OffsetsReserved { queue, to } => self.change_queue(position, *queue, |state| {
                 state.reserved_to = state.reserved_to.max(*to);
             }),
-            Change::OffsetGap { queue, next } => self.change_queue(position, *queue, |state| {
-                state.next_offset = state.next_offset.max(*next);
-            }),
+            Change::OffsetGap { queue, next } => self.skip_offsets(position, *queue, *next),
             Change::QueueTrimmed { queue, min } => self.trim_queue(*queue, *min),
             Change::WaitingDropped { position } => self.end_wait(*position),
             // Snapshots repeat what the state holds already; a rebuild reads them before anything else.
@@ -255,7 +259,15 @@ impl State {
             self.saw_id(queue.0);
             let state = self.queues.entry(*queue).or_insert_with(|| {
                 let shared = Arc::new(Queue::new(*queue, shared_name.clone(), index, 0));
-                QueueState { shared, topic: id, next_offset: 0, last_store_ms: 0, reserved_to: 0, as_of: 0 }
+                QueueState {
+                    shared,
+                    topic: id,
+                    next_offset: 0,
+                    last_store_ms: 0,
+                    reserved_to: 0,
+                    gaps: Vec::new(),
+                    as_of: 0,
+                }
             });
             shared_queues.push(state.shared.clone());
             self.dirty.insert(ItemKey::Queue(*queue));
@@ -295,6 +307,11 @@ impl State {
             self.dirty.insert(ItemKey::Progress(group, queue));
         }
         self.remove_target(RouteEnd::Topic(id));
+        // A queue's default group goes with it.
+        let group = self.directory.group(&topic.shared.name).map(|group| group.id);
+        if let Some(group) = group.filter(|_| topic.shared.settings().retention == Retention::UntilSettled) {
+            self.remove_idle_group(group);
+        }
     }
 
     fn put_group(&mut self, id: GroupId, name: &str, settings: &GroupSettings) {
@@ -319,13 +336,50 @@ impl State {
         // A queue's default group has no life of its own.
         let is_default =
             |group: &Arc<Group>| self.topics.get(&topic).is_some_and(|t| t.shared.name == group.name);
-        if self.groups.get(&group).is_some_and(is_default) && !self.progress.keys().any(|(g, _)| *g == group)
-        {
-            if let Some(group) = self.groups.remove(&group) {
-                self.directory.remove_group(&group.name);
-            }
-            self.dirty.insert(ItemKey::Group(group));
+        if self.groups.get(&group).is_some_and(is_default) {
+            self.remove_idle_group(group);
         }
+    }
+
+    /// Removes a group that has no position anywhere.
+    fn remove_idle_group(&mut self, id: GroupId) {
+        if self.progress.keys().any(|(group, _)| *group == id) {
+            return;
+        }
+        if let Some(group) = self.groups.remove(&id) {
+            self.directory.remove_group(&group.name);
+            self.dirty.insert(ItemKey::Group(id));
+        }
+    }
+
+    /// No message has the offsets up to `next`: for every group they are settled.
+    fn skip_offsets(&mut self, position: u64, queue: QueueId, next: u64) {
+        let Some(first) = self.queues.get(&queue).map(|state| state.next_offset) else { return };
+        if first >= next {
+            return;
+        }
+        self.change_queue(position, queue, |state| {
+            state.gaps.push((first, next));
+            state.next_offset = next;
+        });
+        let groups: Vec<GroupId> =
+            self.progress.keys().filter(|(_, id)| *id == queue).map(|(group, _)| *group).collect();
+        for group in groups {
+            self.change_progress(position, group, queue, |progress| progress.pass(first, next));
+            self.drop_settled(group, queue);
+        }
+    }
+
+    /// Entries of a queue from an offset to an end, without gaps.
+    pub fn entries_between(&self, queue: &QueueState, from: u64, end: u64) -> u64 {
+        let missing = |(first, gap_end): &(u64, u64)| (*gap_end).min(end).saturating_sub((*first).max(from));
+        end.saturating_sub(from).saturating_sub(queue.gaps.iter().map(missing).sum())
+    }
+
+    /// True for a queue of a topic that does not outlive a run of the broker.
+    pub fn is_transient(&self, queue: QueueId) -> bool {
+        let topic = self.queues.get(&queue).and_then(|queue| self.topics.get(&queue.topic));
+        topic.is_some_and(|topic| !Self::lasts(&topic.shared.settings()))
     }
 
     fn put_exchange(&mut self, id: ExchangeId, name: &str, settings: &ExchangeSettings) {
@@ -416,7 +470,8 @@ impl State {
     }
 
     fn trim_queue(&mut self, id: QueueId, min: u64) {
-        let Some(queue) = self.queues.get(&id) else { return };
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        queue.gaps.retain(|(_, end)| *end > min);
         let blocks = queue.shared.trim(min.min(queue.next_offset));
         self.drop_blocks(id, blocks);
         self.dirty.insert(ItemKey::Queue(id));

@@ -58,6 +58,24 @@ impl Progress {
         true
     }
 
+    /// Settles a run (first, end) of offsets that no message has.
+    pub fn pass(&mut self, first: u64, end: u64) {
+        self.settle(first, end.saturating_sub(first));
+    }
+
+    /// Runs (first, end) at or above the floor that are not settled, up to `end`.
+    pub fn unsettled_runs(&self, end: u64) -> Vec<(u64, u64)> {
+        let mut runs = Vec::new();
+        let mut from = self.floor;
+        for (first, settled_end) in self.settled.iter().take_while(|(first, _)| *first < end) {
+            runs.push((from, first));
+            from = settled_end;
+        }
+        runs.push((from, end));
+        runs.retain(|(first, end)| first < end);
+        runs
+    }
+
     pub fn fail(&mut self, first: u64, count: u64, failed: Failed) {
         for offset in first..first.saturating_add(count) {
             if !self.is_settled(offset) {
@@ -93,6 +111,8 @@ mod tests {
                 prop_assert_eq!(progress.floor, lowest);
                 prop_assert!((0..70).all(|offset| progress.is_settled(offset) == plain.contains(&offset)));
                 prop_assert!(progress.failed.keys().all(|offset| !plain.contains(offset)));
+                let unsettled = progress.unsettled_runs(60).into_iter().flat_map(|(first, end)| first..end);
+                prop_assert!(unsettled.eq((lowest..60).filter(|offset| !plain.contains(offset))));
                 prop_assert_eq!(progress.unsettled(60), (lowest..60).filter(|o| !plain.contains(o)).count() as u64);
             }
         }

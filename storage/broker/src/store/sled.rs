@@ -116,7 +116,7 @@ fn remove_snapshots(dir: &Path, suffix: &str) -> Result<usize, StoreError> {
 }
 
 /// Renames the folder to the first free name of the form `<dir>.broken-<n>`.
-fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
+pub fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
     let name = dir.file_name().unwrap_or_default().to_string_lossy();
     let names = (1..SET_ASIDE_MAX).map(|number| dir.with_file_name(format!("{name}.broken-{number}")));
     let Some(to) = names.into_iter().find(|to| !to.exists()) else {
