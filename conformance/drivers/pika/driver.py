@@ -11,6 +11,7 @@ from lines import Unsupported
 from load import Load
 
 TAG_HEADER = "x-tag"
+KEYS_HEADER = "x-keys"
 ATTEMPT_HEADER = "x-delivery-count"
 STOP_S_MAX = 10
 BACKOFF_S = 0.2
@@ -109,6 +110,7 @@ class Consumer(threading.Thread):
     def arrived(self, channel, method, props, body):
         headers = dict(props.headers or {})
         tag = headers.pop(TAG_HEADER, None)
+        key = headers.pop(KEYS_HEADER, None) or props.message_id
         attempt = headers.pop(ATTEMPT_HEADER, None)
         identity = (props.message_id, body)
         self.seen[identity] = self.seen.get(identity, 0) + 1
@@ -116,7 +118,7 @@ class Consumer(threading.Thread):
         outcome = "held" if self.hold else "ack" if ok else "fail"
         message = {
             "message_id": props.message_id, "topic": method.routing_key, "body": lines.text_of(body), "properties": headers, "tag": tag,
-            "key": props.message_id, "redelivered": method.redelivered, "attempt": None if attempt is None else attempt + 1, "outcome": outcome,
+            "key": key, "redelivered": method.redelivered, "attempt": None if attempt is None else attempt + 1, "outcome": outcome,
             "receipt": str(method.delivery_tag),
         }
         lines.emit({"event": "message", "consumer": self.name_, "message": message})

@@ -15,6 +15,8 @@ use crate::fault::Refusal;
 
 /// Header that names the tag; the routing key otherwise.
 pub(crate) const TAG_HEADER: &str = "x-tag";
+/// Header with the keys for look-up, separated by spaces; the message id is the key otherwise.
+pub(crate) const KEYS_HEADER: &str = "x-keys";
 /// Headers that add routing keys, which is not there yet.
 const ROUTING_HEADERS: &[&str] = &["CC", "BCC"];
 /// Attribute of a topic that AMQP made, with what declare said of its durability.
@@ -41,13 +43,14 @@ pub(crate) fn project(
     text: &mut String,
 ) -> Result<Meant, Refusal> {
     check(properties, user)?;
-    let mut tag = tag;
-    if let Some(headers) = properties.headers {
-        tag = project_headers(headers, out, text)?.unwrap_or(tag);
-    }
+    let named = match properties.headers {
+        Some(headers) => project_headers(headers, out, text)?,
+        None => Named::default(),
+    };
+    let tag = named.tag.unwrap_or(tag);
     let pairs = [
         (property::TAGS, Some(tag)),
-        (property::KEYS, properties.message_id),
+        (property::KEYS, named.keys.or(properties.message_id)),
         (property::UNIQUE_ID, properties.message_id),
         (property::CORRELATION_ID, properties.correlation_id),
         (property::REPLY_TO, properties.reply_to),
@@ -89,16 +92,25 @@ fn is_expiration(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
 }
 
-/// Appends headers as user properties; returns the tag if a header names it.
+/// What headers say that is the broker's own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Named<'a> {
+    tag: Option<&'a str>,
+    keys: Option<&'a str>,
+}
+
+/// Appends headers as user properties; returns what they name of the broker's own.
 fn project_headers<'a>(
     headers: Table<'a>,
     out: &mut Vec<u8>,
     text: &mut String,
-) -> Result<Option<&'a str>, Refusal> {
-    let mut tag = None;
+) -> Result<Named<'a>, Refusal> {
+    let mut named = Named::default();
     for (key, value) in headers.iter() {
         if key == TAG_HEADER {
-            tag = value.as_text();
+            named.tag = value.as_text();
+        } else if key == KEYS_HEADER {
+            named.keys = value.as_text();
         } else if ROUTING_HEADERS.contains(&key) {
             let text = format!("header '{key}' is not implemented");
             return Err(Refusal::new(ReplyCode::NotImplemented, text));
@@ -109,7 +121,7 @@ fn project_headers<'a>(
             }
         }
     }
-    Ok(tag)
+    Ok(named)
 }
 
 /// A header's value as text; `None` for what has no short text.

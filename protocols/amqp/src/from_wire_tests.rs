@@ -75,6 +75,20 @@ fn a_header_names_the_tag_before_the_routing_key_does() {
 }
 
 #[test]
+fn a_header_names_the_keys_before_the_message_id_does() {
+    let mut headers = TableBuffer::default();
+    headers.put_text(KEYS_HEADER, "k1 k2");
+    let properties = BasicProperties {
+        headers: Some(headers.as_table()),
+        message_id: Some("m"),
+        ..BasicProperties::default()
+    };
+    let expected =
+        [("KEYS", "k1 k2"), ("UNIQ_KEY", "m")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(projected(&properties, "").unwrap().1, expected);
+}
+
+#[test]
 fn bad_properties_are_refused() {
     let wrong_user = BasicProperties { user_id: Some("root"), ..BasicProperties::default() };
     assert_eq!(projected(&wrong_user, "").unwrap_err().0, 406);

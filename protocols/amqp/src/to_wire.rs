@@ -12,7 +12,7 @@ use crate::codec::writer::{Body, Content};
 use crate::codec::{BasicProperties, ReplyCode, TableBuffer, Value};
 use crate::decompress;
 use crate::fault::Refusal;
-use crate::from_wire::TAG_HEADER;
+use crate::from_wire::{KEYS_HEADER, TAG_HEADER};
 
 /// Header with the number of failed attempts, on messages that were not born here.
 const ATTEMPTS_HEADER: &str = "x-delivery-count";
@@ -103,13 +103,15 @@ impl Room {
 fn headers(properties: Properties<'_>, tag: Option<&str>, attempts: u32) -> TableBuffer {
     let mut headers = TableBuffer::default();
     for (key, value) in properties.iter() {
-        let is_own = !property::RESERVED.contains(&key) || key == property::KEYS;
-        if is_own && key.len() <= crate::codec::limits::SHORT_TEXT_BYTES_MAX {
+        if !property::RESERVED.contains(&key) && key.len() <= crate::codec::limits::SHORT_TEXT_BYTES_MAX {
             headers.put_text(key, value);
         }
     }
     if let Some(tag) = tag {
         headers.put_text(TAG_HEADER, tag);
+    }
+    if let Some(keys) = properties.get(property::KEYS) {
+        headers.put_text(KEYS_HEADER, keys);
     }
     if attempts > 0 {
         headers.put(ATTEMPTS_HEADER, Value::I64(attempts.into()));
