@@ -69,7 +69,7 @@ impl<L> Channel<L> {
             }
             return Handled::Nothing;
         };
-        let reply = Reply::CancelOk(consumer);
+        let reply = Reply::CancelOk { consumer, tag: method.consumer_tag.to_owned() };
         let expected = Expected { method: BasicCancel::ID, reply, no_wait: method.no_wait };
         self.ask(expected, Request::Cancel { consumer })
     }
@@ -165,20 +165,22 @@ impl<L> Channel<L> {
         writer::message(out, self.key.number, terms.frame_bytes_max, &got, message.content);
     }
 
-    pub(super) fn consumer_reply(&mut self, reply: Reply, no_wait: bool, out: &mut impl Outgoing) {
-        let channel = self.key.number;
-        match reply {
-            Reply::ConsumeOk(consumer) if !no_wait => {
-                if let Some(consumer) = self.consumers.get(consumer) {
-                    writer::method(out, channel, &BasicConsumeOk { consumer_tag: &consumer.tag });
-                }
-            }
-            Reply::CancelOk(consumer) => {
-                if let Some(consumer) = self.consumers.remove(consumer).filter(|_| !no_wait) {
-                    writer::method(out, channel, &BasicCancelOk { consumer_tag: &consumer.tag });
-                }
-            }
-            _ => {}
+    pub(super) fn consume_reply(&mut self, consumer: ConsumerKey, no_wait: bool, out: &mut impl Outgoing) {
+        if let Some(consumer) = self.consumers.get(consumer).filter(|_| !no_wait) {
+            writer::method(out, self.key.number, &BasicConsumeOk { consumer_tag: &consumer.tag });
+        }
+    }
+
+    pub(super) fn cancel_reply(
+        &mut self,
+        consumer: ConsumerKey,
+        tag: &str,
+        no_wait: bool,
+        out: &mut impl Outgoing,
+    ) {
+        self.consumers.remove(consumer);
+        if !no_wait {
+            writer::method(out, self.key.number, &BasicCancelOk { consumer_tag: tag });
         }
     }
 }

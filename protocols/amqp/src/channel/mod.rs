@@ -65,7 +65,7 @@ enum State {
 }
 
 /// Which answer a request needs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 enum Reply {
     ExchangeDeclareOk,
     ExchangeDeleteOk,
@@ -77,12 +77,16 @@ enum Reply {
     QueuePurgeOk,
     QueueDeleteOk,
     ConsumeOk(ConsumerKey),
-    CancelOk(ConsumerKey),
+    /// With the tag: the consumer may be gone before the answer comes, and the client waits all the same.
+    CancelOk {
+        consumer: ConsumerKey,
+        tag: String,
+    },
     Get,
     CloseOk,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Expected {
     method: MethodId,
     reply: Reply,
@@ -261,11 +265,12 @@ impl<L> Channel<L> {
         terms: &Terms,
         out: &mut impl Outgoing,
     ) -> Result<Answered, Late<'a, L>> {
-        let State::Asking(expected) = self.state else { return Err(Late(result)) };
-        if id != self.request_id() {
+        if id != self.request_id() || !matches!(self.state, State::Asking(_)) {
             return Err(Late(result));
         }
-        self.state = State::Open;
+        let State::Asking(expected) = std::mem::replace(&mut self.state, State::Open) else {
+            return Err(Late(result));
+        };
         match result {
             Err(refusal) => Ok(Answered::Fault(refusal.of(expected.method))),
             Ok(_) if expected.reply == Reply::CloseOk => Ok(Answered::Closed),
@@ -286,10 +291,11 @@ impl<L> Channel<L> {
         let Expected { reply, no_wait, method } = expected;
         match (reply, answer) {
             (Reply::Get, Answer::Message(fetched)) => self.got(fetched, terms, out),
-            (Reply::ConsumeOk(_) | Reply::CancelOk(_), Answer::Done) => {
-                self.consumer_reply(reply, no_wait, out)
+            (Reply::ConsumeOk(consumer), Answer::Done) => self.consume_reply(consumer, no_wait, out),
+            (Reply::CancelOk { consumer, tag }, Answer::Done) => {
+                self.cancel_reply(consumer, &tag, no_wait, out);
             }
-            (_, answer) => return self.topology_reply(reply, answer, no_wait, method, out),
+            (reply, answer) => return self.topology_reply(reply, answer, no_wait, method, out),
         }
         Ok(())
     }
@@ -328,10 +334,14 @@ impl<L> Channel<L> {
         Ok(settled)
     }
 
-    /// Ends a consumer because its queue is gone.
+    /// Ends a consumer because its queue is gone. A client that is cancelling it has its answer coming.
     pub fn cancel(&mut self, consumer: ConsumerKey, terms: &Terms, out: &mut impl Outgoing) {
         let Some(consumer) = self.consumers.remove(consumer) else { return };
-        if terms.cancel_notify && self.state != State::Closing {
+        let is_asked = matches!(
+            &self.state,
+            State::Asking(Expected { reply: Reply::CancelOk { consumer: asked, .. }, .. }) if *asked == consumer.key
+        );
+        if terms.cancel_notify && self.state != State::Closing && !is_asked {
             writer::method(out, self.key.number, &BasicCancel { consumer_tag: &consumer.tag, no_wait: true });
         }
     }

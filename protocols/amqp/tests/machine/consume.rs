@@ -1,7 +1,7 @@
 //! Consuming: tags, prefetch, settling, cancel, get, recover, and what a channel leaves behind.
 
 use bytes::Bytes;
-use mailrail_amqp::channel::{Answer, Fetched};
+use mailrail_amqp::channel::{Answer, ConsumerKey, Fetched};
 use mailrail_amqp::codec::Table;
 use mailrail_amqp::codec::methods::*;
 
@@ -119,6 +119,18 @@ fn cancel_is_answered_after_the_last_delivery_and_leaves_it_ackable() {
 }
 
 #[test]
+fn a_cancel_is_answered_when_the_queue_goes_at_the_same_time() {
+    let mut wire = consuming(10);
+    wire.hold = true;
+    wire.send(1, &BasicCancel { consumer_tag: "t", no_wait: false });
+    wire.connection.cancel_consumer(ConsumerKey(1 << 48 | 1), &mut wire.out);
+    wire.answer_held();
+    // Once is enough: whoever cancels needs not be told that the queue went as well.
+    assert_eq!(wire.received(), ["1 BasicCancelOk(BasicCancelOk { consumer_tag: \"t\" })"]);
+    assert_eq!(wire.deliver(1, 1, b"x"), Err(1));
+}
+
+#[test]
 fn the_server_cancels_only_clients_that_can_take_it() {
     for (capabilities, expected) in [(&["consumer_cancel_notify"][..], 1), (&[], 0)] {
         let mut wire = Wire::new();
@@ -127,7 +139,7 @@ fn the_server_cancels_only_clients_that_can_take_it() {
         wire.send(1, &ChannelOpen);
         wire.send(1, &consume("t", false));
         wire.received();
-        wire.connection.cancel_consumer(mailrail_amqp::channel::ConsumerKey(1 << 48 | 1), &mut wire.out);
+        wire.connection.cancel_consumer(ConsumerKey(1 << 48 | 1), &mut wire.out);
         assert_eq!(wire.received().len(), expected);
         assert_eq!(wire.deliver(1, 1, b"x"), Err(1));
     }
