@@ -272,8 +272,9 @@ impl<L> Channel<L> {
             return Err(Late(result));
         };
         match result {
+            // What could not be undone is no reason to leave the client waiting.
+            _ if expected.reply == Reply::CloseOk => Ok(Answered::Closed),
             Err(refusal) => Ok(Answered::Fault(refusal.of(expected.method))),
-            Ok(_) if expected.reply == Reply::CloseOk => Ok(Answered::Closed),
             Ok(answer) => Ok(match self.reply(expected, answer, terms, out) {
                 Ok(()) => Answered::Done,
                 Err(fault) => Answered::Fault(fault),
@@ -394,8 +395,13 @@ impl<L> Channel<L> {
         }
     }
 
-    /// Closes the channel from the server's side. What it held is returned; nothing more is sent on it.
-    pub fn fail(&mut self, fault: &Fault, out: &mut impl Outgoing) -> ChannelEnd<L> {
+    /// Closes the channel from the server's side. What it held is returned; nothing more is sent on it. `None` when
+    /// either side is closing it already: a publish may turn out to be an error at any time, and a second close would
+    /// be answered a second time.
+    pub fn fail(&mut self, fault: &Fault, out: &mut impl Outgoing) -> Option<ChannelEnd<L>> {
+        if self.is_closing() {
+            return None;
+        }
         let close = ChannelClose {
             reply_code: fault.code.number(),
             reply_text: &fault.to_string(),
@@ -404,7 +410,15 @@ impl<L> Channel<L> {
         };
         writer::method(out, self.key.number, &close);
         self.state = State::Closing;
-        self.end()
+        Some(self.end())
+    }
+
+    fn is_closing(&self) -> bool {
+        match &self.state {
+            State::Open => false,
+            State::Asking(expected) => expected.reply == Reply::CloseOk,
+            State::Closing => true,
+        }
     }
 
     /// Takes out everything the channel holds.

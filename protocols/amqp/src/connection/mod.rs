@@ -484,7 +484,7 @@ impl<L> Connection<L> {
         match (fault.scope(), self.channels.get(number)) {
             (Scope::Channel, Some(channel)) => {
                 let end = channel.fail(&fault, out);
-                self.ended.push_back(end);
+                self.ended.extend(end);
             }
             _ => self.die(fault, out),
         }

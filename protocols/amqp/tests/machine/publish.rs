@@ -17,6 +17,8 @@ const QUEUE: QueueDeclare<'_> = QueueDeclare {
     arguments: Table::EMPTY,
 };
 
+const CLOSE: ChannelClose<'_> = ChannelClose { reply_code: 200, reply_text: "", class_id: 0, method_id: 0 };
+
 #[test]
 fn a_body_arrives_whole_from_any_number_of_frames() {
     let body: Vec<u8> = (0..20_000u32).map(|at| at.to_le_bytes()[0]).collect();
@@ -118,11 +120,45 @@ fn crossing_closes_are_answered_and_the_wait_goes_on() {
     let mut wire = Wire::with_channel();
     wire.send(1, &BasicAck { delivery_tag: 9, multiple: false });
     wire.received();
-    wire.send(1, &ChannelClose { reply_code: 200, reply_text: "", class_id: 0, method_id: 0 });
+    wire.send(1, &CLOSE);
     assert_eq!(wire.received(), ["1 ChannelCloseOk(ChannelCloseOk)"]);
     wire.send(1, &ChannelCloseOk);
     wire.send(1, &ChannelOpen);
     assert_eq!(wire.received(), ["1 ChannelOpenOk(ChannelOpenOk)"]);
+}
+
+#[test]
+fn a_publish_that_fails_behind_the_clients_close_changes_nothing() {
+    let mut wire = Wire::with_channel();
+    wire.publish("x", "k", b"bad");
+    wire.hold = true;
+    wire.send(1, &CLOSE);
+    wire.refuse_publish(ReplyCode::NotFound);
+    assert!(wire.received().is_empty());
+    wire.answer_held();
+    assert_eq!(wire.received(), ["1 ChannelCloseOk(ChannelCloseOk)"]);
+    wire.send(1, &ChannelOpen);
+    assert_eq!(wire.received(), ["1 ChannelOpenOk(ChannelOpenOk)"]);
+}
+
+#[test]
+fn a_close_that_could_not_be_carried_out_is_answered_all_the_same() {
+    let mut wire = Wire::with_channel();
+    wire.hold = true;
+    wire.send(1, &CLOSE);
+    wire.refuse_held(ReplyCode::InternalError, "the log has failed");
+    assert_eq!(wire.received(), ["1 ChannelCloseOk(ChannelCloseOk)"]);
+}
+
+#[test]
+fn a_channel_is_closed_once_for_any_number_of_publishes_that_fail() {
+    let mut wire = Wire::with_channel();
+    wire.publish("x", "k", b"bad");
+    wire.publish("x", "k", b"as bad");
+    wire.refuse_publish(ReplyCode::NotFound);
+    wire.refuse_publish(ReplyCode::NotFound);
+    assert_eq!(wire.received().len(), 1);
+    assert_eq!(wire.log(), ["Ended 1 [] []"]);
 }
 
 #[test]

@@ -199,6 +199,14 @@ impl Wire {
         self.run();
     }
 
+    /// Says of a publish of the channel used last that it was an error.
+    pub fn refuse_publish(&mut self, code: ReplyCode) {
+        let channel = self.channel.expect("a channel that was used");
+        let refusal = Refusal::new(code, "refused");
+        self.connection.refuse(channel, BasicPublish::ID, refusal, &mut self.out);
+        self.note_ended();
+    }
+
     /// Delivers a message to the consumer started as the nth on this connection; gives the lease back if refused.
     pub fn deliver(&mut self, nth: u64, lease: u64, body: &[u8]) -> Result<Option<u64>, u64> {
         let consumer = ConsumerKey(1 << 48 | nth);
