@@ -187,12 +187,13 @@ pub(crate) fn is_declared(settings: &TopicSettings) -> bool {
 }
 
 /// Compares a queue with what is declared again. A topic that AMQP did not make passes as a durable queue without
-/// anything special. The exclusive flag is not compared here: whose the queue is comes first.
+/// anything special. The exclusive flag of a queue that it made is not compared here: whose the queue is comes first.
 pub(crate) fn compare_queue(name: &str, found: &TopicSettings, asked: &QueueSettings) -> Result<(), Refusal> {
     let mut arguments = found.attributes.clone();
     let declared = arguments.remove(DECLARED);
     if declared.is_none() {
         arguments.clear();
+        same("exclusive", name, &false, &asked.exclusive)?;
     }
     let durable = declared.as_deref().unwrap_or(DECLARED_DURABLE) == DECLARED_DURABLE;
     let auto_delete = declared.is_some() && found.delete_when_unused;

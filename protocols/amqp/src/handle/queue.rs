@@ -101,7 +101,7 @@ pub(crate) fn declare(
     };
     line.check_owner(connection)?;
     let found = line.found.settings();
-    if settings.exclusive != (found.lifetime == Lifetime::Session) {
+    if from_wire::is_declared(&found) && settings.exclusive != (found.lifetime == Lifetime::Session) {
         return Err(Refusal::new(ReplyCode::ResourceLocked, to_wire::locked(&queue)));
     }
     from_wire::compare_queue(&queue, &found, &settings)?;

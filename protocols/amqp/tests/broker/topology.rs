@@ -157,6 +157,7 @@ fn another_protocols_topic_is_used_as_a_queue_and_not_deleted() {
     let declared = client.call(1, &QUEUE, "QueueDeclareOk");
     assert!(declared.contains("message_count: 2"), "{declared}");
     refused(&mut client, &QueueDeclare { auto_delete: true, ..QUEUE }, 406, "'auto_delete'");
+    refused(&mut client, &QueueDeclare { exclusive: true, ..QUEUE }, 406, "'exclusive'");
     // Another group on it, by its own name.
     client.send(1, &BasicGet { queue: "q::group", no_ack: true });
     assert_eq!(client.message("BasicGetOk").body.len(), 1);
