@@ -9,7 +9,7 @@ pub(crate) mod publish;
 pub(crate) mod queue;
 
 use mailrail_broker::connection::Output;
-use mailrail_broker::{Command, Error, Event, Outcome, Receipt, Recipient, Reply, Token};
+use mailrail_broker::{Command, Error, Event, Name, Outcome, Receipt, Recipient, Reply, Token};
 
 use crate::adapter::Connection;
 use crate::channel::{Answer, Late, Request, RequestId};
@@ -50,6 +50,10 @@ pub(crate) fn carry_out(
     match result {
         Ok(Carried::Asked) => {}
         Ok(Carried::Done) => answer(connection, id, Ok(Answer::Done), output),
+        Ok(Carried::Declared { queue, messages }) => {
+            let declared = Answer::Declared { queue: &queue, messages, consumers: 0 };
+            answer(connection, id, Ok(declared), output);
+        }
         Ok(Carried::Count(count)) => answer(connection, id, Ok(Answer::Count(count)), output),
         Err(refusal) => answer(connection, id, Err(refusal), output),
     }
@@ -60,6 +64,11 @@ pub(crate) enum Carried {
     /// The answer follows.
     Asked,
     Done,
+    /// The counts of a queue that nobody consumes.
+    Declared {
+        queue: Name,
+        messages: u32,
+    },
     Count(u32),
 }
 

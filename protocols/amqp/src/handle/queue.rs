@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mailrail_broker::{Command, Lifetime, Name, Token, Topic};
 
-use super::{Carried, ask};
+use super::{Carried, ask, to_u32};
 use crate::adapter::Connection;
 use crate::channel::{DeclareQueue, QueueSettings, RequestId};
 use crate::codec::ReplyCode;
@@ -86,7 +86,7 @@ pub(crate) fn declare(
     let DeclareQueue { queue, settings } = declare;
     let Some(settings) = settings else {
         let line = Line::find(connection, &queue)?;
-        return Ok(view(connection, id, &queue, line));
+        return Ok(look(connection, id, &queue, line));
     };
     if queue.is_empty() {
         let name = made_name(connection);
@@ -108,7 +108,18 @@ pub(crate) fn declare(
     Ok(view(connection, id, &queue, line))
 }
 
-/// Answers with the counts of a queue that is there.
+/// Answers with the counts of a queue, and makes nothing. A group that nobody has made yet would begin at the earliest
+/// message retained, so that is what it is counted from.
+fn look(connection: &mut Connection, id: RequestId, queue: &str, line: Line) -> Carried {
+    if connection.session.broker().directory().group(&line.group).is_some() {
+        return view(connection, id, queue, line);
+    }
+    let queues = line.found.queues();
+    let messages = queues.iter().map(|queue| queue.end_offset().saturating_sub(queue.min_offset())).sum();
+    Carried::Declared { queue: Name::from(queue), messages: to_u32(messages) }
+}
+
+/// Answers with the counts of a queue that is there; its group is made if it is missing.
 fn view(connection: &mut Connection, id: RequestId, queue: &str, line: Line) -> Carried {
     let put_group = line.put_group(connection);
     let Line { group, topic, .. } = line;

@@ -138,9 +138,8 @@ fn exchanges_are_declared_compared_and_guarded() {
     refused(&mut client, &bind("q", "", "k"), 403, "default exchange");
 }
 
-#[test]
-fn another_protocols_topic_is_used_as_a_queue_and_not_deleted() {
-    let house = House::open();
+/// A client that has published two messages to another protocol's topic `q` of two queues.
+fn beside_another_protocol(house: &House) -> Client {
     let mut session = house.broker.connect();
     let settings = TopicSettings { queues: 2, ..TopicSettings::default() };
     session.submit(vec![Command::PutTopic {
@@ -154,6 +153,35 @@ fn another_protocols_topic_is_used_as_a_queue_and_not_deleted() {
     client.call(1, &QueueDeclare { queue: "other", ..QUEUE }, "QueueDeclareOk");
     client.publish("", "q", &PERSISTENT, b"a");
     client.publish("", "q", &PERSISTENT, b"b");
+    client
+}
+
+#[test]
+fn a_passive_declare_makes_no_group() {
+    let house = House::open();
+    let mut client = beside_another_protocol(&house);
+    let group = |name: &str| house.broker.directory().group(name);
+    for queue in ["q", "q::group"] {
+        let declared = client.call(1, &QueueDeclare { queue, passive: true, ..QUEUE }, "QueueDeclareOk");
+        let counts = format!("queue: \"{queue}\", message_count: 2, consumer_count: 0");
+        assert!(declared.contains(&counts), "{declared}");
+    }
+    assert!(group("q").is_none() && group("group").is_none());
+    client.send(1, &BasicGet { queue: "q::group", no_ack: true });
+    client.message("BasicGetOk");
+    assert!(group("group").is_some());
+    refused(
+        &mut client,
+        &QueueDeclare { queue: "none::group", passive: true, ..QUEUE },
+        404,
+        "'none::group'",
+    );
+}
+
+#[test]
+fn another_protocols_topic_is_used_as_a_queue_and_not_deleted() {
+    let house = House::open();
+    let mut client = beside_another_protocol(&house);
     let declared = client.call(1, &QUEUE, "QueueDeclareOk");
     assert!(declared.contains("message_count: 2"), "{declared}");
     refused(&mut client, &QueueDeclare { auto_delete: true, ..QUEUE }, 406, "'auto_delete'");
