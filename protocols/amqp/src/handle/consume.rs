@@ -11,7 +11,7 @@ use super::{Carried, answer, ask};
 use crate::adapter::Connection;
 use crate::channel::{Answer, ConsumerKey, Fetched, RequestId};
 use crate::fault::Refusal;
-use crate::outstanding::Kind;
+use crate::outstanding::{Kind, NOBODY};
 use crate::to_wire;
 
 /// Wait before a message that could not be read is handed out again.
@@ -40,13 +40,16 @@ pub(crate) fn start(
     wanted: &Wanted,
 ) -> Result<Carried, Refusal> {
     let line = Line::find(connection, queue)?;
-    let put_group = line.put_group(connection);
+    // A group is made once it is synced, and by then the first messages are here: the client is told that the consumer
+    // runs when it does. Without its group it is refused.
+    if let Some(put) = line.put_group(connection) {
+        connection.asks.push(put(NOBODY));
+    }
     let Line { group, topic, .. } = line;
     let Wanted { consumer, exclusive, credit } = *wanted;
     let consumer = consumer_id(consumer);
     Ok(ask(connection, id, Kind::Done, |token| {
-        let consume = Command::Consume { token, consumer, group, topic, credit, no_ack: false, exclusive };
-        [put_group.map(|put| put(token)), Some(consume)]
+        [Some(Command::Consume { token, consumer, group, topic, credit, no_ack: false, exclusive })]
     }))
 }
 

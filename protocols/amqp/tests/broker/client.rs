@@ -222,6 +222,11 @@ impl Client {
         all
     }
 
+    /// The next frame as text, whatever it is.
+    pub fn next_text(&mut self) -> String {
+        self.next_frame(&mut Vec::new(), "a frame").1
+    }
+
     fn next_frame(&mut self, seen: &mut Vec<String>, wanted: &str) -> (FrameKind, String, Vec<u8>) {
         let deadline = Instant::now() + PATIENCE;
         loop {

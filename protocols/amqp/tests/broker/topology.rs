@@ -179,6 +179,17 @@ fn a_passive_declare_makes_no_group() {
 }
 
 #[test]
+fn a_consumer_whose_group_has_to_be_made_is_told_that_it_runs_before_it_gets_messages() {
+    let house = House::open();
+    let mut client = beside_another_protocol(&house);
+    client.call(1, &QUEUE, "QueueDeclareOk");
+    client.send(1, &BasicConsume { queue: "q::group", ..CONSUME });
+    let frame = client.next_text();
+    assert!(frame.starts_with("BasicConsumeOk"), "{frame}");
+    client.message("BasicDeliver");
+}
+
+#[test]
 fn another_protocols_topic_is_used_as_a_queue_and_not_deleted() {
     let house = House::open();
     let mut client = beside_another_protocol(&house);
