@@ -32,8 +32,9 @@ pub(crate) struct Meant {
     pub tag_hash: i32,
 }
 
-/// Reads properties and appends RocketMQ's form of them to `out`. What does not fit there is left out: the original
-/// header is stored beside it. `tag` is what the routing key says; empty = none.
+/// Reads properties and appends RocketMQ's form of them to `out`, what the broker itself reads before what is only
+/// passed on. What does not fit there is left out: the original header is stored beside it. `tag` is what the routing
+/// key says; empty = none.
 pub(crate) fn project(
     properties: &BasicProperties<'_>,
     tag: &str,
@@ -43,13 +44,11 @@ pub(crate) fn project(
     text: &mut String,
 ) -> Result<Meant, Refusal> {
     check(properties, user)?;
-    let named = match properties.headers {
-        Some(headers) => project_headers(headers, out, text)?,
-        None => Named::default(),
-    };
+    let headers = properties.headers.unwrap_or_default();
+    let named = Named::read(headers)?;
     let tag = named.tag.unwrap_or(tag);
+    let is_tagged = push(out, property::TAGS, tag);
     let pairs = [
-        (property::TAGS, Some(tag)),
         (property::KEYS, named.keys.or(properties.message_id)),
         (property::UNIQUE_ID, properties.message_id),
         (property::CORRELATION_ID, properties.correlation_id),
@@ -67,11 +66,12 @@ pub(crate) fn project(
     if let Some(priority) = properties.priority {
         push(out, property::PRIORITY, itoa::Buffer::new().format(priority));
     }
+    project_headers(headers, out, text);
     let born_ms = properties.timestamp.and_then(|seconds| seconds.checked_mul(1_000));
     Ok(Meant {
         durability: if properties.is_persistent() { Durability::Disk } else { Durability::Memory },
         born_ms: born_ms.filter(|born| *born > 0 && i64::try_from(*born).is_ok()).unwrap_or(now.wall_ms),
-        tag_hash: if tag.is_empty() { 0 } else { tag_hash(tag) },
+        tag_hash: if is_tagged { tag_hash(tag) } else { 0 },
     })
 }
 
@@ -99,29 +99,33 @@ struct Named<'a> {
     keys: Option<&'a str>,
 }
 
-/// Appends headers as user properties; returns what they name of the broker's own.
-fn project_headers<'a>(
-    headers: Table<'a>,
-    out: &mut Vec<u8>,
-    text: &mut String,
-) -> Result<Named<'a>, Refusal> {
-    let mut named = Named::default();
-    for (key, value) in headers.iter() {
-        if key == TAG_HEADER {
-            named.tag = value.as_text();
-        } else if key == KEYS_HEADER {
-            named.keys = value.as_text();
-        } else if ROUTING_HEADERS.contains(&key) {
-            let text = format!("header '{key}' is not implemented");
-            return Err(Refusal::new(ReplyCode::NotImplemented, text));
-        } else if !property::RESERVED.contains(&key) {
-            text.clear();
-            if let Some(value) = as_text(value, text) {
-                push(out, key, value);
+impl<'a> Named<'a> {
+    fn read(headers: Table<'a>) -> Result<Self, Refusal> {
+        let mut named = Named::default();
+        for (key, value) in headers.iter() {
+            match key {
+                TAG_HEADER => named.tag = value.as_text(),
+                KEYS_HEADER => named.keys = value.as_text(),
+                key if ROUTING_HEADERS.contains(&key) => {
+                    let text = format!("header '{key}' is not implemented");
+                    return Err(Refusal::new(ReplyCode::NotImplemented, text));
+                }
+                _ => {}
             }
         }
+        Ok(named)
     }
-    Ok(named)
+}
+
+/// Appends headers as user properties.
+fn project_headers(headers: Table<'_>, out: &mut Vec<u8>, text: &mut String) {
+    for (key, value) in headers.iter() {
+        let is_own = key == TAG_HEADER || key == KEYS_HEADER || property::RESERVED.contains(&key);
+        text.clear();
+        if !is_own && let Some(value) = as_text(value, text) {
+            push(out, key, value);
+        }
+    }
 }
 
 /// A header's value as text; `None` for what has no short text.
@@ -137,11 +141,9 @@ fn as_text<'a>(value: Value<'a>, text: &'a mut String) -> Option<&'a str> {
     written.ok().map(|()| text.as_str())
 }
 
-/// Appends a pair unless the whole would become too long to store.
-fn push(out: &mut Vec<u8>, key: &str, value: &str) {
-    if out.len() + key.len() + value.len() + 3 <= PROPERTIES_BYTES_MAX {
-        property::push(out, key, value);
-    }
+/// Appends a pair, if it can be stored and the whole does not become too long; false if not.
+fn push(out: &mut Vec<u8>, key: &str, value: &str) -> bool {
+    out.len() + key.len() + value.len() + 3 <= PROPERTIES_BYTES_MAX && property::push(out, key, value)
 }
 
 /// What a routing key says beyond the name that it was published to: `orders.eu` to `orders` means `eu`.

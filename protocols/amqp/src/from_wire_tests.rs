@@ -43,16 +43,16 @@ fn properties_and_headers_become_rocketmqs() {
     let (meant, pairs) = projected(&properties, "eu.new").unwrap();
     assert_eq!(meant, Meant { durability: Durability::Disk, born_ms: 5_000, tag_hash: tag_hash("eu.new") });
     let expected = [
-        ("text", "t"),
-        ("number", "-7"),
-        ("flag", "true"),
-        ("float", "1.5"),
         ("TAGS", "eu.new"),
         ("KEYS", "m1"),
         ("UNIQ_KEY", "m1"),
         ("CORRELATION_ID", "c"),
         ("TTL", "60000"),
         ("_SYS_MSG_PRIORITY_", "9"),
+        ("text", "t"),
+        ("number", "-7"),
+        ("flag", "true"),
+        ("float", "1.5"),
     ];
     assert_eq!(pairs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
 }
@@ -110,6 +110,33 @@ fn headers_that_do_not_fit_are_left_out_of_the_projection() {
     let properties = BasicProperties { headers: Some(headers.as_table()), ..BasicProperties::default() };
     let keys: Vec<_> = projected(&properties, "").unwrap().1.into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["a", "c"]);
+}
+
+#[test]
+fn what_the_broker_reads_fits_before_any_header() {
+    let mut headers = TableBuffer::default();
+    headers.put_text("long", &"x".repeat(PROPERTIES_BYTES_MAX - 10)).put_text(KEYS_HEADER, "k");
+    let properties = BasicProperties {
+        headers: Some(headers.as_table()),
+        message_id: Some("m"),
+        priority: Some(1),
+        ..BasicProperties::default()
+    };
+    let (meant, pairs) = projected(&properties, "tag").unwrap();
+    let expected = [("TAGS", "tag"), ("KEYS", "k"), ("UNIQ_KEY", "m"), ("_SYS_MSG_PRIORITY_", "1")];
+    assert_eq!(pairs, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    assert_eq!(meant.tag_hash, tag_hash("tag"));
+}
+
+#[test]
+fn a_tag_that_cannot_be_stored_is_none() {
+    for tag in ["x".repeat(PROPERTIES_BYTES_MAX), "a\u{1}b".to_owned()] {
+        let mut headers = TableBuffer::default();
+        headers.put_text(TAG_HEADER, &tag);
+        let properties = BasicProperties { headers: Some(headers.as_table()), ..BasicProperties::default() };
+        let (meant, pairs) = projected(&properties, "").unwrap();
+        assert_eq!((meant.tag_hash, pairs), (0, Pairs::new()));
+    }
 }
 
 #[test]

@@ -124,11 +124,11 @@ fn an_amqp_message_is_stored_as_rocketmq_reads_it() {
     assert_eq!((stored.topic(), stored.body()), ("q", &b"body"[..]));
     let pairs: Vec<_> = stored.properties().iter().collect();
     let expected = [
-        ("color", "blue"),
-        ("count", "3"),
         ("TAGS", "T"),
         (property::KEYS, "id-1"),
         (property::UNIQUE_ID, "id-1"),
+        ("color", "blue"),
+        ("count", "3"),
     ];
     assert_eq!(pairs, expected);
     assert!(stored.annex(AnnexKind::Amqp).is_some_and(|annex| annex.starts_with(b"\x00\x01q")));
