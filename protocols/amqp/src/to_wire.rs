@@ -25,7 +25,8 @@ pub(crate) struct Room {
     properties: BytesMut,
     exchange: String,
     routing_key: String,
-    body: Bytes,
+    /// The plain body of a message that was compressed.
+    body: Option<Bytes>,
 }
 
 /// A delivery as it goes out.
@@ -45,12 +46,12 @@ pub(crate) fn message<'a>(
     }
     let queue = directory.queue(delivery.receipt.queue);
     room.fill(&stored, delivery, queue.as_ref().map(|queue| &*queue.topic));
-    let body = match room.body.is_empty() {
-        true => {
+    let body = match &room.body {
+        Some(plain) => Body { bytes: plain, owner: plain },
+        None => {
             let bytes = delivery.message.get(stored.body_range()).unwrap_or_default();
             Body { bytes, owner: &delivery.message }
         }
-        false => Body { bytes: &room.body, owner: &room.body },
     };
     let content = Content { properties: &room.properties, body };
     Ok(Message { exchange: &room.exchange, routing_key: &room.routing_key, redelivered, content })
@@ -72,11 +73,11 @@ impl Room {
             self.routing_key.push_str(tag.unwrap_or_default());
         }
         let mut encoding = properties.get(property::CONTENT_ENCODING);
-        self.body = Bytes::new();
+        self.body = None;
         if let Some(compression) = stored.compression() {
-            match decompress::plain(compression, stored.body()) {
-                Some(body) => self.body = body,
-                None => encoding = Some(decompress::encoding_name(compression)),
+            self.body = decompress::plain(compression, stored.body());
+            if self.body.is_none() {
+                encoding = Some(decompress::encoding_name(compression));
             }
         }
         let headers = headers(properties, tag, delivery.attempts);
