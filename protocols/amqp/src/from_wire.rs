@@ -17,6 +17,8 @@ use crate::fault::Refusal;
 pub(crate) const TAG_HEADER: &str = "x-tag";
 /// Header with the keys for look-up, separated by spaces; the message id is the key otherwise.
 pub(crate) const KEYS_HEADER: &str = "x-keys";
+/// Between topic and group in the name of a group that is used as a queue.
+pub(crate) const GROUP_SEPARATOR: &str = "::";
 /// Headers that add routing keys, which is not there yet.
 const ROUTING_HEADERS: &[&str] = &["CC", "BCC"];
 /// Attribute of a topic that AMQP made, with what declare said of its durability.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use mailrail_broker::{Delivery, Error, GroupView, Name, Receipt, Token};
 
 use crate::channel::{ChannelKey, Request, RequestId};
+use crate::publisher::Known;
 
 /// One message of a batch that was handed to the broker.
 #[derive(Debug)]
@@ -15,6 +16,7 @@ pub(crate) struct Sent {
     pub channel: ChannelKey,
     /// Number of the publish, when the channel is in confirm mode.
     pub sequence: Option<u64>,
+    pub destination: Known,
     /// What goes back if it finds no queue: only of mandatory messages through an exchange.
     pub copy: Option<Box<Copy>>,
 }

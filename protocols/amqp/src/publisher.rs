@@ -50,13 +50,20 @@ pub(crate) enum Taken {
 
 /// Where a name leads that messages are published to.
 #[derive(Clone, Debug)]
-enum Known {
+pub(crate) enum Known {
     /// The default exchange, by queue name, or a topic that acts as an exchange.
     Topic(Arc<Topic>),
     Exchange(Arc<Exchange>),
 }
 
 impl Known {
+    pub fn name(&self) -> &Name {
+        match self {
+            Known::Topic(topic) => &topic.name,
+            Known::Exchange(exchange) => &exchange.name,
+        }
+    }
+
     fn is_gone(&self) -> bool {
         match self {
             Known::Topic(topic) => topic.is_gone(),
@@ -102,7 +109,7 @@ impl Publisher {
                 return Taken::Refused(Refusal::new(ReplyCode::NotFound, text));
             }
         };
-        match self.add(publish, &properties, &known, envelope, asks, outstanding) {
+        match self.add(publish, &properties, known, envelope, asks, outstanding) {
             Ok(()) => Taken::Batched,
             Err(refusal) => Taken::Refused(refusal),
         }
@@ -150,17 +157,13 @@ impl Publisher {
         &mut self,
         publish: &Publish<'_>,
         properties: &BasicProperties<'_>,
-        known: &Known,
+        known: Known,
         envelope: &Envelope<'_>,
         asks: &mut Vec<Command>,
         outstanding: &mut Outstanding,
     ) -> Result<(), Refusal> {
         let Envelope { user, now, peer, advertised, .. } = *envelope;
-        let (name, beyond) = match known {
-            Known::Topic(topic) => (&topic.name, &*topic.name),
-            Known::Exchange(exchange) => (&exchange.name, publish.exchange),
-        };
-        let tag = from_wire::tag_of(beyond, publish.routing_key);
+        let tag = from_wire::tag_of(known.name(), publish.routing_key);
         self.properties.clear();
         let meant = from_wire::project(properties, tag, user, now, &mut self.properties, &mut self.text)?;
         self.birth.clear();
@@ -175,9 +178,9 @@ impl Publisher {
             self.batch = PublishBatch::with_capacity(bytes.max(BATCH_BYTES_MIN), 1);
             self.durability = Some(meant.durability);
         }
-        let destination = self.destination(known, publish.routing_key);
+        let destination = self.destination(&known, publish.routing_key);
         let draft = Draft {
-            topic: name,
+            topic: known.name(),
             flag: 0,
             sys_flags: 0,
             born_ms: meant.born_ms,
@@ -194,7 +197,8 @@ impl Publisher {
         }
         let is_through_exchange = matches!(known, Known::Exchange(_));
         let copy = (publish.mandatory && is_through_exchange).then(|| Box::new(Copy::of(publish)));
-        self.sent.push(Sent { channel: publish.channel, sequence: publish.sequence, copy });
+        let Publish { channel, sequence, .. } = *publish;
+        self.sent.push(Sent { channel, sequence, destination: known, copy });
         Ok(())
     }
 

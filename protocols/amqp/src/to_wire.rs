@@ -12,7 +12,7 @@ use crate::codec::writer::{Body, Content};
 use crate::codec::{BasicProperties, ReplyCode, TableBuffer, Value};
 use crate::decompress;
 use crate::fault::Refusal;
-use crate::from_wire::{KEYS_HEADER, TAG_HEADER};
+use crate::from_wire::{GROUP_SEPARATOR, KEYS_HEADER, TAG_HEADER};
 
 /// Header with the number of failed attempts, on messages that were not born here.
 const ATTEMPTS_HEADER: &str = "x-delivery-count";
@@ -141,7 +141,10 @@ fn counted_text(bytes: &[u8]) -> Result<(&str, &[u8]), LayoutError> {
 pub(crate) fn refusal(error: &Error) -> Refusal {
     let (code, text) = match error {
         Error::NoTopic(name) => (ReplyCode::NotFound, no_queue(name)),
-        Error::NoGroup { group, .. } => (ReplyCode::NotFound, no_queue(group)),
+        Error::NoGroup { group, topic } if group == topic => (ReplyCode::NotFound, no_queue(topic)),
+        Error::NoGroup { group, topic } => {
+            (ReplyCode::NotFound, no_queue(&format!("{topic}{GROUP_SEPARATOR}{group}")))
+        }
         Error::NoExchange(name) => (ReplyCode::NotFound, no_exchange(name)),
         Error::NoQueue { topic, .. } => (ReplyCode::NotFound, no_queue(topic)),
         Error::Differs { what, name, field, found, asked } => {
@@ -184,4 +187,17 @@ pub(crate) fn no_exchange(name: &str) -> String {
 
 pub(crate) fn locked(name: &str) -> String {
     format!("cannot obtain exclusive access to locked queue '{name}' in vhost '/'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_is_gone_is_named_as_the_queue_that_was_asked_for() {
+        for (group, text) in [("t", "no queue 't' in vhost '/'"), ("g", "no queue 't::g' in vhost '/'")] {
+            let error = Error::NoGroup { group: group.to_owned(), topic: "t".to_owned() };
+            assert_eq!(refusal(&error), Refusal::new(ReplyCode::NotFound, text));
+        }
+    }
 }

@@ -35,12 +35,17 @@ pub(crate) fn published(
     results: Vec<Result<Stored, Error>>,
     output: &mut Output,
 ) {
-    for (Sent { channel, sequence, copy }, result) in sent.into_iter().zip(results) {
+    for (Sent { channel, sequence, destination, copy }, result) in sent.into_iter().zip(results) {
         match result {
             Ok(_) => connection.confirm(channel, sequence, Confirm::Ack),
             // A queue that was deleted in the meantime took its messages with it.
             Err(Error::Unroutable | Error::NoTopic(_)) => {
                 unroutable(connection, channel, sequence, copy.as_deref(), output);
+            }
+            // The broker has a number for it, which tells the client nothing.
+            Err(Error::NoExchange(_)) => {
+                let error = Error::NoExchange(destination.name().to_string());
+                failed(connection, channel, sequence, &error, output);
             }
             Err(error) => failed(connection, channel, sequence, &error, output),
         }

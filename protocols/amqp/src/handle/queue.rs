@@ -10,12 +10,10 @@ use crate::adapter::Connection;
 use crate::channel::{DeclareQueue, QueueSettings, RequestId};
 use crate::codec::ReplyCode;
 use crate::fault::Refusal;
-use crate::from_wire;
+use crate::from_wire::{self, GROUP_SEPARATOR};
 use crate::outstanding::Kind;
 use crate::to_wire;
 
-/// Between topic and group in the name of a group that is used as a queue.
-const GROUP_SEPARATOR: &str = "::";
 /// Names that only the server makes.
 pub(super) const RESERVED_PREFIX: &str = "amq.";
 /// The queue of direct replies, which are not there yet.

@@ -142,6 +142,23 @@ fn publishes_that_are_errors_close_with_their_codes() {
 }
 
 #[test]
+fn an_exchange_that_goes_before_a_publish_is_named_in_the_close() {
+    let house = House::open();
+    let mut client = house.client();
+    client.call(1, &EXCHANGE, "ExchangeDeclareOk");
+    client.call(2, &ChannelOpen, "ChannelOpenOk");
+    // One input: the exchange is still there when the publish is looked at, and gone when the broker comes to it.
+    let mut bytes = BytesMut::new();
+    let delete = ExchangeDelete { exchange: "x", if_unused: false, no_wait: false };
+    mailrail_amqp::codec::writer::method(&mut bytes, 2, &delete);
+    let publish = BasicPublish { exchange: "x", routing_key: "k", mandatory: false, immediate: false };
+    put_publish(&mut bytes, publish, &PERSISTENT, b"x");
+    client.bytes(bytes);
+    let closed = client.closed();
+    assert!(closed.1 == 404 && closed.2.contains("no exchange 'x' in vhost '/'"), "{closed:?}");
+}
+
+#[test]
 fn large_bodies_pass_whole() {
     let house = House::open();
     let mut client = house.client();
