@@ -35,7 +35,8 @@ impl Method {
     }
 
     fn borrows(&self) -> bool {
-        self.kept().any(|field| matches!(field.kind.as_str(), "shortstr" | "longstr" | "table"))
+        self.kept()
+            .any(|field| matches!(field.kind.as_str(), "shortstr" | "shortbytes" | "longstr" | "table"))
     }
 
     fn lifetime(&self) -> &'static str {
@@ -244,6 +245,7 @@ fn rust_type(kind: &str) -> &'static str {
         "longlong" => "u64",
         "bit" => "bool",
         "shortstr" => "&'a str",
+        "shortbytes" => "ShortBytes<'a>",
         "longstr" => "&'a [u8]",
         "table" => "Table<'a>",
         _ => panic!("unknown type {kind}"),
@@ -257,6 +259,7 @@ fn reader(kind: &str) -> &'static str {
         "long" => "long",
         "longlong" => "long_long",
         "shortstr" => "short_text",
+        "shortbytes" => "short_bytes",
         "longstr" => "long_bytes",
         "table" => "Table::read",
         _ => panic!("unknown type {kind}"),
@@ -272,6 +275,7 @@ fn writer(field: &Field) -> String {
         "long" => format!("out.put_u32({})", if reserved { "0" } else { &value }),
         "longlong" => format!("out.put_u64({})", if reserved { "0" } else { &value }),
         "shortstr" => format!("put_short_text(out, {})", if reserved { "\"\"" } else { &value }),
+        "shortbytes" => format!("put_short_bytes(out, {value})"),
         "longstr" => format!("put_long_bytes(out, {})", if reserved { "&[]" } else { &value }),
         "table" => format!("{value}.write(out)"),
         kind => panic!("unknown type {kind}"),

@@ -10,7 +10,7 @@ use mailrail_broker::{Durability, ExchangeKind, GroupSettings, Lifetime, Now, To
 use mailrail_message::{PROPERTIES_BYTES_MAX, property, tag_hash};
 
 use crate::channel::{ExchangeSettings, ExchangeType, QueueSettings};
-use crate::codec::{BasicProperties, ReplyCode, Table, Value};
+use crate::codec::{BasicProperties, ReplyCode, ShortBytes, Table, Value};
 use crate::fault::Refusal;
 
 /// Header that names the tag; the routing key otherwise.
@@ -55,7 +55,7 @@ pub(crate) fn project(
         (property::UNIQUE_ID, properties.message_id),
         (property::CORRELATION_ID, properties.correlation_id),
         (property::REPLY_TO, properties.reply_to),
-        (property::TTL, properties.expiration),
+        (property::TTL, properties.expiration.and_then(ShortBytes::as_text)),
         (property::MESSAGE_TYPE, properties.kind),
         (property::CONTENT_TYPE, properties.content_type),
         (property::CONTENT_ENCODING, properties.content_encoding),
@@ -78,11 +78,11 @@ pub(crate) fn project(
 }
 
 fn check(properties: &BasicProperties<'_>, user: &str) -> Result<(), Refusal> {
-    if let Some(claimed) = properties.user_id.filter(|claimed| *claimed != user) {
+    if let Some(claimed) = properties.user_id.filter(|claimed| claimed.as_bytes() != user.as_bytes()) {
         let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
         return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
     }
-    if let Some(expiration) = properties.expiration.filter(|text| !is_expiration(text)) {
+    if let Some(expiration) = properties.expiration.filter(|expiration| !is_expiration(*expiration)) {
         let text = format!("invalid expiration '{expiration}': not a decimal number of milliseconds");
         return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
     }
@@ -90,8 +90,9 @@ fn check(properties: &BasicProperties<'_>, user: &str) -> Result<(), Refusal> {
 }
 
 /// Milliseconds as decimal digits, below 2^32 as with RabbitMQ.
-fn is_expiration(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u32>().is_ok()
+fn is_expiration(expiration: ShortBytes<'_>) -> bool {
+    let digits = expiration.as_text().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.is_some_and(|digits| digits.parse::<u32>().is_ok())
 }
 
 /// What headers say that is the broker's own.

@@ -35,9 +35,9 @@ fn properties_and_headers_become_rocketmqs() {
         priority: Some(9),
         message_id: Some("m1"),
         correlation_id: Some("c"),
-        expiration: Some("60000"),
+        expiration: Some("60000".into()),
         timestamp: Some(5),
-        user_id: Some("guest"),
+        user_id: Some("guest".into()),
         ..BasicProperties::default()
     };
     let (meant, pairs) = projected(&properties, "eu.new").unwrap();
@@ -90,10 +90,14 @@ fn a_header_names_the_keys_before_the_message_id_does() {
 
 #[test]
 fn bad_properties_are_refused() {
-    let wrong_user = BasicProperties { user_id: Some("root"), ..BasicProperties::default() };
-    assert_eq!(projected(&wrong_user, "").unwrap_err().0, 406);
-    for expiration in ["", "x", "-1", "1.5", "4294967296"] {
-        let bad = BasicProperties { expiration: Some(expiration), ..BasicProperties::default() };
+    for user in [&b"root"[..], b"guest\xff"] {
+        let user_id = Some(ShortBytes::new(user));
+        let wrong_user = BasicProperties { user_id, ..BasicProperties::default() };
+        assert_eq!(projected(&wrong_user, "").unwrap_err().0, 406);
+    }
+    for expiration in [&b""[..], b"x", b"-1", b"1.5", b"4294967296", b"1\xff"] {
+        let expiration = Some(ShortBytes::new(expiration));
+        let bad = BasicProperties { expiration, ..BasicProperties::default() };
         assert_eq!(projected(&bad, "").unwrap_err().0, 406, "{expiration:?}");
     }
     let mut headers = TableBuffer::default();

@@ -25,7 +25,7 @@ pub(crate) struct Sent {
 #[derive(Debug)]
 pub(crate) struct Copy {
     pub exchange: String,
-    pub routing_key: String,
+    pub routing_key: Vec<u8>,
     pub properties: Vec<u8>,
     pub body: Bytes,
 }

@@ -14,7 +14,7 @@ use mailrail_broker::{
 use mailrail_message::{AnnexKind, Draft};
 
 use crate::channel::Publish;
-use crate::codec::{BasicProperties, ReplyCode};
+use crate::codec::{BasicProperties, ReplyCode, ShortBytes};
 use crate::fault::Refusal;
 use crate::from_wire;
 use crate::outstanding::{Copy, Outstanding, Sent, Waiting};
@@ -132,7 +132,8 @@ impl Publisher {
 
     fn look_up(&mut self, publish: &Publish<'_>, directory: &Directory) -> Option<Known> {
         let (map, name) = match publish.exchange {
-            "" => (&mut self.queues, publish.routing_key),
+            // No queue has a name that is not UTF-8.
+            "" => (&mut self.queues, publish.routing_key.as_text()?),
             exchange => (&mut self.exchanges, exchange),
         };
         if let Some(known) = map.get(name).filter(|known| !known.is_gone()) {
@@ -163,7 +164,8 @@ impl Publisher {
         outstanding: &mut Outstanding,
     ) -> Result<(), Refusal> {
         let Envelope { user, now, peer, advertised, .. } = *envelope;
-        let tag = from_wire::tag_of(known.name(), publish.routing_key);
+        let key = publish.routing_key.as_text().unwrap_or_default();
+        let tag = from_wire::tag_of(known.name(), key);
         self.properties.clear();
         let meant = from_wire::project(properties, tag, user, now, &mut self.properties, &mut self.text)?;
         self.birth.clear();
@@ -202,7 +204,7 @@ impl Publisher {
         Ok(())
     }
 
-    fn destination(&mut self, known: &Known, routing_key: &str) -> Destination {
+    fn destination(&mut self, known: &Known, routing_key: ShortBytes<'_>) -> Destination {
         match known {
             Known::Topic(topic) => Destination::Topic { topic: topic.id, queue_index: None },
             Known::Exchange(exchange) => {
@@ -219,7 +221,7 @@ impl Copy {
     pub fn of(publish: &Publish<'_>) -> Self {
         Copy {
             exchange: publish.exchange.to_owned(),
-            routing_key: publish.routing_key.to_owned(),
+            routing_key: publish.routing_key.as_bytes().to_vec(),
             properties: publish.properties.to_vec(),
             body: Bytes::copy_from_slice(publish.body),
         }

@@ -9,7 +9,7 @@ use mailrail_message::{AnnexKind, LayoutError, StoredMessage};
 
 use crate::channel::Message;
 use crate::codec::writer::{Body, Content};
-use crate::codec::{BasicProperties, ReplyCode, TableBuffer, Value};
+use crate::codec::{BasicProperties, ReplyCode, ShortBytes, TableBuffer, Value};
 use crate::decompress;
 use crate::fault::Refusal;
 use crate::from_wire::{GROUP_SEPARATOR, KEYS_HEADER, TAG_HEADER};
@@ -38,8 +38,9 @@ pub(crate) fn message<'a>(
     let stored = StoredMessage::parse(&delivery.message)?;
     let redelivered = delivery.attempts > 0;
     if let Some(birth) = stored.annex(AnnexKind::Amqp) {
-        let (exchange, rest) = counted_text(birth)?;
-        let (routing_key, properties) = counted_text(rest)?;
+        let (exchange, rest) = counted(birth)?;
+        let exchange = exchange.as_text().ok_or(MALFORMED_ANNEX)?;
+        let (routing_key, properties) = counted(rest)?;
         let body = delivery.message.get(stored.body_range()).unwrap_or_default();
         let content = Content { properties, body: Body { bytes: body, owner: &delivery.message } };
         return Ok(Message { exchange, routing_key, redelivered, content });
@@ -54,7 +55,12 @@ pub(crate) fn message<'a>(
         }
     };
     let content = Content { properties: &room.properties, body };
-    Ok(Message { exchange: &room.exchange, routing_key: &room.routing_key, redelivered, content })
+    Ok(Message {
+        exchange: &room.exchange,
+        routing_key: room.routing_key.as_str().into(),
+        redelivered,
+        content,
+    })
 }
 
 impl Room {
@@ -89,7 +95,7 @@ impl Room {
             priority: properties.get(property::PRIORITY).and_then(|priority| priority.parse().ok()),
             correlation_id: properties.get(property::CORRELATION_ID),
             reply_to: properties.get(property::REPLY_TO),
-            expiration: properties.get(property::TTL),
+            expiration: properties.get(property::TTL).map(ShortBytes::from),
             message_id: properties.get(property::UNIQUE_ID).or(properties.get(property::KEYS)),
             timestamp: Some(stored.born_ms() / 1_000),
             kind: properties.get(property::MESSAGE_TYPE),
@@ -121,20 +127,21 @@ fn headers(properties: Properties<'_>, tag: Option<&str>, attempts: u32) -> Tabl
 }
 
 /// Appends the AMQP annex: where the message was published to, and its header as it came.
-pub(crate) fn put_birth(out: &mut Vec<u8>, exchange: &str, routing_key: &str, properties: &[u8]) {
-    for text in [exchange, routing_key] {
+pub(crate) fn put_birth(out: &mut Vec<u8>, exchange: &str, routing_key: ShortBytes<'_>, properties: &[u8]) {
+    for bytes in [exchange.as_bytes(), routing_key.as_bytes()] {
         // Both came as short strings.
-        out.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
-        out.extend_from_slice(text.as_bytes());
+        out.push(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
+        out.extend_from_slice(bytes);
     }
     out.extend_from_slice(properties);
 }
 
-fn counted_text(bytes: &[u8]) -> Result<(&str, &[u8]), LayoutError> {
-    let malformed = LayoutError::Text { field: "AMQP annex" };
-    let (len, rest) = bytes.split_first().ok_or(malformed)?;
-    let (text, rest) = rest.split_at_checked(usize::from(*len)).ok_or(malformed)?;
-    Ok((std::str::from_utf8(text).map_err(|_| malformed)?, rest))
+const MALFORMED_ANNEX: LayoutError = LayoutError::Text { field: "AMQP annex" };
+
+fn counted(bytes: &[u8]) -> Result<(ShortBytes<'_>, &[u8]), LayoutError> {
+    let (len, rest) = bytes.split_first().ok_or(MALFORMED_ANNEX)?;
+    let (counted, rest) = rest.split_at_checked(usize::from(*len)).ok_or(MALFORMED_ANNEX)?;
+    Ok((ShortBytes::new(counted), rest))
 }
 
 /// The code and RabbitMQ's words for a refused command.

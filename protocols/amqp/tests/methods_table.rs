@@ -47,6 +47,7 @@ fn arguments(method: &generate_methods::Method, seed: &[u8]) -> Vec<u8> {
                 let text: Vec<u8> = next(5).iter().map(|byte| b'a' + byte % 26).collect();
                 out.extend([&[5], &text[..]].concat());
             }
+            "shortbytes" => out.extend([&[5], &next(5)[..]].concat()),
             "longstr" if reserved => out.extend([0; 4]),
             "longstr" => out.extend([&[0, 0, 0, 3][..], &next(3)].concat()),
             "table" => out.extend([&[0, 0, 0, 7, 1, b'k', b'I'][..], &next(4)].concat()),

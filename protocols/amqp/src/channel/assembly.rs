@@ -34,7 +34,7 @@ enum Stage {
 pub(crate) struct Assembly {
     stage: Stage,
     pub exchange: String,
-    pub routing_key: String,
+    pub routing_key: Vec<u8>,
     pub mandatory: bool,
     /// Property flags and values.
     pub properties: Vec<u8>,
@@ -52,7 +52,7 @@ impl Assembly {
         self.exchange.clear();
         self.exchange.push_str(method.exchange);
         self.routing_key.clear();
-        self.routing_key.push_str(method.routing_key);
+        self.routing_key.extend_from_slice(method.routing_key.as_bytes());
         self.mandatory = method.mandatory;
         self.stage = Stage::Header;
     }

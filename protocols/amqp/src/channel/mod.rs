@@ -22,7 +22,9 @@ use unacked::Unacked;
 
 use crate::codec::limits::{CHANNEL_UNACKED_MAX, CHANNEL_UNCONFIRMED_MAX};
 use crate::codec::methods::*;
-use crate::codec::{Arguments, Frame, FrameKind, Method, MethodError, MethodId, Outgoing, ReplyCode, writer};
+use crate::codec::{
+    Arguments, Frame, FrameKind, Method, MethodError, MethodId, Outgoing, ReplyCode, ShortBytes, writer,
+};
 use crate::fault::{Fault, Refusal};
 
 /// What holds for the whole connection and a channel must know.
@@ -153,7 +155,7 @@ impl<L> Channel<L> {
             sequence: self.published,
             mandatory: self.assembly.mandatory,
             exchange: &self.assembly.exchange,
-            routing_key: &self.assembly.routing_key,
+            routing_key: ShortBytes::new(&self.assembly.routing_key),
             properties: &self.assembly.properties,
             body: match at {
                 BodyAt::Frame => frame,

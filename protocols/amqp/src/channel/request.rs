@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::codec::ShortBytes;
 use crate::codec::writer::Content;
 
 /// One opening of a channel. Numbers are reused, openings are not, so late answers find nothing.
@@ -202,7 +203,7 @@ pub struct Fetched<'a, L> {
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
     pub exchange: &'a str,
-    pub routing_key: &'a str,
+    pub routing_key: ShortBytes<'a>,
     pub redelivered: bool,
     pub content: Content<'a>,
 }
@@ -215,7 +216,7 @@ pub struct Publish<'a> {
     pub sequence: Option<u64>,
     pub mandatory: bool,
     pub exchange: &'a str,
-    pub routing_key: &'a str,
+    pub routing_key: ShortBytes<'a>,
     /// Property flags and values; read with [`crate::codec::BasicProperties::read`].
     pub properties: &'a [u8],
     pub body: &'a [u8],

@@ -1153,7 +1153,7 @@ impl Arguments for BasicCancelOk<'_> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BasicPublish<'a> {
     pub exchange: &'a str,
-    pub routing_key: &'a str,
+    pub routing_key: ShortBytes<'a>,
     pub mandatory: bool,
     pub immediate: bool,
 }
@@ -1162,7 +1162,7 @@ impl<'a> BasicPublish<'a> {
     fn read(input: &'a [u8]) -> Parsed<'a, Self> {
         let (input, _) = short(input)?;
         let (input, exchange) = short_text(input)?;
-        let (input, routing_key) = short_text(input)?;
+        let (input, routing_key) = short_bytes(input)?;
         let (input, bits) = octet(input)?;
         let mandatory = bits & 0x01 != 0;
         let immediate = bits & 0x02 != 0;
@@ -1176,7 +1176,7 @@ impl Arguments for BasicPublish<'_> {
     fn write(&self, out: &mut BytesMut) {
         out.put_u16(0);
         put_short_text(out, self.exchange);
-        put_short_text(out, self.routing_key);
+        put_short_bytes(out, self.routing_key);
         out.put_u8(u8::from(self.mandatory) | u8::from(self.immediate) << 1);
     }
 }
@@ -1187,7 +1187,7 @@ pub struct BasicReturn<'a> {
     pub reply_code: u16,
     pub reply_text: &'a str,
     pub exchange: &'a str,
-    pub routing_key: &'a str,
+    pub routing_key: ShortBytes<'a>,
 }
 
 impl<'a> BasicReturn<'a> {
@@ -1195,7 +1195,7 @@ impl<'a> BasicReturn<'a> {
         let (input, reply_code) = short(input)?;
         let (input, reply_text) = short_text(input)?;
         let (input, exchange) = short_text(input)?;
-        let (input, routing_key) = short_text(input)?;
+        let (input, routing_key) = short_bytes(input)?;
         Ok((input, BasicReturn { reply_code, reply_text, exchange, routing_key }))
     }
 }
@@ -1207,7 +1207,7 @@ impl Arguments for BasicReturn<'_> {
         out.put_u16(self.reply_code);
         put_short_text(out, self.reply_text);
         put_short_text(out, self.exchange);
-        put_short_text(out, self.routing_key);
+        put_short_bytes(out, self.routing_key);
     }
 }
 
@@ -1218,7 +1218,7 @@ pub struct BasicDeliver<'a> {
     pub delivery_tag: u64,
     pub redelivered: bool,
     pub exchange: &'a str,
-    pub routing_key: &'a str,
+    pub routing_key: ShortBytes<'a>,
 }
 
 impl<'a> BasicDeliver<'a> {
@@ -1228,7 +1228,7 @@ impl<'a> BasicDeliver<'a> {
         let (input, bits) = octet(input)?;
         let redelivered = bits & 0x01 != 0;
         let (input, exchange) = short_text(input)?;
-        let (input, routing_key) = short_text(input)?;
+        let (input, routing_key) = short_bytes(input)?;
         Ok((input, BasicDeliver { consumer_tag, delivery_tag, redelivered, exchange, routing_key }))
     }
 }
@@ -1241,7 +1241,7 @@ impl Arguments for BasicDeliver<'_> {
         out.put_u64(self.delivery_tag);
         out.put_u8(u8::from(self.redelivered));
         put_short_text(out, self.exchange);
-        put_short_text(out, self.routing_key);
+        put_short_bytes(out, self.routing_key);
     }
 }
 
@@ -1278,7 +1278,7 @@ pub struct BasicGetOk<'a> {
     pub delivery_tag: u64,
     pub redelivered: bool,
     pub exchange: &'a str,
-    pub routing_key: &'a str,
+    pub routing_key: ShortBytes<'a>,
     pub message_count: u32,
 }
 
@@ -1288,7 +1288,7 @@ impl<'a> BasicGetOk<'a> {
         let (input, bits) = octet(input)?;
         let redelivered = bits & 0x01 != 0;
         let (input, exchange) = short_text(input)?;
-        let (input, routing_key) = short_text(input)?;
+        let (input, routing_key) = short_bytes(input)?;
         let (input, message_count) = long(input)?;
         Ok((input, BasicGetOk { delivery_tag, redelivered, exchange, routing_key, message_count }))
     }
@@ -1301,7 +1301,7 @@ impl Arguments for BasicGetOk<'_> {
         out.put_u64(self.delivery_tag);
         out.put_u8(u8::from(self.redelivered));
         put_short_text(out, self.exchange);
-        put_short_text(out, self.routing_key);
+        put_short_bytes(out, self.routing_key);
         out.put_u32(self.message_count);
     }
 }

@@ -19,7 +19,7 @@ pub use content::ContentHeader;
 pub use frame::{Frame, FrameError, FrameKind, FrameLimits};
 pub use method::{Arguments, MethodError, MethodId};
 pub use methods::Method;
-pub use primitive::Malformed;
+pub use primitive::{Malformed, ShortBytes};
 pub use properties::BasicProperties;
 pub use reply_code::{ReplyCode, Scope};
 pub use table::{Array, Table, TableBuffer, Value};

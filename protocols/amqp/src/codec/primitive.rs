@@ -1,6 +1,9 @@
 //! The elementary types of the specification (section 4.2.5): readers over nom, writers over `BytesMut`.
 //!
-//! Tables have their own file. Names are UTF-8 here, which the specification recommends and the broker needs.
+//! Tables have their own file. Names are UTF-8 here, which the specification recommends and the broker needs; what
+//! belongs to a message is any bytes, as clients take it to be.
+
+use std::fmt;
 
 use bytes::{BufMut, BytesMut};
 use nom::bytes::complete::take;
@@ -62,13 +65,62 @@ pub(crate) fn fail<T>(reason: Malformed) -> Result<T, nom::Err<Malformed>> {
     Err(nom::Err::Failure(reason))
 }
 
-/// A short string: one octet of length, then UTF-8.
-pub(crate) fn short_text(input: &[u8]) -> Parsed<'_, &str> {
+/// A short string that belongs to a message: any bytes, mostly UTF-8.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShortBytes<'a>(&'a [u8]);
+
+impl<'a> ShortBytes<'a> {
+    /// What is too long is cut.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        match bytes.split_at_checked(SHORT_TEXT_BYTES_MAX) {
+            Some((first, _)) => ShortBytes(first),
+            None => ShortBytes(bytes),
+        }
+    }
+
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// `None` for what is not UTF-8.
+    pub fn as_text(self) -> Option<&'a str> {
+        std::str::from_utf8(self.0).ok()
+    }
+}
+
+/// What is too long is cut at a character's end.
+impl<'a> From<&'a str> for ShortBytes<'a> {
+    fn from(text: &'a str) -> Self {
+        ShortBytes(cut(text).as_bytes())
+    }
+}
+
+impl fmt::Display for ShortBytes<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&String::from_utf8_lossy(self.0))
+    }
+}
+
+/// As text: that is what it mostly is.
+impl fmt::Debug for ShortBytes<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&String::from_utf8_lossy(self.0), out)
+    }
+}
+
+/// A short string: one octet of length, then any bytes.
+pub(crate) fn short_bytes(input: &[u8]) -> Parsed<'_, ShortBytes<'_>> {
     let (input, len) = octet(input)?;
     let (input, bytes) = take(len)(input)?;
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok((input, text)),
-        Err(_) => fail(Malformed::NotUtf8),
+    Ok((input, ShortBytes(bytes)))
+}
+
+/// A short string that must be UTF-8.
+pub(crate) fn short_text(input: &[u8]) -> Parsed<'_, &str> {
+    let (input, bytes) = short_bytes(input)?;
+    match bytes.as_text() {
+        Some(text) => Ok((input, text)),
+        None => fail(Malformed::NotUtf8),
     }
 }
 
@@ -80,9 +132,13 @@ pub(crate) fn long_bytes(input: &[u8]) -> Parsed<'_, &[u8]> {
 
 /// Appends a short string, cut at a character's end when it is too long (which only reply texts can be).
 pub(crate) fn put_short_text(out: &mut BytesMut, text: &str) {
-    let text = cut(text);
-    out.put_u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
-    out.put_slice(text.as_bytes());
+    put_short_bytes(out, text.into());
+}
+
+/// Appends a short string.
+pub(crate) fn put_short_bytes(out: &mut BytesMut, bytes: ShortBytes<'_>) {
+    out.put_u8(u8::try_from(bytes.0.len()).unwrap_or(u8::MAX));
+    out.put_slice(bytes.0);
 }
 
 /// The longest beginning of a text that fits a short string.

@@ -8,7 +8,8 @@ use bytes::{BufMut, BytesMut};
 use super::primitive::*;
 use super::table::Table;
 
-/// Properties of a message. Absent ones are `None`.
+/// Properties of a message. Absent ones are `None`; so are texts that are not UTF-8, which only the raw bytes keep,
+/// but for those that must be right if they are there.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct BasicProperties<'a> {
     pub content_type: Option<&'a str>,
@@ -20,12 +21,12 @@ pub struct BasicProperties<'a> {
     pub correlation_id: Option<&'a str>,
     pub reply_to: Option<&'a str>,
     /// Time to live in milliseconds, as decimal text.
-    pub expiration: Option<&'a str>,
+    pub expiration: Option<ShortBytes<'a>>,
     pub message_id: Option<&'a str>,
     /// Seconds of the Unix epoch.
     pub timestamp: Option<u64>,
     pub kind: Option<&'a str>,
-    pub user_id: Option<&'a str>,
+    pub user_id: Option<ShortBytes<'a>>,
     pub app_id: Option<&'a str>,
     pub cluster_id: Option<&'a str>,
 }
@@ -64,6 +65,11 @@ fn optional<'a, T>(
     Ok((input, Some(value)))
 }
 
+fn optional_text(flags: u16, bit: u16, input: &[u8]) -> Parsed<'_, Option<&str>> {
+    let (input, bytes) = optional(flags, bit, short_bytes, input)?;
+    Ok((input, bytes.and_then(ShortBytes::as_text)))
+}
+
 impl<'a> BasicProperties<'a> {
     /// Reads property flags and values.
     pub fn read(raw: &'a [u8]) -> Result<Self, Malformed> {
@@ -75,20 +81,20 @@ impl<'a> BasicProperties<'a> {
         if flags & flag::UNKNOWN != 0 {
             return fail(Malformed::UnknownProperty);
         }
-        let (input, content_type) = optional(flags, flag::CONTENT_TYPE, short_text, input)?;
-        let (input, content_encoding) = optional(flags, flag::CONTENT_ENCODING, short_text, input)?;
-        let (input, headers) = optional(flags, flag::HEADERS, Table::read, input)?;
+        let (input, content_type) = optional_text(flags, flag::CONTENT_TYPE, input)?;
+        let (input, content_encoding) = optional_text(flags, flag::CONTENT_ENCODING, input)?;
+        let (input, headers) = optional(flags, flag::HEADERS, Table::read_headers, input)?;
         let (input, delivery_mode) = optional(flags, flag::DELIVERY_MODE, octet, input)?;
         let (input, priority) = optional(flags, flag::PRIORITY, octet, input)?;
-        let (input, correlation_id) = optional(flags, flag::CORRELATION_ID, short_text, input)?;
-        let (input, reply_to) = optional(flags, flag::REPLY_TO, short_text, input)?;
-        let (input, expiration) = optional(flags, flag::EXPIRATION, short_text, input)?;
-        let (input, message_id) = optional(flags, flag::MESSAGE_ID, short_text, input)?;
+        let (input, correlation_id) = optional_text(flags, flag::CORRELATION_ID, input)?;
+        let (input, reply_to) = optional_text(flags, flag::REPLY_TO, input)?;
+        let (input, expiration) = optional(flags, flag::EXPIRATION, short_bytes, input)?;
+        let (input, message_id) = optional_text(flags, flag::MESSAGE_ID, input)?;
         let (input, timestamp) = optional(flags, flag::TIMESTAMP, long_long, input)?;
-        let (input, kind) = optional(flags, flag::KIND, short_text, input)?;
-        let (input, user_id) = optional(flags, flag::USER_ID, short_text, input)?;
-        let (input, app_id) = optional(flags, flag::APP_ID, short_text, input)?;
-        let (input, cluster_id) = optional(flags, flag::CLUSTER_ID, short_text, input)?;
+        let (input, kind) = optional_text(flags, flag::KIND, input)?;
+        let (input, user_id) = optional(flags, flag::USER_ID, short_bytes, input)?;
+        let (input, app_id) = optional_text(flags, flag::APP_ID, input)?;
+        let (input, cluster_id) = optional_text(flags, flag::CLUSTER_ID, input)?;
         let properties = BasicProperties {
             content_type,
             content_encoding,
@@ -121,13 +127,13 @@ impl<'a> BasicProperties<'a> {
         }
         put_text(out, self.correlation_id);
         put_text(out, self.reply_to);
-        put_text(out, self.expiration);
+        put_bytes(out, self.expiration);
         put_text(out, self.message_id);
         if let Some(seconds) = self.timestamp {
             out.put_u64(seconds);
         }
         put_text(out, self.kind);
-        put_text(out, self.user_id);
+        put_bytes(out, self.user_id);
         put_text(out, self.app_id);
         put_text(out, self.cluster_id);
     }
@@ -157,8 +163,12 @@ impl<'a> BasicProperties<'a> {
 }
 
 fn put_text(out: &mut BytesMut, text: Option<&str>) {
-    if let Some(text) = text {
-        put_short_text(out, text);
+    put_bytes(out, text.map(ShortBytes::from));
+}
+
+fn put_bytes(out: &mut BytesMut, bytes: Option<ShortBytes<'_>>) {
+    if let Some(bytes) = bytes {
+        put_short_bytes(out, bytes);
     }
 }
 
@@ -187,6 +197,17 @@ mod tests {
         assert_eq!(BasicProperties::read(b""), Err(Malformed::Short));
     }
 
+    #[test]
+    fn texts_that_are_none_are_left_out_and_what_follows_is_read() {
+        // content_type and expiration that are not UTF-8, a header with such a key before another, app_id "a"
+        let raw = b"\xa1\x08\x01\xff\x00\x00\x00\x06\x01\xfeV\x01nV\x02\x31\xff\x01a";
+        let properties = BasicProperties::read(raw).unwrap();
+        assert_eq!((properties.content_type, properties.app_id), (None, Some("a")));
+        assert_eq!(properties.expiration, Some(ShortBytes::new(b"1\xff")));
+        let headers: Vec<_> = properties.headers.unwrap().iter().collect();
+        assert_eq!(headers, [("n", Value::Void)]);
+    }
+
     prop_compose! {
         fn texts()(texts in prop::collection::vec(prop::option::of("\\PC{0,20}"), 9)) -> Vec<Option<String>> { texts }
     }
@@ -203,8 +224,9 @@ mod tests {
             let text = |at: usize| texts[at].as_deref();
             let properties = BasicProperties {
                 content_type: text(0), content_encoding: text(1), headers: header.map(|_| headers.as_table()),
-                delivery_mode: mode, priority, correlation_id: text(2), reply_to: text(3), expiration: text(4),
-                message_id: text(5), timestamp, kind: text(6), user_id: text(7), app_id: text(8), cluster_id: text(0),
+                delivery_mode: mode, priority, correlation_id: text(2), reply_to: text(3),
+                expiration: text(4).map(ShortBytes::from),
+                message_id: text(5), timestamp, kind: text(6), user_id: text(7).map(ShortBytes::from), app_id: text(8), cluster_id: text(0),
             };
             let mut out = BytesMut::new();
             properties.write(&mut out);

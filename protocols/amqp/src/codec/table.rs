@@ -103,18 +103,27 @@ impl<'a> Table<'a> {
     /// No entries.
     pub const EMPTY: Table<'static> = Table { bytes: &[] };
 
+    /// Reads the table of a method: its keys are names.
     pub(crate) fn read(input: &'a [u8]) -> Parsed<'a, Table<'a>> {
+        Table::read_with(input, Keys::Text)
+    }
+
+    /// Reads the headers of a message: their keys may be any bytes.
+    pub(crate) fn read_headers(input: &'a [u8]) -> Parsed<'a, Table<'a>> {
+        Table::read_with(input, Keys::Bytes)
+    }
+
+    fn read_with(input: &'a [u8], keys: Keys) -> Parsed<'a, Table<'a>> {
         let (input, bytes) = long_bytes(input)?;
-        match Table::check(bytes) {
-            Ok(table) => Ok((input, table)),
+        match Walk::new(keys).table(bytes, TABLE_DEPTH_MAX) {
+            Ok(()) => Ok((input, Table { bytes })),
             Err(reason) => fail(reason),
         }
     }
 
     /// Takes a table without its length prefix, after one walk over all of it.
     pub fn check(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut budget = TABLE_ENTRIES_MAX;
-        check_table(bytes, TABLE_DEPTH_MAX, &mut budget)?;
+        Walk::new(Keys::Text).table(bytes, TABLE_DEPTH_MAX)?;
         Ok(Table { bytes })
     }
 
@@ -127,13 +136,17 @@ impl<'a> Table<'a> {
         self.bytes.is_empty()
     }
 
-    /// Entries in wire order.
+    /// Entries in wire order. Those whose key is not UTF-8, as headers may have them, are left out.
     pub fn iter(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> + use<'a> {
         let mut rest = self.bytes;
         std::iter::from_fn(move || {
-            let (after, found) = entry(rest).ok()?;
-            rest = after;
-            Some(found)
+            loop {
+                let (after, (key, value)) = entry(rest).ok()?;
+                rest = after;
+                if let Some(key) = key.as_text() {
+                    return Some((key, value));
+                }
+            }
         })
     }
 
@@ -165,8 +178,8 @@ impl<'a> Array<'a> {
     }
 }
 
-fn entry(input: &[u8]) -> Parsed<'_, (&str, Value<'_>)> {
-    let (input, key) = short_text(input)?;
+fn entry(input: &[u8]) -> Parsed<'_, (ShortBytes<'_>, Value<'_>)> {
+    let (input, key) = short_bytes(input)?;
     let (input, value) = value(input)?;
     Ok((input, (key, value)))
 }
@@ -200,32 +213,55 @@ fn value(input: &[u8]) -> Parsed<'_, Value<'_>> {
     })
 }
 
-fn check_table(mut bytes: &[u8], depth: usize, budget: &mut usize) -> Result<(), Malformed> {
-    while !bytes.is_empty() {
-        let (rest, _) = short_text(bytes).map_err(reason)?;
-        bytes = check_value(rest, depth, budget)?;
-    }
-    Ok(())
+/// What the keys of a table may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keys {
+    Text,
+    Bytes,
 }
 
-fn check_array(mut bytes: &[u8], depth: usize, budget: &mut usize) -> Result<(), Malformed> {
-    while !bytes.is_empty() {
-        bytes = check_value(bytes, depth, budget)?;
-    }
-    Ok(())
+/// One walk over everything inside a table. `depth` bounds the recursion.
+struct Walk {
+    keys: Keys,
+    entries_left: usize,
 }
 
-/// Checks one value with everything inside it; returns what follows. `depth` bounds the recursion.
-fn check_value<'a>(bytes: &'a [u8], depth: usize, budget: &mut usize) -> Result<&'a [u8], Malformed> {
-    *budget = budget.checked_sub(1).ok_or(Malformed::TooMany { max: TABLE_ENTRIES_MAX })?;
-    let (rest, found) = value(bytes).map_err(reason)?;
-    let deeper = || depth.checked_sub(1).ok_or(Malformed::TooDeep { max: TABLE_DEPTH_MAX });
-    match found {
-        Value::Table(table) => check_table(table.bytes, deeper()?, budget)?,
-        Value::Array(array) => check_array(array.bytes, deeper()?, budget)?,
-        _ => {}
+impl Walk {
+    fn new(keys: Keys) -> Self {
+        Walk { keys, entries_left: TABLE_ENTRIES_MAX }
     }
-    Ok(rest)
+
+    fn table(&mut self, mut bytes: &[u8], depth: usize) -> Result<(), Malformed> {
+        while !bytes.is_empty() {
+            let (rest, key) = short_bytes(bytes).map_err(reason)?;
+            if self.keys == Keys::Text && key.as_text().is_none() {
+                return Err(Malformed::NotUtf8);
+            }
+            bytes = self.value(rest, depth)?;
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, mut bytes: &[u8], depth: usize) -> Result<(), Malformed> {
+        while !bytes.is_empty() {
+            bytes = self.value(bytes, depth)?;
+        }
+        Ok(())
+    }
+
+    /// Checks one value with everything inside it; returns what follows.
+    fn value<'a>(&mut self, bytes: &'a [u8], depth: usize) -> Result<&'a [u8], Malformed> {
+        let too_many = Malformed::TooMany { max: TABLE_ENTRIES_MAX };
+        self.entries_left = self.entries_left.checked_sub(1).ok_or(too_many)?;
+        let (rest, found) = value(bytes).map_err(reason)?;
+        let deeper = || depth.checked_sub(1).ok_or(Malformed::TooDeep { max: TABLE_DEPTH_MAX });
+        match found {
+            Value::Table(table) => self.table(table.bytes, deeper()?)?,
+            Value::Array(array) => self.array(array.bytes, deeper()?)?,
+            _ => {}
+        }
+        Ok(rest)
+    }
 }
 
 /// A table or array under construction. The server's own tables use only the types that every client reads:

@@ -8,9 +8,9 @@ use mailrail_broker::{Error, Stored};
 
 use crate::adapter::Connection;
 use crate::channel::{ChannelKey, Confirm, Message};
-use crate::codec::Arguments;
 use crate::codec::methods::BasicPublish;
 use crate::codec::writer::{Body, Content};
+use crate::codec::{Arguments, ShortBytes};
 use crate::outstanding::{Copy, Sent};
 use crate::to_wire;
 
@@ -70,7 +70,7 @@ fn failed(
 fn give_back(connection: &mut Connection, channel: ChannelKey, copy: &Copy, output: &mut Output) {
     let body: &Bytes = &copy.body;
     let content = Content { properties: &copy.properties, body: Body { bytes: body, owner: body } };
-    let (exchange, routing_key) = (copy.exchange.as_str(), copy.routing_key.as_str());
+    let (exchange, routing_key) = (copy.exchange.as_str(), ShortBytes::new(&copy.routing_key));
     let message = Message { exchange, routing_key, redelivered: false, content };
     connection.machine.give_back(channel, &message, output);
 }

@@ -151,7 +151,7 @@ impl Client {
         properties: &BasicProperties<'_>,
         body: &[u8],
     ) {
-        let mandatory = false;
+        let (routing_key, mandatory) = (routing_key.into(), false);
         self.publish_as(
             BasicPublish { exchange, routing_key, mandatory, immediate: false },
             properties,
@@ -294,8 +294,13 @@ pub fn put_publish(
 ) {
     let mut raw = BytesMut::new();
     properties.write(&mut raw);
+    put_raw_publish(bytes, method, &raw, body);
+}
+
+/// The same with the bytes of the properties.
+pub fn put_raw_publish(bytes: &mut BytesMut, method: BasicPublish<'_>, properties: &[u8], body: &[u8]) {
     let owner = Bytes::copy_from_slice(body);
-    let content = Content { properties: &raw, body: Body { bytes: &owner, owner: &owner } };
+    let content = Content { properties, body: Body { bytes: &owner, owner: &owner } };
     writer::message(bytes, 1, 131_072, &method, content);
 }
 

@@ -119,7 +119,7 @@ fn more_messages_than_one_window_flow_through_one_consumer() {
     let house = House::open();
     let mut client = filled(&house, &[]);
     let mut bytes = bytes::BytesMut::new();
-    let publish = BasicPublish { exchange: "", routing_key: "q", mandatory: false, immediate: false };
+    let publish = BasicPublish { exchange: "", routing_key: "q".into(), mandatory: false, immediate: false };
     for at in 0..10_000u32 {
         put_publish(&mut bytes, publish, &PERSISTENT, &at.to_be_bytes());
     }

@@ -1,7 +1,8 @@
 //! What a message keeps: over AMQP everything, byte for byte; between protocols, RocketMQ's form of it.
 
+use bytes::BytesMut;
 use mailrail_amqp::codec::methods::*;
-use mailrail_amqp::codec::{BasicProperties, TableBuffer, Value};
+use mailrail_amqp::codec::{BasicProperties, ShortBytes, TableBuffer, Value};
 use mailrail_broker::{
     Command, Destination, Durability, Event, Name, PublishBatch, ReadRequest, Session, Token,
 };
@@ -85,11 +86,11 @@ fn amqp_to_amqp_loses_nothing() {
         priority: Some(4),
         correlation_id: Some("c"),
         reply_to: Some("r"),
-        expiration: Some("60000"),
+        expiration: Some("60000".into()),
         message_id: Some("m"),
         timestamp: Some(1_700_000_000),
         kind: Some("k"),
-        user_id: Some("guest"),
+        user_id: Some("guest".into()),
         app_id: Some("a"),
         cluster_id: Some("z"),
     };
@@ -98,6 +99,33 @@ fn amqp_to_amqp_loses_nothing() {
     let got = client.message("BasicGetOk");
     assert!(got.method.contains("exchange: \"x\", routing_key: \"some.key\""), "{}", got.method);
     assert_eq!((got.properties(), &got.body[..]), (sent, &b"\xff\x00body"[..]));
+}
+
+#[test]
+fn what_is_not_utf8_in_a_message_is_passed_on_as_it_came() {
+    let house = House::open();
+    let mut client = house.client();
+    client.call(1, &QUEUE, "QueueDeclareOk");
+    client.call(1, &EXCHANGE, "ExchangeDeclareOk");
+    client.call(1, &bind("q", "x", "#"), "QueueBindOk");
+    // A header whose key is no text, one whose value is none, delivery mode, correlation id and message id.
+    let raw = b"\x34\x80\0\0\0\x10\x01\xffS\0\0\0\x01v\x01kS\0\0\0\x01\xfe\x02\x02\xff\xfe\x01\x80";
+    let key = ShortBytes::new(b"\xff.\xfe");
+    for exchange in ["x", ""] {
+        let publish = BasicPublish { exchange, routing_key: key, mandatory: true, immediate: false };
+        let mut bytes = BytesMut::new();
+        put_raw_publish(&mut bytes, publish, raw, b"body");
+        client.bytes(bytes);
+    }
+    // No queue has such a name.
+    let returned = client.message("BasicReturn");
+    client.send(1, &GET);
+    let got = client.message("BasicGetOk");
+    for (received, exchange) in [(got, "x"), (returned, "")] {
+        let place = format!("exchange: {exchange:?}, routing_key: {key:?}");
+        assert!(received.method.contains(&place), "{}", received.method);
+        assert_eq!((&received.properties[..], &received.body[..]), (&raw[..], &b"body"[..]));
+    }
 }
 
 #[test]

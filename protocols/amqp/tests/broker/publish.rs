@@ -14,7 +14,7 @@ fn declare_publish_confirm_and_consume_pipelined() {
     let out = &mut bytes;
     mailrail_amqp::codec::writer::method(out, 1, &ConfirmSelect { no_wait: false });
     mailrail_amqp::codec::writer::method(out, 1, &QUEUE);
-    let publish = BasicPublish { exchange: "", routing_key: "q", mandatory: false, immediate: false };
+    let publish = BasicPublish { exchange: "", routing_key: "q".into(), mandatory: false, immediate: false };
     put_publish(out, publish, &PERSISTENT, b"one");
     put_publish(out, publish, &BasicProperties::default(), b"two");
     put_publish(out, publish, &PERSISTENT, b"three");
@@ -36,7 +36,7 @@ fn confirms_come_for_everything() {
     client.call(1, &QUEUE, "QueueDeclareOk");
     client.call(1, &ConfirmSelect { no_wait: false }, "ConfirmSelectOk");
     let mut bytes = BytesMut::new();
-    let publish = BasicPublish { exchange: "", routing_key: "q", mandatory: false, immediate: false };
+    let publish = BasicPublish { exchange: "", routing_key: "q".into(), mandatory: false, immediate: false };
     for at in 0..1_000u32 {
         put_publish(&mut bytes, publish, &PERSISTENT, &at.to_be_bytes());
     }
@@ -53,7 +53,8 @@ fn unroutable_messages_are_confirmed_and_mandatory_ones_returned_before() {
     client.call(1, &EXCHANGE, "ExchangeDeclareOk");
     client.call(1, &ConfirmSelect { no_wait: false }, "ConfirmSelectOk");
     for (exchange, sequence) in [("", 1), ("x", 2)] {
-        let method = BasicPublish { exchange, routing_key: "nowhere", mandatory: true, immediate: false };
+        let method =
+            BasicPublish { exchange, routing_key: "nowhere".into(), mandatory: true, immediate: false };
         let properties = BasicProperties { message_id: Some("m"), ..PERSISTENT };
         client.publish_as(method, &properties, b"back");
         let returned = client.message("BasicReturn { reply_code: 312, reply_text: \"NO_ROUTE\"");
@@ -121,8 +122,8 @@ fn publishes_that_are_errors_close_with_their_codes() {
     client.call(1, &ExchangeDeclare { exchange: "inner", internal: true, ..EXCHANGE }, "ExchangeDeclareOk");
     let mut cc = TableBuffer::default();
     cc.put("CC", Value::Void);
-    let bad_expiration = BasicProperties { expiration: Some("soon"), ..PERSISTENT };
-    let foreign_user = BasicProperties { user_id: Some("root"), ..PERSISTENT };
+    let bad_expiration = BasicProperties { expiration: Some("soon".into()), ..PERSISTENT };
+    let foreign_user = BasicProperties { user_id: Some("root".into()), ..PERSISTENT };
     let cases = [
         ("missing", PERSISTENT, ("channel", 404, "no exchange 'missing' in vhost '/'")),
         ("inner", PERSISTENT, ("channel", 403, "internal exchange 'inner'")),
@@ -151,7 +152,7 @@ fn an_exchange_that_goes_before_a_publish_is_named_in_the_close() {
     let mut bytes = BytesMut::new();
     let delete = ExchangeDelete { exchange: "x", if_unused: false, no_wait: false };
     mailrail_amqp::codec::writer::method(&mut bytes, 2, &delete);
-    let publish = BasicPublish { exchange: "x", routing_key: "k", mandatory: false, immediate: false };
+    let publish = BasicPublish { exchange: "x", routing_key: "k".into(), mandatory: false, immediate: false };
     put_publish(&mut bytes, publish, &PERSISTENT, b"x");
     client.bytes(bytes);
     let closed = client.closed();

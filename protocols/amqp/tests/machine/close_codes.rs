@@ -4,12 +4,12 @@
 //! that.
 
 use mailrail_amqp::codec::methods::*;
-use mailrail_amqp::codec::{ReplyCode, Table, TableBuffer, Value};
+use mailrail_amqp::codec::{ReplyCode, ShortBytes, Table, TableBuffer, Value};
 
 use super::wire::{BODY_BYTES_MAX, Wire, frame, header};
 
 const PUBLISH: BasicPublish<'_> =
-    BasicPublish { exchange: "", routing_key: "q", mandatory: false, immediate: false };
+    BasicPublish { exchange: "", routing_key: ShortBytes::new(b"q"), mandatory: false, immediate: false };
 const CONSUME: BasicConsume<'_> = BasicConsume {
     queue: "q",
     consumer_tag: "t",
@@ -108,7 +108,7 @@ fn methods_that_do_not_come_here_end_the_connection() {
         delivery_tag: 1,
         redelivered: false,
         exchange: "",
-        routing_key: "",
+        routing_key: "".into(),
     };
     check("server's method", |wire| wire.send(1, &deliver), ("connection", 503, "servers only"));
     check("channel 0", |wire| wire.send(0, &QUEUE), ("connection", 503, "queue.declare"));

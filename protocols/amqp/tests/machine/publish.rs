@@ -35,8 +35,14 @@ fn a_body_arrives_whole_from_any_number_of_frames() {
 fn channels_may_interleave_their_frames() {
     let mut wire = Wire::with_channel();
     wire.send(2, &ChannelOpen);
-    wire.send(1, &BasicPublish { exchange: "", routing_key: "one", mandatory: false, immediate: false });
-    wire.send(2, &BasicPublish { exchange: "", routing_key: "two", mandatory: true, immediate: false });
+    wire.send(
+        1,
+        &BasicPublish { exchange: "", routing_key: "one".into(), mandatory: false, immediate: false },
+    );
+    wire.send(
+        2,
+        &BasicPublish { exchange: "", routing_key: "two".into(), mandatory: true, immediate: false },
+    );
     wire.bytes(&frame(2, 1, &header(60, 2)));
     wire.bytes(&frame(2, 2, &header(60, 2)));
     for (channel, body) in [(1, b"a"), (2, b"b"), (2, b"B"), (1, b"A")] {

@@ -289,7 +289,8 @@ impl From<&Action<'_, u64>> for Taken {
             Action::Request { id, request } => Taken::Request(*id, request.clone()),
             Action::Publish(publish) => {
                 let mandatory = if publish.mandatory { " mandatory" } else { "" };
-                let name = format!("{}/{}{mandatory}", publish.exchange, publish.routing_key);
+                let key = publish.routing_key.as_text().expect("a key that is text");
+                let name = format!("{}/{key}{mandatory}", publish.exchange);
                 let body = publish.body.to_vec();
                 Taken::Publish(publish.channel, publish.sequence, name, body)
             }
@@ -300,12 +301,13 @@ impl From<&Action<'_, u64>> for Taken {
 
 pub fn message(owner: &Bytes) -> Message<'_> {
     let content = Content { properties: b"\x00\x00", body: Body { bytes: owner, owner } };
-    Message { exchange: "", routing_key: "q", redelivered: false, content }
+    Message { exchange: "", routing_key: "q".into(), redelivered: false, content }
 }
 
 /// Method, header and body frames of one message on channel 1.
 pub fn published(exchange: &str, routing_key: &str, body: &[u8], frame_bytes_max: u32) -> Vec<u8> {
-    let method = BasicPublish { exchange, routing_key, mandatory: false, immediate: false };
+    let method =
+        BasicPublish { exchange, routing_key: routing_key.into(), mandatory: false, immediate: false };
     let owner = Bytes::copy_from_slice(body);
     let mut bytes = BytesMut::new();
     let content = Content { properties: b"\x10\x00\x02", body: Body { bytes: &owner, owner: &owner } };
