@@ -15,6 +15,7 @@ use mailrail_broker::{Command, Event, Now, Outcome, Receipt, Session, Topic};
 use mailrail_message::BODY_BYTES_MAX;
 
 use crate::channel::{ChannelKey, Confirm, Request, RequestId, Settlement};
+use crate::codec::limits::{HELD_INPUT_BYTES_MAX, OUTPUT_BYTES_MAX, OUTSTANDING_BYTES_MAX};
 use crate::codec::methods::BasicPublish;
 use crate::codec::{Arguments, Outgoing, ReplyCode};
 use crate::config::AmqpConfig;
@@ -61,6 +62,8 @@ pub struct Connection {
     /// Input that waits for an answer of the broker.
     held: BytesMut,
     is_waiting: bool,
+    /// What waited to be written at the end of the last turn.
+    output_bytes: usize,
 }
 
 /// What an action leads to, once nothing is borrowed any more.
@@ -98,6 +101,7 @@ impl Connection {
             later: VecDeque::new(),
             held: BytesMut::new(),
             is_waiting: false,
+            output_bytes: 0,
         }
     }
 
@@ -260,8 +264,14 @@ impl Connection {
         if output.len() > output_before {
             self.machine.note_sent(now.mono);
         }
+        self.output_bytes = output.len();
         let reading = self.wants_input();
         self.machine.set_reading(now.mono, reading);
+    }
+
+    /// Only who publishes is held back by a broker that cannot keep up: what a consumer says makes room.
+    fn is_held_back(&self) -> bool {
+        self.machine.has_published() && self.session.is_congested()
     }
 
     /// Goes on with input that waited, if it need not wait any more.
@@ -327,8 +337,12 @@ impl Driven for Connection {
         self.machine.deadline()
     }
 
+    /// True while acknowledgements and heartbeats can get in without anything growing that has no end.
     fn wants_input(&self) -> bool {
-        !self.is_waiting && !self.session.is_congested()
+        self.held.len() <= HELD_INPUT_BYTES_MAX
+            && self.output_bytes <= OUTPUT_BYTES_MAX
+            && self.outstanding.bytes() <= OUTSTANDING_BYTES_MAX
+            && !self.is_held_back()
     }
 
     fn is_closing(&self) -> bool {

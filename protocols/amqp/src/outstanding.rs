@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
-use mailrail_broker::{Delivery, Error, GroupView, Name, Receipt, Token};
+use mailrail_broker::{Delivery, Error, GroupView, Name, Receipt, Stored, Token};
 
 use crate::channel::{ChannelKey, Request, RequestId};
 use crate::publisher::Known;
@@ -104,6 +104,27 @@ pub(crate) enum What {
     Close,
 }
 
+/// What a message or a request takes until its answer is taken, but for a copy of the message.
+const ENTRY_BYTES: usize = size_of::<Sent>() + size_of::<Result<Stored, Error>>();
+
+impl Copy {
+    fn bytes(&self) -> usize {
+        self.exchange.len() + self.routing_key.len() + self.properties.len() + self.body.len()
+    }
+}
+
+impl Waiting {
+    fn bytes(&self) -> usize {
+        match self {
+            Waiting::Published(sent) => {
+                let copies = sent.iter().filter_map(|sent| sent.copy.as_ref()).map(|copy| copy.bytes());
+                sent.len() * ENTRY_BYTES + copies.sum::<usize>()
+            }
+            Waiting::Request(_) | Waiting::Open { .. } | Waiting::Close { .. } => ENTRY_BYTES,
+        }
+    }
+}
+
 /// The token of answers that nobody waits for.
 pub(crate) const NOBODY: Token = Token(0);
 
@@ -112,6 +133,7 @@ pub(crate) struct Outstanding {
     waiting: HashMap<Token, Waiting>,
     /// Tokens of batches of publishes.
     batches: BTreeSet<Token>,
+    bytes: usize,
     last: u64,
 }
 
@@ -126,8 +148,13 @@ impl Outstanding {
         if matches!(waiting, Waiting::Published(_)) {
             self.batches.insert(token);
         }
-        self.waiting.insert(token, waiting);
+        self.put(token, waiting);
         token
+    }
+
+    /// What is kept for all of them.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The last batch of publishes that the broker has not dealt with.
@@ -142,10 +169,13 @@ impl Outstanding {
 
     pub fn take(&mut self, token: Token) -> Option<Waiting> {
         self.batches.remove(&token);
-        self.waiting.remove(&token)
+        let waiting = self.waiting.remove(&token)?;
+        self.bytes -= waiting.bytes();
+        Some(waiting)
     }
 
     pub fn put(&mut self, token: Token, waiting: Waiting) {
+        self.bytes += waiting.bytes();
         self.waiting.insert(token, waiting);
     }
 }

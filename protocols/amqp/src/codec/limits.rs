@@ -43,6 +43,15 @@ pub const CONSUMER_WINDOW_BYTES_MAX: u64 = 4 * 1024 * 1024;
 pub const CONSUMER_WINDOW_MESSAGES_MAX: u32 = 2_048;
 /// Bytes waiting to be written, above which consumers get no more credit.
 pub const OUTPUT_WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes waiting to be written, above which nothing is read: returns and answers to a client that reads none of them
+/// would have no end.
+pub const OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What is kept for publishes and requests until the broker's answer is taken, above which nothing is read. Answers are
+/// not taken while the client does not read.
+pub const OUTSTANDING_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Input kept while its next frame waits for an answer of the broker, above which nothing is read. Until then
+/// heartbeats count.
+pub const HELD_INPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Room reserved for a body before its bytes have come: a header may claim any size.
 pub const BODY_RESERVED_BYTES_MAX: usize = 256 * 1024;
 
@@ -51,4 +60,7 @@ const _: () = {
     assert!(FRAME_BYTES_MAX >= FRAME_BYTES_MIN);
     assert!(HANDSHAKE_PAYLOAD_BYTES_MAX >= 2 * FRAME_BYTES_MIN as usize);
     assert!(METHOD_PAYLOAD_BYTES_MAX > FRAME_BYTES_MAX as usize);
+    // The rest of half a frame can always be read.
+    assert!(HELD_INPUT_BYTES_MAX > METHOD_PAYLOAD_BYTES_MAX + FRAME_OVERHEAD_BYTES);
+    assert!(OUTPUT_BYTES_MAX > OUTPUT_WAITING_BYTES_MAX);
 };

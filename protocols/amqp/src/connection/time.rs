@@ -34,6 +34,11 @@ impl<L> Connection<L> {
         }
     }
 
+    /// True once the client has published a message.
+    pub fn has_published(&self) -> bool {
+        self.terms.has_published
+    }
+
     /// When [`Connection::handle_deadline`] should be called.
     pub fn deadline(&self) -> Option<Duration> {
         match (self.until, self.heartbeat.deadline()) {

@@ -60,6 +60,7 @@ impl House {
             broker: self.broker.clone(),
             output: Output::default(),
             received: BytesMut::new(),
+            reads: true,
         }
     }
 
@@ -99,10 +100,17 @@ pub struct Client {
     broker: Broker,
     output: Output,
     received: BytesMut,
+    /// False for a client that leaves what it is sent in its socket.
+    pub reads: bool,
 }
 
 impl Client {
+    /// Logs in without heartbeats.
     pub fn open(&mut self, response: &str, vhost: &str) {
+        self.open_with(response, vhost, 0);
+    }
+
+    pub fn open_with(&mut self, response: &str, vhost: &str, heartbeat: u16) {
         let mut capabilities = TableBuffer::default();
         for name in ["authentication_failure_close", "consumer_cancel_notify", "connection.blocked"] {
             capabilities.put(name, Value::Bool(true));
@@ -120,7 +128,7 @@ impl Client {
         writer::method(
             &mut bytes,
             0,
-            &ConnectionTuneOk { channel_max: 2_047, frame_max: 131_072, heartbeat: 0 },
+            &ConnectionTuneOk { channel_max: 2_047, frame_max: 131_072, heartbeat },
         );
         writer::method(&mut bytes, 0, &ConnectionOpen { virtual_host: vhost });
         self.bytes(bytes);
@@ -268,9 +276,35 @@ impl Client {
         self.drain();
     }
 
+    /// True if a driver would read on.
+    pub fn wants_input(&self) -> bool {
+        self.connection.wants_input()
+    }
+
+    /// Lets a deadline pass so long after now, and says whether the connection lives.
+    pub fn lives_after(&mut self, time: Duration) -> bool {
+        let now = self.after(time);
+        self.connection.handle_deadline(now, &mut self.output);
+        self.drain();
+        !self.connection.is_closing()
+    }
+
+    /// Reads all that waited for so long.
+    pub fn catch_up_after(&mut self, time: Duration) {
+        self.reads = true;
+        self.output.advance(self.output.len());
+        let now = self.after(time);
+        self.connection.handle_written(now, &mut self.output);
+    }
+
+    fn after(&self, time: Duration) -> Now {
+        let now = self.broker.now();
+        Now { mono: now.mono + time, ..now }
+    }
+
     /// Takes what was written, as a driver with a fast socket would.
     fn drain(&mut self) {
-        while !self.output.is_empty() {
+        while self.reads && !self.output.is_empty() {
             let mut slices = [std::io::IoSlice::new(&[]); 8];
             let filled = self.output.slices(&mut slices);
             let chunk: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();

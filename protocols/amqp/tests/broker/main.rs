@@ -5,5 +5,6 @@
 mod client;
 mod consume;
 mod messages;
+mod pressure;
 mod publish;
 mod topology;
