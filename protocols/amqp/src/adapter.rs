@@ -19,12 +19,16 @@ use crate::codec::limits::{HELD_INPUT_BYTES_MAX, OUTPUT_BYTES_MAX, OUTSTANDING_B
 use crate::codec::methods::BasicPublish;
 use crate::codec::{Arguments, Outgoing, ReplyCode};
 use crate::config::AmqpConfig;
+use crate::congestion::Congestion;
 use crate::connection::{Action, Config, Connection as Machine, Login, Step};
 use crate::fault::Refusal;
 use crate::handle;
 use crate::outstanding::{Copy, Later, Outstanding, What};
 use crate::publisher::{Envelope, Publisher, Taken};
 use crate::to_wire::Room;
+
+/// Reason given in `connection.blocked`.
+const BLOCKED_REASON: &str = "publishes come faster than they are stored";
 
 impl Outgoing for Output {
     fn append(&mut self, write: impl FnOnce(&mut BytesMut)) {
@@ -64,6 +68,7 @@ pub struct Connection {
     is_waiting: bool,
     /// What waited to be written at the end of the last turn.
     output_bytes: usize,
+    congestion: Congestion,
 }
 
 /// What an action leads to, once nothing is borrowed any more.
@@ -102,6 +107,7 @@ impl Connection {
             held: BytesMut::new(),
             is_waiting: false,
             output_bytes: 0,
+            congestion: Congestion::default(),
         }
     }
 
@@ -261,6 +267,8 @@ impl Connection {
         if !self.asks.is_empty() {
             self.session.submit(std::mem::take(&mut self.asks));
         }
+        let is_told = self.congestion.note(now.mono, self.is_held_back());
+        self.machine.set_blocked(is_told.then_some(BLOCKED_REASON), output);
         if output.len() > output_before {
             self.machine.note_sent(now.mono);
         }
@@ -334,7 +342,7 @@ impl Driven for Connection {
     }
 
     fn deadline(&self) -> Option<Duration> {
-        self.machine.deadline()
+        self.machine.deadline().into_iter().chain(self.congestion.deadline()).min()
     }
 
     /// True while acknowledgements and heartbeats can get in without anything growing that has no end.

@@ -11,6 +11,7 @@ mod adapter;
 pub mod channel;
 pub mod codec;
 mod config;
+mod congestion;
 pub mod connection;
 mod decompress;
 mod fault;

@@ -52,6 +52,9 @@ pub const OUTSTANDING_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Input kept while its next frame waits for an answer of the broker, above which nothing is read. Until then
 /// heartbeats count.
 pub const HELD_INPUT_BYTES_MAX: usize = 1024 * 1024;
+/// Time for which publishes must have been held back before the client is told, and after which this is looked at
+/// again. What is shorter than that is felt, and not worth a word.
+pub const CONGESTION_CHECK_MILLIS: u64 = 250;
 /// Room reserved for a body before its bytes have come: a header may claim any size.
 pub const BODY_RESERVED_BYTES_MAX: usize = 256 * 1024;
 

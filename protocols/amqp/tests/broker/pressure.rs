@@ -92,7 +92,7 @@ fn nobody_is_missed_whose_heartbeats_are_not_read() {
 }
 
 #[test]
-fn a_busy_broker_holds_publishers_back_and_reads_consumers() {
+fn a_busy_broker_holds_publishers_back_and_tells_them_and_reads_consumers() {
     let house = House::open();
     let mut publisher = house.client();
     publisher.call(1, &QUEUE, "QueueDeclareOk");
@@ -113,10 +113,12 @@ fn a_busy_broker_holds_publishers_back_and_reads_consumers() {
         let was_congested = is_congested();
         if was_congested {
             assert_eq!(reads, (false, true));
+            publisher.expect("ConnectionBlocked");
             while is_congested() {
                 std::thread::yield_now();
             }
             publisher.lives_after(Duration::ZERO);
+            publisher.expect("ConnectionUnblocked");
             assert!(consumer.pending().is_empty() && publisher.wants_input());
         }
         publisher.call(1, &QUEUE, "QueueDeclareOk");
