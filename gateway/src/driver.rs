@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use mailrail_broker::Event;
 use mailrail_broker::connection::{Connection, Output};
+use mailrail_broker::{Event, Now};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
@@ -20,7 +20,8 @@ const READ_BYTES_MIN: usize = 16 * 1024;
 const READ_BYTES_MAX: usize = 256 * 1024;
 /// Slices of one vectored write.
 const SLICES: usize = 64;
-/// While so much waits to be written, nothing more is read: a peer that does not read gets no further answers.
+/// While so much waits to be written, the broker's events are left where they are: a peer that does not read gets
+/// nothing further. What it says is still heard, or neither side might ever go on.
 const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long a closing connection may take to read what is still written to it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,8 +62,8 @@ struct Driver<'a, C> {
     events: Vec<Event>,
     read_bytes: usize,
     meter: &'a ConnectionMeter,
-    /// Reading goes on when the broker has caught up.
-    held_back: bool,
+    /// Input is left that the connection did not want yet.
+    is_stalled: bool,
 }
 
 /// Runs a connection to its end.
@@ -83,7 +84,7 @@ pub async fn drive<C: Connection>(
         events: Vec::new(),
         read_bytes: READ_BYTES_MIN,
         meter,
-        held_back: false,
+        is_stalled: false,
     };
     let ended = driver.run(&mut phase).await.unwrap_or_else(Ended::Failed);
     let flush = async { while !driver.output.is_empty() && driver.write_ready().await.is_ok() {} };
@@ -129,14 +130,14 @@ impl<C: Connection> Driver<'_, C> {
                     if self.read()? == 0 {
                         return Ok(Ended::ByPeer);
                     }
-                    let started = now.mono;
-                    self.connection.handle_input(now, &mut self.input, &mut self.output);
-                    self.meter.decoded(self.connection.session().broker().now().mono - started);
-                    self.held_back = self.connection.session().is_congested();
+                    self.handle_input(now);
                 }
                 Turn::Writable => {}
                 Turn::Deadline => self.connection.handle_deadline(now, &mut self.output),
                 Turn::Phase(Phase::Closing) => {
+                    // The broker has answered everything by now; no answer is left behind.
+                    self.connection.session().take_events(&mut self.events);
+                    self.connection.handle_events(now, &mut self.events, &mut self.output);
                     self.connection.handle_shutdown(now, &mut self.output);
                     return Ok(Ended::ByShutdown);
                 }
@@ -147,7 +148,17 @@ impl<C: Connection> Driver<'_, C> {
                 self.connection.handle_written(now, &mut self.output);
                 self.write()?;
             }
+            if self.is_stalled && self.connection.wants_input() {
+                self.handle_input(now);
+                self.write()?;
+            }
         }
+    }
+
+    fn handle_input(&mut self, now: Now) {
+        self.connection.handle_input(now, &mut self.input, &mut self.output);
+        self.is_stalled = !self.input.is_empty() && !self.connection.wants_input();
+        self.meter.decoded(self.connection.session().broker().now().mono - now.mono);
     }
 
     fn poll_turn(
@@ -156,7 +167,13 @@ impl<C: Connection> Driver<'_, C> {
         sleep: std::pin::Pin<&mut Sleep>,
         draining: bool,
     ) -> Poll<Turn> {
-        if self.connection.session().poll_events(context, &mut self.events).is_ready() {
+        // First, since on a busy connection one of the others is always ready.
+        if sleep.poll(context).is_ready() {
+            return Poll::Ready(Turn::Deadline);
+        }
+        if self.output.len() <= OUTPUT_BYTES_MAX
+            && self.connection.session().poll_events(context, &mut self.events).is_ready()
+        {
             return Poll::Ready(Turn::Events);
         }
         if !self.output.is_empty() && self.stream.poll_write_ready(context).is_ready() {
@@ -165,9 +182,6 @@ impl<C: Connection> Driver<'_, C> {
         if !draining && self.may_read(context) && self.stream.poll_read_ready(context).is_ready() {
             return Poll::Ready(Turn::Readable);
         }
-        if sleep.poll(context).is_ready() {
-            return Poll::Ready(Turn::Deadline);
-        }
         if self.input.is_empty() && self.input.capacity() > 0 {
             // An idle connection keeps no buffer.
             self.input = BytesMut::new();
@@ -175,17 +189,12 @@ impl<C: Connection> Driver<'_, C> {
         Poll::Pending
     }
 
+    /// Whether the connection takes input. One that does not because of the broker's work is woken when that eases;
+    /// whatever else it waits for, an event or a write brings.
     fn may_read(&mut self, context: &mut Context<'_>) -> bool {
-        if self.output.len() > OUTPUT_BYTES_MAX || !self.connection.wants_input() {
-            self.held_back = true;
-        }
-        if !self.held_back {
-            return true;
-        }
-        let uncongested = self.connection.session().poll_uncongested(context).is_ready();
-        self.held_back =
-            !(uncongested && self.output.len() <= OUTPUT_BYTES_MAX && self.connection.wants_input());
-        !self.held_back
+        self.connection.wants_input()
+            || (self.connection.session().poll_uncongested(context).is_ready()
+                && self.connection.wants_input())
     }
 
     /// Reads once; 0 means that the peer has closed.

@@ -19,12 +19,13 @@ use crate::outstanding::{Asker, Gathering, Outstanding, Parked, Sends, Waiting};
 use crate::refusal::Refusal;
 use crate::to_wire;
 
-/// A connection on which nothing was received for so long is closed. Clients send a heartbeat every 30 s.
+/// A connection on which nothing moved for so long, in or out, is closed. Clients send a heartbeat every 30 s.
 const IDLE_SECONDS_MAX: Duration = Duration::from_secs(120);
 /// Bytes of sends that wait for their topic to be made; beyond it nothing more is read.
 const PARKED_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of answers that the client has not read; beyond it nothing more is read from it.
-pub(crate) const OUTPUT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of answers that the client has not read, and of reads under way for further ones; beyond it no more requests
+/// are taken.
+const OUTPUT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Topics whose handles are kept.
 const TOPIC_CACHE_COUNT_MAX: usize = 1_024;
 
@@ -51,8 +52,11 @@ pub struct Connection {
     last_topic: Option<Arc<Topic>>,
     unique: Option<UniqueId>,
     opaque: i32,
-    last_input: Duration,
+    last_moved: Duration,
+    /// Bytes that waited to be written when that was last looked at.
     output_bytes: usize,
+    /// Bytes that reads under way may bring.
+    promised_bytes: usize,
     closing: bool,
 }
 
@@ -76,8 +80,9 @@ impl Connection {
             last_topic: None,
             unique: None,
             opaque: 0,
-            last_input: now.mono,
+            last_moved: now.mono,
             output_bytes: 0,
+            promised_bytes: 0,
             closing: false,
         }
     }
@@ -148,8 +153,19 @@ impl Connection {
         self.opaque
     }
 
-    pub(crate) fn output_is_full(&self) -> bool {
-        self.output_bytes >= OUTPUT_BYTES_MAX
+    /// True while so much waits to be written, or to be read for an answer, that no more should be added.
+    pub(crate) fn is_full(&self, output: &Output) -> bool {
+        output.len() + self.promised_bytes >= OUTPUT_BYTES_MAX
+    }
+
+    /// A read is under way that may bring so many bytes.
+    pub(crate) fn promise(&mut self, bytes: usize) {
+        self.promised_bytes += bytes;
+    }
+
+    /// It is over.
+    fn end_promise(&mut self, bytes: usize) {
+        self.promised_bytes = self.promised_bytes.saturating_sub(bytes);
     }
 
     /// Answers one request, or asks the broker about it.
@@ -209,8 +225,12 @@ impl Connection {
             }
             Event::Reply { token, result } => self.handle_reply(now, token, result, output),
             Event::Read { token, result } => match self.outstanding.take(token) {
-                Some(Waiting::Pull(pull)) => handle::pull::read(self, now, token, pull, result, output),
+                Some(Waiting::Pull(pull)) => {
+                    self.end_promise(pull.bytes_max);
+                    handle::pull::read(self, now, token, pull, result, output);
+                }
                 Some(Waiting::Returned(returned)) => {
+                    self.end_promise(handle::send_back::ASSUMED_BYTES);
                     handle::send_back::read(self, now, returned, result, output);
                 }
                 Some(Waiting::StoreTime { asker }) => handle::offsets::put_store_time(asker, result, output),
@@ -231,10 +251,10 @@ impl Connection {
 impl Driven for Connection {
     fn handle_input(&mut self, now: Now, input: &mut BytesMut, output: &mut Output) {
         if !input.is_empty() {
-            self.last_input = now.mono;
+            self.last_moved = now.mono;
         }
         self.input_bytes = input.len();
-        while !self.closing {
+        while !self.closing && !self.is_full(output) {
             match decode(input) {
                 Ok(Some(frame)) => self.handle_frame(now, &frame, output),
                 Ok(None) => break,
@@ -262,24 +282,27 @@ impl Driven for Connection {
                 handle::pull::end_hold(self, token, &pull, output);
             }
         }
-        if now.mono >= self.last_input + IDLE_SECONDS_MAX {
+        if now.mono >= self.last_moved + IDLE_SECONDS_MAX {
             tracing::debug!(peer = %self.peer, "remoting connection closed: idle");
             self.closing = true;
         }
         self.submit(output);
     }
 
-    fn handle_written(&mut self, _now: Now, output: &mut Output) {
+    fn handle_written(&mut self, now: Now, output: &mut Output) {
+        self.last_moved = now.mono;
         self.output_bytes = output.len();
     }
 
     fn deadline(&self) -> Option<Duration> {
-        let idle = self.last_input + IDLE_SECONDS_MAX;
+        let idle = self.last_moved + IDLE_SECONDS_MAX;
         Some(self.outstanding.next_hold().map_or(idle, |hold| hold.min(idle)))
     }
 
     fn wants_input(&self) -> bool {
-        !self.closing && self.parked_bytes < PARKED_BYTES_MAX && !self.output_is_full()
+        !self.closing
+            && self.parked_bytes < PARKED_BYTES_MAX
+            && self.output_bytes + self.promised_bytes < OUTPUT_BYTES_MAX
     }
 
     fn is_closing(&self) -> bool {

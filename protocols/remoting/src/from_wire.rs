@@ -157,6 +157,10 @@ impl Envelope<'_> {
 
     /// The queue it asked for; None for negative numbers, which leave the choice to the broker.
     pub(crate) fn queue_index(&self) -> Result<Option<u32>, Refusal> {
+        if self.topic.name.starts_with(DEAD_LETTER_PREFIX) {
+            // It may have been asked for a queue of the retry topic; here is one.
+            return Ok(Some(0));
+        }
         let Ok(index) = u32::try_from(self.send.queue_id) else { return Ok(None) };
         let queues = self.topic.queues().len();
         if usize::try_from(index).is_ok_and(|index| index < queues) {
@@ -167,10 +171,12 @@ impl Envelope<'_> {
 }
 
 /// The dead letter topic that a re-sent message goes to when its attempts are used up: a client that could not send
-/// a message back sends it to the retry topic itself.
+/// a message back sends it to the retry topic itself. A consumer in order retries by itself and re-sends only what it
+/// gives up, so of a group that `is_in_order` the last attempt counts too.
 pub(crate) fn used_up(
     send: &SendMessage<'_>,
     settings: impl FnOnce(&str) -> Option<Arc<GroupSettings>>,
+    is_in_order: impl FnOnce(&str) -> bool,
 ) -> Option<String> {
     let group = send.topic.strip_prefix(RETRY_PREFIX)?;
     let asked = send.max_reconsume_times.and_then(|max| u32::try_from(max).ok());
@@ -180,8 +186,9 @@ pub(crate) fn used_up(
             settings(group).map_or(GroupSettings::rocketmq(group).attempts_max, |group| group.attempts_max)
         }
     };
-    let times = u32::try_from(send.reconsume_times).unwrap_or(0);
-    (times > max?).then(|| format!("{DEAD_LETTER_PREFIX}{group}"))
+    let (times, max) = (u32::try_from(send.reconsume_times).unwrap_or(0), max?);
+    let is_used_up = times > max || (times == max && is_in_order(group));
+    is_used_up.then(|| format!("{DEAD_LETTER_PREFIX}{group}"))
 }
 
 /// Settings of a topic that a send makes: as many queues as the client expects, within the template's.

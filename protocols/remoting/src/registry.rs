@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use mailrail_broker::{Name, SessionId};
 
@@ -20,6 +21,8 @@ pub(crate) struct Registry {
 struct Group {
     members: HashSet<(SessionId, Name)>,
     topics: HashMap<Name, Subscription>,
+    /// Monotonic time until which members hold queue locks, unless they renew them.
+    locked_until: Duration,
 }
 
 /// One topic of a group.
@@ -67,6 +70,18 @@ impl Registry {
     pub(crate) fn subscription(&self, group: &str, topic: &str) -> Result<Subscription, Absent> {
         let groups = self.read();
         groups.get(group).ok_or(Absent::Group)?.topics.get(topic).cloned().ok_or(Absent::Topic)
+    }
+
+    /// A member of a group locks queues: it consumes in order.
+    pub(crate) fn locks(&self, group: &str, until: Duration) {
+        if let Some(held) = self.write().get_mut(group) {
+            held.locked_until = held.locked_until.max(until);
+        }
+    }
+
+    /// True while a group consumes in order.
+    pub(crate) fn is_locking(&self, group: &str, now: Duration) -> bool {
+        self.read().get(group).is_some_and(|held| held.locked_until > now)
     }
 
     /// The topics a group has subscribed to.
@@ -124,6 +139,17 @@ mod tests {
         assert_eq!(registry.subscription("g", "T").unwrap().filter, Filter::All);
         assert_eq!(registry.topics("g"), [Name::from("T")]);
         assert_eq!(registry.subscription("h", "T"), Err(Absent::Group));
+    }
+
+    #[test]
+    fn a_group_consumes_in_order_as_long_as_its_locks_are_renewed() {
+        let registry = Registry::default();
+        let at = Duration::from_secs;
+        registry.locks("g", at(60));
+        assert!(!registry.is_locking("g", at(1)), "nobody is in it");
+        registry.update(SessionId(1), &Name::from("g"), &Name::from("a"), &consumer(&[("T", "*", 1)]));
+        registry.locks("g", at(60));
+        assert!(registry.is_locking("g", at(59)) && !registry.is_locking("g", at(60)));
     }
 
     #[test]

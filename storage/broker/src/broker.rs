@@ -23,7 +23,7 @@ use crate::read::{ReadBatch, ReadRequest};
 use crate::reader::{Fetched, Pool, ReadContext};
 use crate::session::{Grant, Letter, Mailbox, Session};
 use crate::shard::{Input, Shard};
-use crate::stages::{ShardMeter, WakeMeter};
+use crate::stages::{ReadMeter, ShardMeter, WakeMeter};
 use crate::store_thread::StoreThread;
 use crate::time::{Clock, Now};
 
@@ -77,6 +77,7 @@ struct Inner {
     next_session: AtomicU64,
     congestion: Arc<Congestion>,
     wakes: WakeMeter,
+    reads: ReadMeter,
     faulted: Arc<AtomicBool>,
     threads: Mutex<Option<Threads>>,
 }
@@ -141,6 +142,7 @@ impl Broker {
             next_session: AtomicU64::new(1),
             congestion,
             wakes,
+            reads: ReadMeter::new(),
             faulted,
             threads: Mutex::new(Some(Threads { shard, log, store: store_thread })),
         };
@@ -225,12 +227,15 @@ impl Broker {
         token: Token,
         request: ReadRequest,
     ) -> Option<Result<ReadBatch, Error>> {
+        let count = self.inner.reads.clone();
         if let Some(batch) = crate::reader::read_in_memory(&self.inner.log, &request) {
+            count.read(batch.entries.len());
             return Some(Ok(batch));
         }
         let mailbox = mailbox.clone();
         self.inner.pool.run(Box::new(move |context| {
             let result = context.read(&request);
+            count.read(result.as_ref().map_or(0, |batch| batch.entries.len()));
             mailbox.put([Letter::Event(Event::Read { token, result })]);
         }));
         None

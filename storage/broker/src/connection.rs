@@ -14,7 +14,8 @@ use crate::time::Now;
 /// A connection's state machine. The driver calls it from one task; nothing in it blocks.
 pub trait Connection: Send {
     /// Takes every complete frame off the front of `input` and leaves half a frame there. What the frames ask for goes
-    /// to the broker as one submit.
+    /// to the broker as one submit. It may leave whole frames there while it wants no input; it is called again when
+    /// it does.
     fn handle_input(&mut self, now: Now, input: &mut BytesMut, output: &mut Output);
 
     /// Takes what the broker says.
@@ -32,10 +33,9 @@ pub trait Connection: Send {
     /// Monotonic time at which the connection wants [`Connection::handle_deadline`].
     fn deadline(&self) -> Option<Duration>;
 
-    /// False while the connection must not read more, so that its peer feels the pressure.
-    fn wants_input(&self) -> bool {
-        true
-    }
+    /// False while the connection must not read more, so that its peer feels the pressure: where it says how much may
+    /// wait to be written or to be answered. It changes with input, events, writes and the broker's congestion only.
+    fn wants_input(&self) -> bool;
 
     /// True when nothing more will be read: the driver writes what waits and closes.
     fn is_closing(&self) -> bool;

@@ -37,6 +37,22 @@ impl std::fmt::Debug for WakeMeter {
     }
 }
 
+/// Counts messages read by offset, per batch.
+#[derive(Clone)]
+pub(crate) struct ReadMeter {
+    messages: Counter,
+}
+
+impl ReadMeter {
+    pub fn new() -> Self {
+        ReadMeter { messages: counter!("mailrail_read_messages_total") }
+    }
+
+    pub fn read(&self, messages: usize) {
+        self.messages.increment(u64::try_from(messages).unwrap_or(u64::MAX));
+    }
+}
+
 /// Measures the shard's own stages, and counts what goes through it.
 pub(crate) struct ShardMeter {
     shard_wait: Histogram,

@@ -5,7 +5,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::fields::Span;
-use super::frame::{FrameError, to_usize};
+use super::frame::{FrameError, replace_malformed, to_usize};
 use super::header::{Header, Language};
 use super::request_code as request;
 
@@ -22,7 +22,8 @@ const CUT_CODES: [i32; 8] = [
 ];
 
 /// Fills `header` from `bytes`; spans point into them.
-pub(super) fn parse(bytes: &[u8], header: &mut Header) -> Result<(), FrameError> {
+pub(super) fn parse(bytes: &mut [u8], header: &mut Header) -> Result<(), FrameError> {
+    let bytes_max = bytes.len();
     let mut cursor = Cursor { bytes, at: 0 };
     let code = u16::from_be_bytes(cursor.take()?);
     let [language] = cursor.take()?;
@@ -36,7 +37,7 @@ pub(super) fn parse(bytes: &[u8], header: &mut Header) -> Result<(), FrameError>
         header.remark = Some(cursor.text(remark_bytes)?);
     }
     let fields_bytes = cursor.long_length()?;
-    if fields_bytes > bytes.len().saturating_sub(cursor.at) {
+    if fields_bytes > bytes_max.saturating_sub(cursor.at) {
         return Err(cursor.malformed("the extension fields end outside the header"));
     }
     let end = cursor.at + fields_bytes;
@@ -62,7 +63,7 @@ fn whole_code(code: u16) -> i32 {
 }
 
 struct Cursor<'a> {
-    bytes: &'a [u8],
+    bytes: &'a mut [u8],
     at: usize,
 }
 
@@ -81,11 +82,9 @@ impl Cursor<'_> {
 
     fn text(&mut self, length: usize) -> Result<Span, FrameError> {
         let end = self.at.saturating_add(length);
-        let Some(bytes) = self.bytes.get(self.at..end) else {
-            return Err(self.malformed("a text ends outside the header"));
-        };
-        if let Err(error) = std::str::from_utf8(bytes) {
-            return Err(FrameError::NotUtf8 { at: self.at + error.valid_up_to() });
+        match self.bytes.get_mut(self.at..end) {
+            Some(bytes) => replace_malformed(bytes),
+            None => return Err(self.malformed("a text ends outside the header")),
         }
         let span = Span::new(self.at, end).ok_or_else(|| self.malformed("a text lies too far out"))?;
         self.at = end;
@@ -126,6 +125,17 @@ mod tests {
     }
 
     #[test]
+    fn text_that_is_not_utf8_is_read_with_replacements() {
+        let fixed = [0, 11, 0, 2, 1, 0, 0, 0, 7, 0, 0, 0, 0];
+        let fields = [&[0, 0, 0, 0, 0, 0, 0, 10, 0, 1, b'k', 0, 0, 0, 3][..], &[b'a', 0xC4, b'b']].concat();
+        let mut bytes = [&fixed[..], &fields].concat();
+        let mut header = Header::empty(Serializer::Binary);
+        parse(&mut bytes, &mut header).unwrap();
+        header.raw = bytes.into();
+        assert_eq!(header.field("k"), Some("a?b"));
+    }
+
+    #[test]
     fn lengths_outside_the_header_are_refused() {
         let fixed = [0, 11, 0, 2, 1, 0, 0, 0, 7, 0, 0, 0, 0];
         let cases: [(&[u8], &str); 5] = [
@@ -136,8 +146,8 @@ mod tests {
             (&[0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, b'v'], "longer than the fields together"),
         ];
         for (tail, expected) in cases {
-            let bytes = [&fixed[..], tail].concat();
-            let error = parse(&bytes, &mut Header::empty(Serializer::Binary)).unwrap_err().to_string();
+            let mut bytes = [&fixed[..], tail].concat();
+            let error = parse(&mut bytes, &mut Header::empty(Serializer::Binary)).unwrap_err().to_string();
             assert!(error.contains(expected), "{error} is not about {expected}");
         }
     }

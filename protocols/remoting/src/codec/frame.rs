@@ -32,8 +32,6 @@ pub enum FrameError {
     HeaderTooLarge { bytes: usize },
     #[error("header serializer {0} is unknown")]
     UnknownSerializer(u8),
-    #[error("header is not UTF-8 at byte {at}")]
-    NotUtf8 { at: usize },
     #[error("header is malformed at byte {at}: {what}")]
     Malformed { at: usize, what: &'static str },
     #[error("header has more than {EXT_FIELDS_COUNT_MAX} extension fields")]
@@ -70,7 +68,7 @@ pub fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
     let mut header = Header::empty(serializer);
     match serializer {
         Serializer::Json => json_header::parse(&mut raw, &mut header)?,
-        Serializer::Binary => binary_header::parse(&raw, &mut header)?,
+        Serializer::Binary => binary_header::parse(&mut raw, &mut header)?,
     }
     header.raw = raw.freeze();
     Ok(Some(Frame { header, body: frame.freeze() }))
@@ -88,6 +86,18 @@ fn head_word(head: [u8; 4], frame: usize) -> Result<(Serializer, usize), FrameEr
         return Err(FrameError::HeaderOutsideFrame { header, frame });
     }
     Ok((serializer, header))
+}
+
+/// Puts `?` in the place of every byte that is not UTF-8. Java's clients and brokers read such text with replacement
+/// characters; some C++ clients write tags and properties in whatever encoding their program uses.
+pub(super) fn replace_malformed(mut bytes: &mut [u8]) {
+    while let Err(error) = std::str::from_utf8(bytes) {
+        let at = error.valid_up_to();
+        let end = error.error_len().map_or(bytes.len(), |len| at + len);
+        let Some(malformed) = bytes.get_mut(at..end) else { return };
+        malformed.fill(b'?');
+        bytes = bytes.get_mut(end..).unwrap_or_default();
+    }
 }
 
 pub(super) fn to_usize(n: u32) -> usize {

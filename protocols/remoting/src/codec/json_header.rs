@@ -5,15 +5,13 @@
 //! It is not a JSON validator: what is skipped is only bracketed, not checked.
 
 use super::fields::Span;
-use super::frame::{FrameError, to_usize};
+use super::frame::{FrameError, replace_malformed, to_usize};
 use super::header::{Header, Language};
 use super::limits::JSON_NESTING_COUNT_MAX;
 
 /// Fills `header` from `bytes`, which hold the text with escapes undone afterwards.
 pub(super) fn parse(bytes: &mut [u8], header: &mut Header) -> Result<(), FrameError> {
-    if let Err(error) = std::str::from_utf8(bytes) {
-        return Err(FrameError::NotUtf8 { at: error.valid_up_to() });
-    }
+    replace_malformed(bytes);
     let mut scanner = Scanner { bytes, at: 0 };
     let mut has_code = false;
     scanner.space();

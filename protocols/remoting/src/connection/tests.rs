@@ -586,6 +586,50 @@ fn much_work_for_a_topic_that_is_being_made_stops_the_reading() {
     assert!(client.connection.wants_input());
 }
 
+#[test]
+fn pulls_are_answered_as_far_as_their_answers_are_read() {
+    let house = House::open();
+    let mut client = house.client();
+    for n in 0..40 {
+        client.send(n, "T", 0, "", &[b'x'; 2_000]);
+    }
+    let fields = r#""consumerGroup":"g","topic":"T","queueId":"0","queueOffset":"0","maxMsgNums":"1024","sysFlag":"4","commitOffset":"0","subscription":"*","subVersion":"1","maxMsgBytes":"2147483647""#;
+    let mut input = BytesMut::new();
+    let asked = 1_000;
+    for n in 0..asked {
+        input.extend_from_slice(&request(11, n, 0, fields, b""));
+    }
+    // The client reads what is there whenever the connection wants no more input.
+    let (mut answered, mut largest) = (0, 0);
+    while answered < asked {
+        client.connection.handle_input(house.broker.now(), &mut input, &mut client.output);
+        largest = largest.max(client.output.len());
+        if client.output.is_empty() {
+            client.wait_for_events(Instant::now() + PATIENCE);
+        }
+        client.drain();
+        while let Some(found) = client.received() {
+            assert_eq!((found.opaque, messages(&found).len()), (answered, 40));
+            answered += 1;
+        }
+    }
+    assert!(input.is_empty());
+    assert!(largest < 9 << 20, "{largest} bytes waited at once");
+}
+
+#[test]
+fn a_client_that_only_reads_is_not_idle() {
+    let house = House::open();
+    let mut client = house.client();
+    let before = client.connection.deadline().unwrap();
+    let later = Now { mono: before - Duration::from_secs(1), ..house.broker.now() };
+    client.connection.handle_written(later, &mut client.output);
+    client.connection.handle_deadline(Now { mono: before, ..later }, &mut client.output);
+    assert!(!client.connection.is_closing(), "something was written a second ago");
+    client.pass_deadline();
+    assert!(client.connection.is_closing());
+}
+
 /// Every request with every kind of nonsense in its fields: one answer each, and the connection lives on.
 #[test]
 fn nonsense_in_fields_costs_only_its_request() {

@@ -75,7 +75,7 @@ fn resend(topic: &str, times: i32, max: Option<i32>) -> Option<String> {
         (group == "short")
             .then(|| Arc::new(GroupSettings { attempts_max: Some(2), ..GroupSettings::rocketmq("short") }))
     };
-    used_up(&send, settings)
+    used_up(&send, settings, |group| group == "ordered")
 }
 
 #[test]
@@ -89,6 +89,9 @@ fn a_resent_message_is_dead_after_its_attempts() {
         ("%RETRY%short", 2, None, None),
         ("%RETRY%short", 3, None, Some("%DLQ%short")),
         ("%RETRY%g", 17, Some(-1), Some("%DLQ%g")),
+        // What a consumer in order re-sends it has given up.
+        ("%RETRY%ordered", 2, Some(3), None),
+        ("%RETRY%ordered", 3, Some(3), Some("%DLQ%ordered")),
     ] {
         assert_eq!(resend(topic, times, max).as_deref(), expected, "{topic} {times} {max:?}");
     }

@@ -2,9 +2,11 @@
 //!
 //! Who holds which lock is the broker's; queues it does not know are never granted.
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use mailrail_broker::connection::Output;
-use mailrail_broker::{Command as Ask, Error, Name, QueueId, Reply};
+use mailrail_broker::{Command as Ask, Error, Name, Now, QueueId, Reply};
 
 use crate::codec::body::lock::{self, LockQueues, QueueName};
 use crate::connection::Connection;
@@ -15,9 +17,16 @@ use crate::to_wire;
 /// Clients renew every 20 s and distrust a lock after 30 s.
 const LOCK_LEASE_MS: u64 = 60_000;
 
-pub(crate) fn lock(connection: &mut Connection, asker: Asker, lock: &LockQueues) -> Result<(), Refusal> {
+pub(crate) fn lock(
+    connection: &mut Connection,
+    now: Now,
+    asker: Asker,
+    lock: &LockQueues,
+) -> Result<(), Refusal> {
     let named = known_queues(connection, &lock.queues);
     let group = super::known_group(connection, &lock.consumer_group)?;
+    let until = now.mono + Duration::from_millis(LOCK_LEASE_MS);
+    connection.config.registry.locks(&group, until);
     let queues = named.iter().map(|(id, _)| *id).collect();
     let token = connection.outstanding.add(Waiting::Locked { asker, queues: named });
     let member = Name::from(lock.client_id.as_str());

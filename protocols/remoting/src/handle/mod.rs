@@ -43,7 +43,7 @@ pub(crate) fn carry_out(
         Command::UnregisterClient(client) => heartbeat::unregister(connection, asker, client, output),
         Command::CheckClientConfig(check) => heartbeat::check(asker, check, output),
         Command::ConsumerList(list) => members::list(connection, asker, list),
-        Command::Lock(lock) => locks::lock(connection, asker, lock),
+        Command::Lock(lock) => locks::lock(connection, now, asker, lock),
         Command::Unlock(lock) => locks::unlock(connection, asker, lock),
         Command::SendBack(back) => send_back::send_back(connection, asker, back),
         Command::GetRoute(route) => route::route(connection, asker, route, output),

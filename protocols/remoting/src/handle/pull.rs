@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use mailrail_broker::connection::Output;
-use mailrail_broker::limits::{READ_BYTES_MAX, READ_ENTRIES_MAX};
+use mailrail_broker::limits::READ_ENTRIES_MAX;
 use mailrail_broker::{Command as Ask, Error, Now, Queue, ReadBatch, ReadRequest, Token};
 
 use crate::codec::command::PullMessage;
@@ -19,6 +19,8 @@ use crate::to_wire::{self, Bounds};
 
 /// Bytes of an answer when the client does not say: what RocketMQ gives.
 const ANSWER_BYTES_USUAL: usize = 256 * 1024;
+/// And at most, whatever it says; RocketMQ keeps to its usual ones. One message is always answered whole.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) fn pull(
     connection: &mut Connection,
@@ -52,7 +54,7 @@ pub(crate) fn pull(
         asked,
         at: asked,
         entries_max: usize::try_from(pull.max_messages).unwrap_or(1).clamp(1, READ_ENTRIES_MAX),
-        bytes_max: bytes_max.unwrap_or(ANSWER_BYTES_USUAL).min(READ_BYTES_MAX),
+        bytes_max: bytes_max.unwrap_or(ANSWER_BYTES_USUAL).min(ANSWER_BYTES_MAX),
         tags,
         until: pull.hold().map(|hold| now.mono + hold),
     };
@@ -113,7 +115,10 @@ fn go_on(connection: &mut Connection, now: Now, token: Token, pull: Box<Pull>, o
     };
     match connection.session.read(token, request) {
         Some(result) => read(connection, now, token, pull, result, output),
-        None => connection.outstanding.put(token, Waiting::Pull(pull)),
+        None => {
+            connection.promise(pull.bytes_max);
+            connection.outstanding.put(token, Waiting::Pull(pull));
+        }
     }
 }
 
@@ -139,7 +144,7 @@ pub(crate) fn read(
     let more_to_look_at = pull.at < batch.end_offset;
     match pull.until {
         // With entries left that nobody looked at, the client comes back at once rather than us going on here.
-        Some(until) if !more_to_look_at && until > now.mono && !connection.output_is_full() => {
+        Some(until) if !more_to_look_at && until > now.mono && !connection.is_full(output) => {
             hold(connection, token, pull, until);
         }
         _ => put_nothing(&pull, bounds.min, bounds.max, output),
@@ -166,6 +171,10 @@ pub(crate) fn wake(
     }
     if pull.queue.is_gone() {
         return to_wire::put_refusal(output, pull.asker, &Refusal::no_topic(&pull.queue.topic));
+    }
+    if connection.is_full(output) {
+        // Many pulls may have been held: this one's client asks again once it has read what waits.
+        return put_nothing(&pull, pull.queue.min_offset(), pull.queue.end_offset(), output);
     }
     go_on(connection, now, token, pull, output);
 }

@@ -42,7 +42,12 @@ pub(crate) fn send(
         return Err(Refusal::busy());
     }
     let directory = connection.session.broker().directory();
-    let dead = from_wire::used_up(send, |group| directory.group(group).map(|group| group.settings()));
+    let registry = &connection.config.registry;
+    let dead = from_wire::used_up(
+        send,
+        |group| directory.group(group).map(|group| group.settings()),
+        |group| registry.is_locking(group, now.mono),
+    );
     let name = dead.as_deref().unwrap_or(send.topic);
     if let Some(parked) = connection.parked.get_mut(name) {
         parked.push(Parked::Send(Box::new(frame.clone())));

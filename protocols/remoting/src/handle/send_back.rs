@@ -17,6 +17,9 @@ use crate::outstanding::{Asker, Parked, Returned, SendKind, Waiting};
 use crate::refusal::Refusal;
 use crate::to_wire;
 
+/// Bytes that a message which is sent back is taken to have until it is read.
+pub(crate) const ASSUMED_BYTES: usize = 256 * 1024;
+
 pub(crate) fn send_back(
     connection: &mut Connection,
     asker: Asker,
@@ -34,6 +37,7 @@ pub(crate) fn send_back(
         attempts_max: back.max_reconsume_times.and_then(|max| u32::try_from(max).ok()),
     };
     let token = connection.outstanding.add(Waiting::Returned(Box::new(returned)));
+    connection.promise(ASSUMED_BYTES);
     connection.session.read_position(token, position);
     Ok(())
 }

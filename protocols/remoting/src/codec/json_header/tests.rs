@@ -104,10 +104,15 @@ fn nesting_and_field_counts_are_limited() {
 }
 
 #[test]
-fn text_that_is_not_utf8_is_refused() {
-    let mut bytes = crate::codec::testing::json_bytes(r#"{"code":1,"remark":"_"}"#, b"");
-    bytes[8 + 20] = 0xFF;
-    assert_eq!(crate::codec::decode(&mut bytes).unwrap_err(), FrameError::NotUtf8 { at: 20 });
+fn text_that_is_not_utf8_is_read_with_replacements() {
+    let mut bytes =
+        crate::codec::testing::json_bytes(r#"{"code":1,"remark":"_.é","extFields":{"a":"_"}}"#, b"");
+    let places: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] == b'_').collect();
+    for at in places {
+        bytes[at] = 0xC4;
+    }
+    let frame = crate::codec::decode(&mut bytes).unwrap().unwrap();
+    assert_eq!((frame.header.remark(), frame.header.field("a")), (Some("?.é"), Some("?")));
 }
 
 #[test]
