@@ -321,10 +321,8 @@ impl LogEvents for ToShard {
         self.inbox.put(Input::Synced { to, at: self.clock.now().mono });
     }
 
-    fn refused(&self, from: Position, why: &LogFault) {
-        self.faulted.store(true, Ordering::Release);
-        self.inbox
-            .put(Input::Poisoned(format!("the disk was full when the log was written at {from}: {why}")));
+    fn refused(&self, from: Position, _why: &LogFault) {
+        self.inbox.put(Input::Refused { from });
     }
 
     fn poisoned(&self, why: &LogFault) {

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use crate::Position;
 use crate::cache::CacheFiller;
 use crate::config::GROUP_BYTES_SOFT;
-use crate::error::{AppendError, LogFault, is_full};
+use crate::error::AppendError;
 use crate::format::{GROUP_ALIGN_BYTES, GROUP_HEADER_BYTES};
 use crate::hand::{Batch, Group};
-use crate::log::{Log, locked};
+use crate::log::Log;
 use crate::segment::Segment;
 use crate::width::{narrow, wide};
 
@@ -107,7 +107,7 @@ impl Appender {
         if let Some(fault) = self.log.fault.get() {
             return Err(AppendError::Poisoned(fault.clone()));
         }
-        let refused = self.log.hand.lock().refusal.as_ref().map(|refusal| refusal.from);
+        let refused = self.log.hand.lock().refused_from;
         refused.map_or(Ok(()), |from| Err(AppendError::Refused { from }))
     }
 
@@ -190,12 +190,12 @@ impl Appender {
 
     /// Closes the group and hands everything to the writer. Returns the end of what was handed over: it is stored when
     /// `written` or `synced` has reached that. `None` when there was nothing, or the log takes nothing any more
-    /// (poisoned, refused, or shut down). With `sync` somebody waits for the disk, for this or what went before;
+    /// (poisoned or shut down). With `sync` somebody waits for the disk, for this or what went before;
     /// without, the sync follows within the configured interval.
     pub fn submit(&mut self, sync: bool) -> Option<Position> {
         self.close_group();
         let mut hand = self.log.hand.lock();
-        if self.log.poisoned() || hand.refusal.is_some() || hand.closing {
+        if self.log.poisoned() || hand.closing {
             drop(hand);
             self.pending.clear();
             return None;
@@ -215,44 +215,6 @@ impl Appender {
             hand.sync_when_written = Some(self.tail);
         }
         None
-    }
-
-    /// Takes up writing after a refusal: frees nothing itself, but reserves the refused space again, and forgets
-    /// whatever was pushed since. Returns the new [`Appender::position`], the first of the refused ones. Without a
-    /// refusal nothing changes.
-    pub fn resume(&mut self) -> Result<Position, AppendError> {
-        if let Some(fault) = self.log.fault.get() {
-            return Err(AppendError::Poisoned(fault.clone()));
-        }
-        let Some(refusal) = self.log.hand.lock().refusal.clone() else { return Ok(self.position()) };
-        let segment = refusal.segment;
-        let file = segment.file(&*self.log.disk).map_err(|error| self.not_resumed(&segment, error))?;
-        file.allocate(segment.bytes()).map_err(|error| self.not_resumed(&segment, error))?;
-
-        // Segments entered after the refused position hold nothing; each is replaced when the log reaches it again.
-        let segments = self.log.segments.load();
-        let kept = segments.iter().filter(|known| known.base <= segment.base).cloned().collect();
-        self.log.segments.store(Arc::new(kept));
-        let mut spare = locked(&self.log.spare);
-        spare.ready = None;
-        spare.next_base = segment.end;
-        drop(spare);
-        self.pending.clear();
-        self.open = None;
-        self.cache.cut(&self.log.cache, refusal.from);
-        (self.tail, self.prev_group, self.current) = (refusal.from, refusal.prev_group, Some(segment));
-        self.log.hand.lock().refusal = None;
-        self.log.halted.store(self.log.poisoned(), Ordering::Release);
-        Ok(self.position())
-    }
-
-    fn not_resumed(&self, segment: &Segment, error: std::io::Error) -> AppendError {
-        if is_full(&error) {
-            return AppendError::NoSpace { why: error.to_string() };
-        }
-        let fault = LogFault::io("reserving space in", &segment.path, &error);
-        self.log.poison(fault.clone());
-        AppendError::Poisoned(fault)
     }
 
     /// Drops whole segments below `before`, of those that are synced and not the newest; returns the new start. Readers

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 
 use crate::Position;
-use crate::width::{narrow, wide};
+use crate::width::narrow;
 
 /// Pieces in one span. A span is the unit in which old bytes are dropped.
 const SPAN_PIECES_MAX: usize = 256;
@@ -98,17 +98,6 @@ impl CacheFiller {
         let kept = spans.iter().skip(dropped).cloned().chain([Arc::clone(&self.open)]).collect();
         cache.spans.store(Arc::new(kept));
     }
-
-    /// Forgets everything at and after `from`, whose positions will be given to other bytes.
-    pub fn cut(&mut self, cache: &Cache, from: Position) {
-        let spans = cache.spans.load_full();
-        cache.spans.store(Arc::new(Vec::new()));
-        *self = Self::new(self.bytes_max);
-        let kept = spans.iter().flat_map(|span| span.iter()).filter_map(|slot| slot.get());
-        for (position, piece) in kept.filter(|(position, piece)| position + wide(piece.len()) <= from) {
-            self.add(cache, *position, piece.clone());
-        }
-    }
 }
 
 #[cfg(test)]
@@ -166,19 +155,5 @@ mod tests {
         let mut filler = CacheFiller::new(100);
         filler.add(&cache, 0, piece(1, 101));
         assert_eq!(cache.get(0, 1), None);
-    }
-
-    #[test]
-    fn after_a_cut_other_bytes_take_the_positions() {
-        let cache = Cache::new();
-        let mut filler = CacheFiller::new(1 << 20);
-        for index in 0..600u64 {
-            filler.add(&cache, index * 8, piece(1, 8));
-        }
-        filler.cut(&cache, 400 * 8);
-        assert_eq!(cache.get(400 * 8, 8), None);
-        filler.add(&cache, 400 * 8, piece(2, 8));
-        assert_eq!(cache.get(399 * 8, 8), Some(piece(1, 8)));
-        assert_eq!(cache.get(400 * 8, 8), Some(piece(2, 8)));
     }
 }

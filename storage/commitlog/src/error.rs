@@ -65,8 +65,8 @@ pub enum AppendError {
     NoSegment { why: String },
     #[error("{bytes} bytes in one group, the most is {max}")]
     TooLarge { bytes: usize, max: usize },
-    /// The disk ran full under preallocated space. The log was cut back to `from`; see [`crate::Appender::resume`].
-    #[error("the disk refused groups from log position {from} on")]
+    /// The disk ran full under preallocated space. What lies from `from` on is written once there is room.
+    #[error("the disk is full: groups from log position {from} on wait for room")]
     Refused { from: Position },
     #[error("the log is read-only since a fault: {0}")]
     Poisoned(LogFault),

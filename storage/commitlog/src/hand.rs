@@ -56,15 +56,6 @@ impl Batch {
     }
 }
 
-/// Groups that a full disk did not take.
-#[derive(Debug, Clone)]
-pub(crate) struct Refusal {
-    pub segment: Arc<Segment>,
-    pub from: Position,
-    /// The last group before `from`.
-    pub prev_group: Position,
-}
-
 /// What the threads leave for each other.
 #[derive(Debug, Default)]
 pub(crate) struct Hand {
@@ -81,7 +72,8 @@ pub(crate) struct Hand {
     pub spare_wanted: bool,
     /// Trimmed, lowest first.
     pub removals: Vec<Arc<Segment>>,
-    pub refusal: Option<Refusal>,
+    /// The disk is full: what lies from here on waits for room.
+    pub refused_from: Option<Position>,
     pub closing: bool,
     pub writer_done: bool,
     writer_waits: bool,
@@ -176,6 +168,16 @@ impl HandOver {
     pub fn wait_as_writer<'a>(&self, mut hand: MutexGuard<'a, Hand>) -> MutexGuard<'a, Hand> {
         hand.writer_waits = true;
         self.writer.wait(hand).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`HandOver::wait_as_writer`], for no longer than that.
+    pub fn wait_as_writer_for<'a>(
+        &self,
+        mut hand: MutexGuard<'a, Hand>,
+        longest: Duration,
+    ) -> MutexGuard<'a, Hand> {
+        hand.writer_waits = true;
+        self.writer.wait_timeout(hand, longest).unwrap_or_else(PoisonError::into_inner).0
     }
 
     pub fn wait_as_keeper<'a>(&self, mut hand: MutexGuard<'a, Hand>) -> MutexGuard<'a, Hand> {

@@ -49,8 +49,9 @@ pub trait LogEvents: Send + Sync {
     fn written(&self, to: Position);
     /// Everything below `to` is on the disk: it survives the end of power.
     fn synced(&self, to: Position);
-    /// The disk turned out to be full while groups from `from` on were written. They were cut off and will never be
-    /// stored; nothing more is taken until [`Appender::resume`].
+    /// The disk turned out to be full while groups from `from` on were written. They are kept in memory and written when
+    /// there is room; until then nothing more is taken, and whoever waits for them should be told that they are not
+    /// stored. Told once; that there is room again shows in `written`.
     fn refused(&self, from: Position, why: &LogFault);
     /// Nothing more will be written or synced by this log. Reads go on.
     fn poisoned(&self, why: &LogFault);

@@ -2,6 +2,7 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crate::LogEvents;
 use crate::error::LogFault;
@@ -9,6 +10,9 @@ use crate::keep::Keeper;
 use crate::log::Log;
 use crate::sync::{self, Syncer};
 use crate::write::{Step, Writer};
+
+/// How often a full disk is tried again.
+const ROOM_RETRY: Duration = Duration::from_millis(200);
 
 const WRITER: &str = "writer";
 const SYNCER: &str = "syncer";
@@ -87,6 +91,11 @@ fn run_writer(writer: &mut Writer, events: &dyn LogEvents) {
             Step::Worked => {}
             Step::Poisoned => return,
             Step::Blocked => wait_until_synced(&writer.log),
+            Step::Full => {
+                if !wait_for_room(&writer.log) {
+                    writer.give_up();
+                }
+            }
             Step::Idle => {
                 if !wait_for_groups(&writer.log) {
                     return;
@@ -106,6 +115,20 @@ fn wait_until_synced(log: &Log) {
     while hand.synced < hand.written && !log.poisoned() {
         hand = log.hand.wait_as_writer(hand);
     }
+}
+
+/// Waits a while before the next try to write; false when the log is closing, and there is no time to wait for.
+fn wait_for_room(log: &Log) -> bool {
+    let since = Instant::now();
+    let mut hand = log.hand.lock();
+    while !hand.closing && !log.poisoned() {
+        let left = ROOM_RETRY.saturating_sub(since.elapsed());
+        if left.is_zero() {
+            return true;
+        }
+        hand = log.hand.wait_as_writer_for(hand, left);
+    }
+    false
 }
 
 /// False when there will be no more groups.

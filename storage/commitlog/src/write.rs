@@ -11,9 +11,9 @@ use crate::config::{WRITE_BYTES_MAX, WRITE_PIECES_MAX};
 use crate::disk::write_full;
 use crate::error::{LogFault, is_full};
 use crate::format::{GROUP_HEADER_BYTES, GroupHeader};
-use crate::hand::{Batch, Group, Refusal};
+use crate::hand::{Batch, Group};
 use crate::log::Log;
-use crate::width::{narrow, wide};
+use crate::width::wide;
 use crate::{LogEvents, Position};
 
 /// What one step of a log thread did.
@@ -25,6 +25,8 @@ pub enum Step {
     Worked,
     /// There is work that must wait for a sync.
     Blocked,
+    /// There is work that must wait for room on the disk; the same step may succeed later.
+    Full,
     /// The log is poisoned; no step will ever do anything.
     Poisoned,
 }
@@ -37,6 +39,8 @@ pub struct Writer {
     /// How many of the batch's groups and pieces are written.
     groups_done: usize,
     pieces_done: usize,
+    /// The disk was full at the last write; the space given up then has to be reserved again.
+    is_refused: bool,
     /// Kept only for its memory.
     headers: Vec<[u8; GROUP_HEADER_BYTES]>,
 }
@@ -53,7 +57,14 @@ struct Run<'a> {
 
 impl Writer {
     pub(crate) fn new(log: Arc<Log>) -> Self {
-        Self { log, batch: Batch::default(), groups_done: 0, pieces_done: 0, headers: Vec::new() }
+        Self {
+            log,
+            batch: Batch::default(),
+            groups_done: 0,
+            pieces_done: 0,
+            is_refused: false,
+            headers: Vec::new(),
+        }
     }
 
     /// Writes some of what was submitted and reports how far it got.
@@ -69,21 +80,41 @@ impl Writer {
         if run.first.position == run.first.segment.first_group() && self.log.synced() < self.log.written() {
             return Step::Blocked;
         }
-        match write_run(&self.log, &mut self.headers, &run) {
+        let reserved = if self.is_refused { reserve(&self.log, &run) } else { Ok(()) };
+        match reserved
+            .map_err(|error| (0, error))
+            .and_then(|()| write_run(&self.log, &mut self.headers, &run))
+        {
             Ok(()) => {
                 note_written(&self.log, &run, run.end, run.sync, events);
                 self.groups_done += run.groups.len();
                 self.pieces_done += run.pieces.len();
+                if std::mem::take(&mut self.is_refused) {
+                    resume(&self.log);
+                }
             }
             Err((written, error)) if is_full(&error) => {
-                refuse(&self.log, &run, written, &error, events);
-                self.forget_batch();
+                let whole = refuse(&self.log, &run, written, &error, (self.is_refused, events));
+                self.groups_done += whole.len();
+                self.pieces_done += whole.iter().map(|group| group.pieces).sum::<usize>();
+                self.is_refused = true;
+                if !self.log.poisoned() {
+                    return Step::Full;
+                }
             }
             Err((_, error)) => {
                 self.log.poison(LogFault::io("writing to", &run.first.segment.path, &error));
             }
         }
         if self.log.tell_fault(events) { Step::Poisoned } else { Step::Worked }
+    }
+
+    /// Ends all writing because what is left cannot be written for want of room.
+    pub(crate) fn give_up(&self) {
+        if let Some(run) = next_run(&self.batch, self.groups_done, self.pieces_done) {
+            let full = io::Error::from(io::ErrorKind::StorageFull);
+            self.log.poison(LogFault::io("writing to", &run.first.segment.path, &full));
+        }
     }
 
     /// Takes all that is queued. The queue keeps the memory of what was written before.
@@ -165,30 +196,53 @@ fn note_written(log: &Log, run: &Run<'_>, to: Position, sync: bool, events: &dyn
 }
 
 /// The disk is full although the space was reserved, as copy-on-write file systems can have it. The groups that got
-/// through whole stay; the rest is cut off, durably, so that no old byte can later be taken for a group.
-fn refuse(log: &Log, run: &Run<'_>, written: usize, error: &io::Error, events: &dyn LogEvents) {
+/// through whole stay; the rest is cut off, durably, so that no old byte can later be taken for a group, and is written
+/// again, at the same positions, once there is room. Until then the log takes nothing more. Returns the whole groups.
+fn refuse<'a>(
+    log: &Log,
+    run: &Run<'a>,
+    written: usize,
+    error: &io::Error,
+    (is_told, events): (bool, &dyn LogEvents),
+) -> &'a [Group] {
     let segment = &run.first.segment;
     let reached = run.first.position + wide(written);
-    let whole = run.groups.iter().take_while(|group| group.end() <= reached);
-    let (from, prev_group) =
-        whole.last().map_or((run.first.position, run.first.prev_group), |last| (last.end(), last.position));
+    let count = run.groups.iter().take_while(|group| group.end() <= reached).count();
+    let whole = run.groups.get(..count).unwrap_or_default();
+    let from = whole.last().map_or(run.first.position, Group::end);
+    if is_told && whole.is_empty() && written == 0 {
+        return whole;
+    }
     let cut = segment.file(&*log.disk).and_then(|file| {
         file.truncate(from - segment.base)?;
         file.sync_data()
     });
     if let Err(error) = cut {
         log.poison(LogFault::io("cutting back", &segment.path, &error));
-        return;
+        return whole;
     }
-    let fault = LogFault::io("writing to", &segment.path, error);
-    tracing::warn!(from, %fault, refused_bytes = narrow(run.end - from), "the disk is full, groups were refused");
-    let mut hand = log.hand.lock();
-    hand.queue.clear();
-    hand.refusal = Some(Refusal { segment: Arc::clone(segment), from, prev_group });
-    drop(hand);
+    log.hand.lock().refused_from = Some(from);
     log.halted.store(true, Ordering::Release);
     if from > run.first.position {
         note_written(log, run, from, true, events);
     }
-    events.refused(from, &fault);
+    if !is_told {
+        let fault = LogFault::io("writing to", &segment.path, error);
+        tracing::warn!(from, %fault, "the disk is full: nothing is taken until there is room");
+        events.refused(from, &fault);
+    }
+    whole
+}
+
+/// Reserves again what was given up when the disk was full.
+fn reserve(log: &Log, run: &Run<'_>) -> io::Result<()> {
+    let segment = &run.first.segment;
+    segment.file(&*log.disk)?.allocate(segment.bytes())
+}
+
+/// There is room again: the log takes records as before.
+fn resume(log: &Log) {
+    tracing::info!("the disk has room again");
+    log.hand.lock().refused_from = None;
+    log.halted.store(log.poisoned(), Ordering::Release);
 }

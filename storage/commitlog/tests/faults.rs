@@ -115,7 +115,6 @@ fn assert_poisoned(rig: &mut Rig) {
     assert!(rig.log.appender.poisoned());
     assert_eq!(rig.log.appender.room(), 0);
     assert!(matches!(rig.log.appender.roll(8), Err(AppendError::Poisoned(_))));
-    assert!(matches!(rig.log.appender.resume(), Err(AppendError::Poisoned(_))));
     assert_eq!(rig.submit(true), None);
     assert_eq!([rig.write(), rig.sync(), rig.write(), rig.sync()], [Step::Poisoned; 4]);
     assert_eq!(rig.told.0.lock().unwrap().poisoned.len(), 1, "told once");
@@ -206,7 +205,7 @@ fn too_many_open_files_is_no_fault_of_the_log() {
 }
 
 #[test]
-fn a_disk_that_is_full_at_a_write_cuts_back_to_the_last_whole_group() {
+fn a_disk_that_is_full_at_a_write_cuts_back_to_the_last_whole_group_and_goes_on_when_there_is_room() {
     for (errno, short) in [(ENOSPC, false), (EDQUOT, true)] {
         for skip in 0..6 {
             let mut rig = Rig::new();
@@ -215,47 +214,48 @@ fn a_disk_that_is_full_at_a_write_cuts_back_to_the_last_whole_group() {
             let ends: Vec<_> = (0..6u8).map(|n| rig.group(&[&[n; 300]], true)).collect();
             rig.disk.write_short(short);
             rig.disk.fail(Op::Write, ".seg", if short { skip } else { 0 }, 1, errno);
-            rig.write();
+            let step = rig.write();
             let told = rig.told.0.lock().unwrap().refused.clone();
             if told.is_empty() {
                 assert!(short && rig.written() == ends[5], "all was written in fewer writes");
                 continue;
             }
+            assert_eq!(step, Step::Full);
             let from = told[0].0;
             assert!(from == first_end || ends.contains(&from), "{from}");
             assert_eq!(rig.written(), from);
             assert_eq!(rig.log.appender.roll(8), Err(AppendError::Refused { from }));
-            assert_eq!((rig.log.appender.room(), rig.submit(true)), (0, None));
+            assert_eq!(rig.log.appender.room(), 0);
+            // Nothing of the refused groups is on the disk.
+            let (recovery, held) = held_by(&rig.disk.fork().power_cut(Loss::Nothing)).unwrap();
+            assert!(held.iter().all(|held| held.0 < from));
+            assert_eq!(recovery.cut, None);
 
-            // It goes on at the very position, in the same process.
-            assert_eq!(rig.log.appender.resume(), Ok(from + 64));
-            rig.submitted.retain(|held| held.0 < from);
+            // With room they are written where they belong, and others behind them.
             rig.disk.write_short(false);
+            rig.pump();
+            assert_eq!(rig.written(), ends[5]);
             rig.group(&[b"after the refusal"], true);
-            assert_eq!(rig.submitted.last().unwrap().0, from + 64);
-            let (position, body) = rig.submitted.last().unwrap();
-            assert_eq!(rig.log.reader.cached(position + 8, body.len()).unwrap(), body);
             rig.pump();
             let again = rig.reopened(Loss::All).unwrap();
             assert_eq!(again.found, rig.submitted);
-            assert_eq!(again.log.recovery.cut, None, "nothing of the refused groups is left");
+            assert_eq!(again.log.recovery.cut, None);
+            assert_eq!(rig.told.0.lock().unwrap().refused.len(), 1, "told once");
         }
     }
 }
 
 #[test]
-fn a_refusal_while_later_segments_were_entered_goes_back_to_the_right_one() {
+fn a_refusal_while_later_segments_were_entered_keeps_their_groups_too() {
     let mut rig = Rig::new();
     rig.group(&[b"synced"], true);
     rig.pump();
-    let refused_at = rig.log.appender.position();
     for n in 0..4u8 {
         rig.group(&[&[n; 12_000]], true);
     }
     rig.disk.fail(Op::Write, ".seg", 0, 1, ENOSPC);
-    rig.write();
-    assert_eq!(rig.log.appender.resume(), Ok(refused_at));
-    rig.submitted.truncate(1);
+    assert_eq!(rig.write(), Step::Full);
+    rig.pump();
     for n in 0..8u8 {
         rig.group(&[&[n; 9_000]], true);
         rig.pump();
@@ -265,18 +265,20 @@ fn a_refusal_while_later_segments_were_entered_goes_back_to_the_right_one() {
 }
 
 #[test]
-fn a_log_cannot_be_resumed_while_the_disk_is_full() {
+fn a_disk_that_stays_full_is_tried_again_without_harm() {
     let mut rig = Rig::new();
     rig.group(&[b"refused"], true);
     rig.disk.fail(Op::Write, ".seg", 0, 1, ENOSPC);
-    rig.disk.fail(Op::Allocate, ".seg", 0, 1, ENOSPC);
-    rig.write();
-    assert!(matches!(rig.log.appender.resume(), Err(AppendError::NoSpace { .. })));
-    assert!(matches!(rig.log.appender.roll(8), Err(AppendError::Refused { .. })));
-    rig.log.appender.resume().unwrap();
-    rig.submitted.clear();
+    assert_eq!(rig.write(), Step::Full);
+    rig.disk.fail(Op::Allocate, ".seg", 0, 3, ENOSPC);
+    for _ in 0..3 {
+        assert_eq!(rig.write(), Step::Full);
+        assert!(matches!(rig.log.appender.roll(8), Err(AppendError::Refused { .. })));
+    }
+    rig.pump();
     rig.group(&[b"taken"], true);
     rig.pump();
+    assert_eq!(rig.told.0.lock().unwrap().refused.len(), 1, "told once");
     assert_eq!(rig.reopened(Loss::All).unwrap().found, rig.submitted);
 }
 

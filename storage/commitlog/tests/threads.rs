@@ -214,6 +214,32 @@ fn a_fault_is_told_and_comes_back_from_the_stop() {
 }
 
 #[test]
+fn a_full_disk_is_waited_for_while_the_log_runs_and_ends_a_stop_with_an_error() {
+    for has_room_again in [true, false] {
+        let disk = FaultDisk::new(1);
+        let mut seen = Seen::default();
+        let log =
+            open(Arc::new(disk.clone()), Path::new(rig::DIR), small_segments(), None, &mut seen).unwrap();
+        let mut appender = log.appender;
+        let waiter = Arc::new(Waiter::default());
+        let threads = spawn(log.writer, log.syncer, waiter.clone());
+        disk.fail(Op::Write, ".seg", 0, u32::MAX, 28);
+        add(&mut appender, b"x");
+        let end = appender.submit(true).unwrap();
+        waiter.until(|told| told.2.is_some());
+        if has_room_again {
+            disk.fail_no_more();
+            waiter.until(|told| told.1 >= end);
+            threads.shutdown().unwrap();
+        } else {
+            let fault = threads.shutdown().unwrap_err();
+            assert!(matches!(fault, LogFault::Io { .. }), "{fault}");
+            assert_eq!(waiter.told.lock().unwrap().1, 0);
+        }
+    }
+}
+
+#[test]
 fn a_panic_in_what_is_told_poisons_instead_of_hanging() {
     struct Panics;
     impl LogEvents for Panics {

@@ -65,6 +65,10 @@ pub(crate) enum Input {
         to: Position,
         at: Duration,
     },
+    /// The disk is full; what lies from here on waits for room.
+    Refused {
+        from: Position,
+    },
     Poisoned(String),
     /// Granted entries whose messages could not be read.
     Unread {
@@ -216,6 +220,7 @@ impl Shard {
             Input::Disconnected { mailbox } => self.disconnected(now, &mailbox),
             Input::Written { to, .. } => self.written(to),
             Input::Synced { to, .. } => self.synced(to),
+            Input::Refused { from } => self.refused(from),
             Input::Poisoned(why) => self.poison(why),
             Input::Unread { receipts } => self.unread(now, receipts),
             Input::DeadReady(dead) => self.bury(now, dead),
@@ -457,27 +462,37 @@ impl Shard {
         }
     }
 
+    /// The disk is full: what lies from a position on is not stored, though it may be yet when there is room. Whoever
+    /// waits for it is told so, and nothing more is taken in the meantime.
+    fn refused(&mut self, from: Position) {
+        for due in self.pending.refuse(from) {
+            self.answer_with_error(due, &Error::NoSpace);
+        }
+    }
+
     /// The log has failed: nothing that waits for it will ever be acknowledged.
     fn poison(&mut self, why: String) {
         tracing::error!(%why, "the log has failed; this broker is read-only from now on");
         let abandoned: Vec<Due> = self.pending.abandon().collect();
         for due in abandoned {
-            if let Due::Letter { mailbox, letter: Letter::Event(event), bytes } = due {
-                self.free(bytes);
-                let event = match event {
-                    Event::Published { token, results } => {
-                        let failed = |_| Err(Error::Poisoned(why.clone()));
-                        Event::Published { token, results: results.into_iter().map(failed).collect() }
-                    }
-                    Event::Reply { token, .. } => {
-                        Event::Reply { token, result: Err(Error::Poisoned(why.clone())) }
-                    }
-                    event => event,
-                };
-                self.send(&mailbox, Letter::Event(event));
-            }
+            self.answer_with_error(due, &Error::Poisoned(why.clone()));
         }
         self.poisoned = Some(why);
+    }
+
+    /// Answers with an error what would have been answered with success.
+    fn answer_with_error(&mut self, due: Due, error: &Error) {
+        let Due::Letter { mailbox, letter: Letter::Event(event), bytes } = due else { return };
+        self.free(bytes);
+        let event = match event {
+            Event::Published { token, results } => {
+                let failed = |_| Err(error.clone());
+                Event::Published { token, results: results.into_iter().map(failed).collect() }
+            }
+            Event::Reply { token, .. } => Event::Reply { token, result: Err(error.clone()) },
+            event => event,
+        };
+        self.send(&mailbox, Letter::Event(event));
     }
 
     fn reply(&mut self, mailbox: &Arc<Mailbox>, token: Token, result: Result<Reply, Error>) {

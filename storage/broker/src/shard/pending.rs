@@ -44,6 +44,20 @@ impl Pending {
         next(&mut self.synced, to)
     }
 
+    /// Takes out the letters that wait for something from a position on.
+    pub fn refuse(&mut self, from: Position) -> Vec<Due> {
+        let mut refused = Vec::new();
+        for line in [&mut self.written, &mut self.synced] {
+            for (position, due) in std::mem::take(line) {
+                match due {
+                    Due::Letter { .. } if position > from => refused.push(due),
+                    due => line.push_back((position, due)),
+                }
+            }
+        }
+        refused
+    }
+
     pub fn is_empty(&self) -> bool {
         self.written.is_empty() && self.synced.is_empty()
     }

@@ -248,6 +248,31 @@ fn a_full_disk_refuses_publishes_and_serves_again_when_there_is_room() {
 }
 
 #[test]
+fn a_disk_that_fills_up_under_a_write_refuses_what_waits_and_goes_on_by_itself() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    sim.publish(&client, &topic, &["before"]);
+    let full = mailrail_commitlog::disk::Op::Write;
+    sim.disk.fail(full, ".seg", 0, 1, 28);
+    sim.disk.fail(mailrail_commitlog::disk::Op::Allocate, ".seg", 0, u32::MAX, 28);
+    assert_eq!(sim.publish(&client, &topic, &["hit"]), [Err(Error::NoSpace)]);
+    assert_eq!(sim.publish(&client, &topic, &["refused"]), [Err(Error::NoSpace)], "nothing is taken");
+    let put = sim.ask(&client, |token| Command::PutGroup { token, name: "g".into(), settings: None });
+    assert!(matches!(put, Err(Error::NoSpace)), "{put:?}");
+    assert_eq!(sim.read("t", 0, 0), [(0, "before".to_owned())], "reads go on");
+    sim.disk.fail_no_more();
+    sim.run();
+    let stored = sim.publish(&client, &topic, &["after"]).pop().unwrap().unwrap();
+    assert_eq!(stored.offset, Some(2));
+    // What was hit was not acknowledged, and is there all the same, as after a lost answer.
+    let expected = ["before", "hit", "after"].map(str::to_owned);
+    assert!(sim.read("t", 0, 0).into_iter().map(|(_, body)| body).eq(expected.clone()));
+    let sim = sim.crash(Loss::All);
+    assert!(sim.read("t", 0, 0).into_iter().map(|(_, body)| body).eq(expected));
+}
+
+#[test]
 fn purge_and_delete_are_one_record_however_much_there_is() {
     let (mut sim, _) = eventful();
     let client = sim.connect();

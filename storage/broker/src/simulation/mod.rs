@@ -45,8 +45,8 @@ impl LogEvents for Reports {
         self.0.lock().unwrap().push(Input::Synced { to, at: Duration::ZERO });
     }
 
-    fn refused(&self, from: Position, why: &LogFault) {
-        self.0.lock().unwrap().push(Input::Poisoned(format!("{from}: {why}")));
+    fn refused(&self, from: Position, _why: &LogFault) {
+        self.0.lock().unwrap().push(Input::Refused { from });
     }
 
     fn poisoned(&self, why: &LogFault) {
