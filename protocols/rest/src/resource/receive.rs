@@ -43,6 +43,8 @@ pub(crate) async fn receive_messages(
     let (parts, body) = request.into_parts();
     let upload = read_body(&state, &parts.headers, body).await?;
     let asked: ReceiveRequest = from_json(&parts.headers, &upload.bytes, EmptyBody::HasNoFields)?;
+    // A wait must not keep others from uploading.
+    drop(upload);
     page_messages(asked.max)?;
     in_range("lease_ms", asked.lease_ms, LEASE_MS_MAX)?;
     if asked.wait_ms > RECEIVE_WAIT_MS_MAX {

@@ -157,12 +157,31 @@ async fn a_wait_ends_with_the_first_message_with_its_time_or_with_a_stop() {
     assert_eq!(got.len(), 0);
 }
 
+/// A request that waits for messages as long as one may.
+fn waiting_request() -> axum::http::Request<Body> {
+    let asked = json!({"wait_ms": 60_000, "lease_ms": 3_600_000}).to_string();
+    let request = request("POST", &format!("{GROUP}/receive")).header("content-type", "application/json");
+    request.body(Body::from(asked)).unwrap()
+}
+
+#[tokio::test]
+async fn a_receive_keeps_no_upload_while_it_waits() {
+    let world = World::with(|config| config.upload_bytes_max = 60);
+    world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
+    let mut waiting = Box::pin(world.router.clone().oneshot(waiting_request()));
+    // Polled until the broker has the question: the group is made by then.
+    while world.broker.directory().group("g").is_none() {
+        assert!((&mut waiting).now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    let whole = vec![b'x'; 60];
+    world.send(request("POST", "/v1/topics/t/messages").body(whole.into()).unwrap()).await.expect(201);
+}
+
 #[tokio::test]
 async fn a_client_that_goes_while_it_waits_takes_nothing_with_it() {
     let world = world_with(&[]).await;
-    let asked = json!({"wait_ms": 60_000, "lease_ms": 3_600_000}).to_string();
-    let request = request("POST", &format!("{GROUP}/receive")).header("content-type", "application/json");
-    let mut waiting = Box::pin(world.router.clone().oneshot(request.body(Body::from(asked)).unwrap()));
+    let mut waiting = Box::pin(world.router.clone().oneshot(waiting_request()));
     // It waits in the broker, and then its client is gone.
     assert!((&mut waiting).now_or_never().is_none());
     drop(waiting);
