@@ -21,6 +21,8 @@ pub const KEYS_MAX: usize = 100;
 pub const PAGE_MESSAGES_MAX: u32 = 1_000;
 pub const PAGE_MESSAGES_DEFAULT: u32 = 100;
 pub const RECEIVE_MESSAGES_DEFAULT: u32 = 16;
+/// Receives that wait in the broker at once, those included whose client has gone and whose time is not over yet.
+pub const RECEIVES_MAX: usize = 10_000;
 pub const LEASE_MS_DEFAULT: u64 = 30_000;
 /// Bytes of bodies in one answer, as its reader sees them; one message is always let through.
 pub const ANSWER_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;

@@ -4,10 +4,11 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use mailrail_broker::limits::{LEASE_MS_MAX, RECEIVE_WAIT_MS_MAX};
 use mailrail_broker::{Command, Delivery, Error, Name, Receipt, Token};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{AskedWithBody, group_for_consumer, in_range, page_messages, topic_of};
 use crate::ask::Line;
-use crate::problem::{Refusal, refusals};
+use crate::problem::{Kind, Refusal, refusals};
 use crate::reply::{Leases, leased_json, render, to_bytes};
 use crate::request::{EmptyBody, PathOf, from_json, read_body};
 use crate::schema::group::ReceiveRequest;
@@ -52,9 +53,11 @@ pub(crate) async fn receive_messages(
         return Err(Error::Limit { what, value, max: RECEIVE_WAIT_MS_MAX }.into());
     }
     topic_of(&state, &topic)?;
+    let full = |_| Refusal::new(Kind::Overloaded, "too many receives are waiting; try again later");
+    let place = state.receives().clone().try_acquire_owned().map_err(full)?;
     let mut line = state.line();
     group_for_consumer(&state, &mut line, &group).await?;
-    let deliveries = Receive::start(&state, line, &topic, &group, &asked).finish().await?;
+    let deliveries = Receive::start(&state, line, place, &topic, &group, &asked).finish().await?;
     answer(&state, topic, deliveries).await
 }
 
@@ -74,16 +77,25 @@ async fn answer(state: &RestState, topic: String, deliveries: Vec<Delivery>) -> 
 }
 
 /// A receive under way. When it is dropped before its answer came, because the client has gone, somebody stays behind
-/// to give back what is granted all the same.
+/// to give back what is granted all the same: a lease that ends with time does not end with its session. Its place is
+/// taken as long as that may last.
 struct Receive {
     state: RestState,
     line: Option<Line>,
+    place: Option<OwnedSemaphorePermit>,
     token: Token,
     wait_ms: u64,
 }
 
 impl Receive {
-    fn start(state: &RestState, mut line: Line, topic: &str, group: &str, asked: &ReceiveRequest) -> Receive {
+    fn start(
+        state: &RestState,
+        mut line: Line,
+        place: OwnedSemaphorePermit,
+        topic: &str,
+        group: &str,
+        asked: &ReceiveRequest,
+    ) -> Receive {
         let token = line.token();
         line.session().submit(vec![Command::Receive {
             token,
@@ -93,7 +105,8 @@ impl Receive {
             wait_ms: asked.wait_ms,
             lease_ms: asked.lease_ms,
         }]);
-        Receive { state: state.clone(), line: Some(line), token, wait_ms: asked.wait_ms }
+        let (state, wait_ms) = (state.clone(), asked.wait_ms);
+        Receive { state, line: Some(line), place: Some(place), token, wait_ms }
     }
 
     /// The messages; none when the wait is over, or when the broker begins to stop.
@@ -118,8 +131,9 @@ impl Drop for Receive {
         let (Some(mut line), token, wait_ms) = (self.line.take(), self.token, self.wait_ms) else { return };
         // Without a runtime the process is ending, and time ends the leases.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let broker = self.state.broker().clone();
+        let (broker, place) = (self.state.broker().clone(), self.place.take());
         runtime.spawn(async move {
+            let _place = place;
             if let Ok(deliveries) = line.deliveries(token, wait_ms).await {
                 let receipts: Vec<Receipt> = deliveries.iter().map(|delivery| delivery.receipt).collect();
                 drop(Leases::new(broker, receipts));

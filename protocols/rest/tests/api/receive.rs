@@ -191,6 +191,24 @@ async fn a_client_that_goes_while_it_waits_takes_nothing_with_it() {
 }
 
 #[tokio::test]
+async fn receives_whose_clients_have_gone_are_counted_until_the_broker_has_answered_them() {
+    let world = World::with(|config| config.receives_max = 2);
+    world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
+    world.put(GROUP, json!({})).await.expect(201);
+    for _ in 0..2 {
+        let mut waiting = Box::pin(world.router.clone().oneshot(waiting_request()));
+        assert!((&mut waiting).now_or_never().is_none());
+    }
+    world.post(&format!("{GROUP}/receive"), json!({})).await.problem(503, "overloaded");
+    // The broker has the questions once it has answered a later one; then their time passes, and their places are free.
+    world.get(GROUP).await.expect(200);
+    world.pass(Duration::from_secs(61));
+    while world.post(&format!("{GROUP}/receive"), json!({})).await.status == 503 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_nobody_takes_gives_its_leases_back() {
     let world = world_with(&["a"]).await;
     let request = request("POST", &format!("{GROUP}/receive"));
