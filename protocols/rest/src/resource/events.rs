@@ -129,7 +129,8 @@ impl Cursor {
         Ok(Cursor { topic, next })
     }
 
-    /// Reads an event's id. One of an earlier topic of the name means that nothing of this one was seen.
+    /// Reads an event's id. One of an earlier topic of the name means that nothing of this one was seen, and so does an
+    /// offset beyond a queue's end: the data behind it was wiped, and the number of the topic used again.
     fn parse(id: &str, topic: u64, queues: &[Arc<Queue>]) -> Result<Cursor, Refusal> {
         let wrong = || Refusal::invalid(format!("{id:?} is no event id of this API"));
         let (number, offsets) = id.split_once('-').ok_or_else(wrong)?;
@@ -138,8 +139,10 @@ impl Cursor {
             offsets.split('.').map(|offset| u64::from_str_radix(offset, 16)).collect();
         let seen = offsets.map_err(|_| wrong())?;
         let seen = if number == topic { seen } else { Vec::new() };
-        let earliest = queues.iter().map(|queue| queue.min_offset());
-        let next = earliest.enumerate().map(|(at, min)| seen.get(at).copied().unwrap_or(min));
+        let next = queues.iter().enumerate().map(|(at, queue)| {
+            let known = seen.get(at).copied().filter(|offset| *offset <= queue.end_offset());
+            known.unwrap_or_else(|| queue.min_offset())
+        });
         Ok(Cursor { topic, next: next.collect() })
     }
 

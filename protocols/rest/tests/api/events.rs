@@ -156,6 +156,23 @@ async fn an_id_of_an_earlier_topic_starts_at_the_beginning() {
 }
 
 #[tokio::test]
+async fn an_id_beyond_the_end_of_a_queue_starts_it_at_the_beginning() {
+    let world = world(2).await;
+    world.publish("t", 0, &["a", "b"]).await;
+    world.publish("t", 1, &["c"]).await;
+    let topic = world.broker.directory().topic("t").unwrap().id.0;
+    let cases = [("1.2", vec!["b", "c"]), ("2.7fffffffffffffff", vec!["c"]), ("3.1", vec!["a", "b"])];
+    for (offsets, expected) in cases {
+        let mut stream = Stream::open(&world, "", Some(&format!("{topic:x}-{offsets}"))).await;
+        assert_eq!(stream.bodies(expected.len()).await, expected, "{offsets}");
+    }
+    // The end itself is where a client that saw everything stands.
+    let mut stream = Stream::open(&world, "", Some(&format!("{topic:x}-2.1"))).await;
+    world.publish("t", 1, &["d"]).await;
+    assert_eq!(stream.bodies(1).await, ["d"]);
+}
+
+#[tokio::test]
 async fn a_filter_lets_its_tags_through_and_still_moves_on() {
     let world = world(1).await;
     let messages = json!({"messages": [
