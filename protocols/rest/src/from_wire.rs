@@ -12,7 +12,7 @@ use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
     Destination, Durability, GroupSettings, Lifetime, PublishBatch, Retention, SeekTo, Topic, TopicSettings,
 };
-use mailrail_message::{BODY_BYTES_MAX, Draft, property, tag_hash};
+use mailrail_message::{BODY_BYTES_MAX, Draft, StoredMessage, property, tag_hash};
 
 use crate::instant::WallTime;
 use crate::problem::{Kind, Refusal};
@@ -350,8 +350,11 @@ impl TagFilter {
         Some(TagFilter { names, hashes })
     }
 
-    /// Hashes may collide, so what they let through is looked at once more.
-    pub fn matches(&self, tag: Option<&str>) -> bool {
+    /// Hashes may collide, so what they let through is looked at once more, before its body costs anything. A message
+    /// that cannot be read passes: whoever opens it reports it.
+    pub fn lets_through(&self, message: &[u8]) -> bool {
+        let Ok(stored) = StoredMessage::parse(message) else { return true };
+        let tag = stored.properties().get(property::TAGS);
         tag.is_some_and(|tag| self.names.iter().any(|name| name == tag))
     }
 }

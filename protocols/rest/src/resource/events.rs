@@ -13,7 +13,6 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::unfold;
 use mailrail_broker::{Error, Event, Queue, ReadBatch, ReadEntry, ReadRequest, Session, Token, Topic};
-use mailrail_message::property;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::read::first_offset;
@@ -265,11 +264,10 @@ impl EventStream {
         queue: &Queue,
         entry: &ReadEntry,
     ) -> Result<(), Refusal> {
-        let Some(opened) = open_one(&entry.message) else { return Ok(()) };
-        let tag = opened.stored().properties().get(property::TAGS);
-        if self.filter.as_ref().is_some_and(|filter| !filter.matches(tag)) {
+        if self.filter.as_ref().is_some_and(|filter| !filter.lets_through(&entry.message)) {
             return Ok(());
         }
+        let Some(opened) = open_one(&entry.message) else { return Ok(()) };
         let host = self.state.config().advertised;
         let place = Place { topic: &self.topic.name, queue: queue.index, offset: entry.offset, host };
         let document = to_bytes(&message(&opened, place))?;

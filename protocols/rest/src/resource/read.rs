@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use mailrail_broker::limits::{READ_BYTES_MAX, RECEIVE_WAIT_MS_MAX};
 use mailrail_broker::{Error, Queue, ReadBatch, ReadRequest};
-use mailrail_message::{OffsetId, property};
+use mailrail_message::OffsetId;
 use tokio::time::Instant;
 
 use super::{Asked, page_messages, topic_of};
@@ -149,10 +149,7 @@ impl Reader {
         };
         let mut batch = line.read(request).await?;
         if let Some(filter) = &self.filter {
-            batch.entries.retain(|entry| {
-                let opened = mailrail_message::StoredMessage::parse(&entry.message);
-                opened.is_ok_and(|stored| filter.matches(stored.properties().get(property::TAGS)))
-            });
+            batch.entries.retain(|entry| filter.lets_through(&entry.message));
         }
         Ok(batch)
     }
