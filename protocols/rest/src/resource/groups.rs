@@ -17,10 +17,11 @@ use crate::state::RestState;
 use crate::to_wire::{group_summary, group_view};
 
 refusals! {
-    NoTopic: [TopicNotFound];
+    NotPut: [TopicNotFound, NoSpace];
     NoGroup: [TopicNotFound, GroupNotFound];
-    NoQueue: [TopicNotFound, QueueNotFound];
-    NoList: [LimitExceeded, TopicNotFound];
+    NotDeleted: [TopicNotFound, GroupNotFound, NoSpace];
+    NotMoved: [TopicNotFound, QueueNotFound, NoSpace];
+    NoList: [InvalidRequest, LimitExceeded, TopicNotFound];
 }
 
 /// Makes a group or changes its settings.
@@ -37,7 +38,7 @@ refusals! {
     responses(
         (status = 200, body = GroupView, description = "It existed and has these settings now"),
         (status = 201, body = GroupView, description = "It was made"),
-        AskedWithBody, NoTopic,
+        AskedWithBody, NotPut,
     ),
 )]
 pub(crate) async fn put_group(
@@ -98,7 +99,7 @@ async fn state_of(line: &mut Line, topic: &Topic, group: &Group) -> Result<CoreG
         ("topic" = String, Path, description = "Name of the topic"),
         ("group" = String, Path, description = "Name of the group"),
     ),
-    responses((status = 204, description = "It has no position on the topic any more"), Asked, NoGroup),
+    responses((status = 204, description = "It has no position on the topic any more"), Asked, NotDeleted),
 )]
 pub(crate) async fn delete_group(
     State(state): State<RestState>,
@@ -197,7 +198,7 @@ async fn ask_all(
     request_body(content = SeekRequest, content_type = "application/json"),
     responses(
         (status = 200, body = SeekResponse, description = "Where the group stands now"),
-        AskedWithBody, NoQueue,
+        AskedWithBody, NotMoved,
     ),
 )]
 pub(crate) async fn seek_group(

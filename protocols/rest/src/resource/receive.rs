@@ -17,7 +17,7 @@ use crate::state::RestState;
 use crate::to_wire::{Deliveries, open};
 
 refusals! {
-    NotReceived: [Forbidden, TopicNotFound, ModeConflict, Locked];
+    NotReceived: [Forbidden, TopicNotFound, ModeConflict, Locked, NoSpace];
 }
 
 /// Leases messages to the caller.

@@ -17,8 +17,8 @@ use crate::to_wire::{topic_summary, topic_view};
 
 refusals! {
     Unknown: [TopicNotFound];
-    Conflicts: [Differs, Locked];
-    Kept: [InUse, NotEmpty, Locked];
+    NotPut: [Differs, Locked, NoSpace];
+    Kept: [InUse, NotEmpty, Locked, NoSpace];
 }
 
 /// Makes a topic.
@@ -32,7 +32,7 @@ refusals! {
     responses(
         (status = 200, body = TopicView, description = "It existed with these settings"),
         (status = 201, body = TopicView, description = "It was made"),
-        AskedWithBody, Conflicts,
+        AskedWithBody, NotPut,
     ),
 )]
 pub(crate) async fn put_topic(
