@@ -14,6 +14,7 @@ mod receipt;
 mod reply;
 mod request;
 mod resource;
+mod room;
 mod router;
 mod schema;
 mod state;

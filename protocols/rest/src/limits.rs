@@ -26,6 +26,8 @@ pub const RECEIVES_MAX: usize = 10_000;
 pub const LEASE_MS_DEFAULT: u64 = 30_000;
 /// Bytes of bodies in one answer, as its reader sees them; one message is always let through.
 pub const ANSWER_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of answers with messages that may be in memory at once, over all requests.
+pub const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Receipts of one settle or extend request, over all its lists.
 pub const RECEIPTS_MAX: usize = 1_000;
 /// Topics or groups of one page of a list.
@@ -39,6 +41,9 @@ pub const FILTER_READS_MAX: u32 = 64;
 pub const EVENT_STREAMS_MAX: usize = 1_000;
 /// Bytes that one turn of an event stream gathers; one message is always let through.
 pub const EVENT_TURN_BYTES_MAX: usize = 64 * 1024;
+/// A longer turn, as a long message makes it, is counted among the answers; the others are bounded by how many streams
+/// there may be.
+pub const EVENT_TURN_UNCOUNTED_BYTES_MAX: usize = 2 * EVENT_TURN_BYTES_MAX;
 /// Queues up to which each event of a stream carries the whole cursor; beyond, each turn's last one does.
 pub const EVENT_CURSOR_QUEUES_MAX: usize = 16;
 /// Silence after which an event stream sends a comment, so that proxies keep it open.
@@ -51,5 +56,9 @@ pub const RENDER_INLINE_BYTES_MAX: usize = 256 * 1024;
 const _: () = assert!(REQUEST_BYTES_MAX > BODY_BYTES_MAX / 3 * 4 + 64 * 1024, "a body in base64 must fit");
 const _: () = assert!(UPLOAD_BYTES_MAX >= 4 * REQUEST_BYTES_MAX);
 const _: () = assert!(ANSWER_BODY_BYTES_MAX >= BODY_BYTES_MAX);
+const _: () = assert!(
+    ANSWER_BYTES_MAX >= 8 * (ANSWER_BODY_BYTES_MAX + BODY_BYTES_MAX),
+    "one answer must fit though JSON writes a byte as up to six"
+);
 const _: () = assert!(PAGE_MESSAGES_MAX <= RECEIVE_MESSAGES_MAX);
 const _: () = assert!(PAGE_MESSAGES_MAX < 1 << 16 && READ_ENTRIES_MAX >= 1_000);

@@ -22,6 +22,11 @@ pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Result<Resp
     Ok((status, [(header::CONTENT_TYPE, JSON)], to_bytes(document)?).into_response())
 }
 
+/// A good answer whose document is written already.
+pub(crate) fn json_document(document: Bytes) -> Response {
+    ([(header::CONTENT_TYPE, JSON)], document).into_response()
+}
+
 pub(crate) fn to_bytes(document: &impl Serialize) -> Result<Vec<u8>, Refusal> {
     serde_json::to_vec(document).map_err(|error| {
         tracing::error!(%error, "an answer could not be written as JSON");
@@ -87,8 +92,8 @@ impl Drop for Leases {
 }
 
 /// A JSON answer that holds leases until its bytes are taken.
-pub(crate) fn leased_json(document: Vec<u8>, leases: Leases) -> Response {
-    let body = LeasedBody { document: Some(document.into()), leases };
+pub(crate) fn leased_json(document: Bytes, leases: Leases) -> Response {
+    let body = LeasedBody { document: Some(document), leases };
     ([(header::CONTENT_TYPE, JSON)], Body::new(body)).into_response()
 }
 

@@ -25,6 +25,8 @@ pub struct RestConfig {
     pub upload_ms_max: u64,
     /// Bytes of request bodies that may be in memory at once.
     pub upload_bytes_max: usize,
+    /// Bytes of answers with messages that may be in memory at once.
+    pub answer_bytes_max: usize,
     /// Receives that wait in the broker at once.
     pub receives_max: usize,
     /// Event streams open at once.
@@ -42,6 +44,7 @@ impl RestConfig {
             answer_ms_max: ANSWER_MS_MAX,
             upload_ms_max: UPLOAD_MS_MAX,
             upload_bytes_max: UPLOAD_BYTES_MAX,
+            answer_bytes_max: ANSWER_BYTES_MAX,
             receives_max: RECEIVES_MAX,
             event_streams_max: EVENT_STREAMS_MAX,
             event_silence_ms_max: EVENT_SILENCE_MS_MAX,
@@ -61,6 +64,7 @@ struct Inner {
     config: RestConfig,
     idle: Mutex<Vec<Line>>,
     uploads: Arc<Semaphore>,
+    answers: Arc<Semaphore>,
     receives: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
@@ -72,6 +76,7 @@ impl RestState {
             broker,
             idle: Mutex::default(),
             uploads: Arc::new(Semaphore::new(config.upload_bytes_max.min(Semaphore::MAX_PERMITS))),
+            answers: Arc::new(Semaphore::new(config.answer_bytes_max.min(Semaphore::MAX_PERMITS))),
             receives: Arc::new(Semaphore::new(config.receives_max.min(Semaphore::MAX_PERMITS))),
             streams: Arc::new(Semaphore::new(config.event_streams_max.min(Semaphore::MAX_PERMITS))),
             stopping: watch::Sender::new(false),
@@ -109,6 +114,10 @@ impl RestState {
 
     pub(crate) fn uploads(&self) -> &Arc<Semaphore> {
         &self.inner.uploads
+    }
+
+    pub(crate) fn answers(&self) -> &Arc<Semaphore> {
+        &self.inner.answers
     }
 
     pub(crate) fn receives(&self) -> &Arc<Semaphore> {

@@ -16,12 +16,13 @@ use mailrail_broker::{Error, Event, Queue, ReadBatch, ReadEntry, ReadRequest, Se
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::read::first_offset;
-use super::{Asked, topic_of};
+use super::topic_of;
 use crate::from_wire::{Start, TagFilter};
 use crate::limits::*;
 use crate::problem::{Kind, Refusal, refusals};
 use crate::reply::to_bytes;
 use crate::request::{PathOf, QueryOf};
+use crate::room::Room;
 use crate::schema::message::EventsQuery;
 use crate::state::RestState;
 use crate::to_wire::{Place, message, open_one};
@@ -33,7 +34,9 @@ const READ_ENTRIES: usize = 64;
 const READ: Token = Token(u64::MAX);
 
 refusals! {
-    NotStreamed: [Forbidden, TopicNotFound, Overloaded];
+    NotStreamed: [
+        InvalidRequest, Forbidden, TopicNotFound, Internal, Overloaded, Stopping, ReadOnly, NoAnswer,
+    ];
 }
 
 /// Streams messages of all queues as server-sent events.
@@ -52,7 +55,7 @@ refusals! {
     responses(
         (status = 200, body = String, content_type = "text/event-stream", description = "The stream",
          example = "id: 7-12.0\ndata: {\"id\":\"7F000001000026940000000000001A40\",\"topic\":\"orders\"}\n\n"),
-        Asked, NotStreamed,
+        NotStreamed,
     ),
 )]
 pub(crate) async fn stream_events(
@@ -206,8 +209,22 @@ impl EventStream {
                     Waited::Stopped => return None,
                 },
             }
-            return Some(out.into());
+            return Some(self.counted(out));
         }
+    }
+
+    /// The bytes of a turn. Where a long message finds no room among the answers, the stream ends, and the client comes
+    /// back for the message: its cursor was not told.
+    fn counted(&mut self, out: String) -> Bytes {
+        if out.len() <= EVENT_TURN_UNCOUNTED_BYTES_MAX {
+            return out.into();
+        }
+        let room = Room::claim(self.state.answers(), out.len());
+        room.and_then(|room| room.hold(out.into_bytes())).unwrap_or_else(|refusal| {
+            let mut end = String::new();
+            self.end(&mut end, refusal);
+            end.into()
+        })
     }
 
     /// Appends what the queues have; true when any of them was read further.

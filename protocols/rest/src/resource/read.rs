@@ -4,27 +4,31 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use bytes::Bytes;
 use mailrail_broker::limits::{READ_BYTES_MAX, RECEIVE_WAIT_MS_MAX};
 use mailrail_broker::{Error, Queue, ReadBatch, ReadRequest};
 use mailrail_message::OffsetId;
 use tokio::time::Instant;
 
-use super::{Asked, page_messages, topic_of};
+use super::{page_messages, topic_of};
 use crate::ask::Line;
 use crate::from_wire::{Start, TagFilter};
 use crate::limits::*;
 use crate::problem::{Kind, Refusal, refusals};
-use crate::reply::{json, render, to_bytes};
+use crate::reply::{json_document, render, to_bytes};
 use crate::request::{PathOf, QueryOf};
+use crate::room::Room;
 use crate::schema::message::{Message, MessagePage, ReadQuery};
 use crate::state::RestState;
 use crate::to_wire::{Messages, Place, message, open, open_one};
 
 refusals! {
-    NoQueue: [LimitExceeded, Forbidden, TopicNotFound, QueueNotFound];
-    NoMessage: [MessageNotFound];
+    NotRead: [
+        InvalidRequest, LimitExceeded, Forbidden, TopicNotFound, QueueNotFound, Internal, Overloaded, Stopping,
+        ReadOnly, NoAnswer,
+    ];
+    NoMessage: [InvalidRequest, MessageNotFound, Internal, Overloaded, Stopping, ReadOnly, NoAnswer];
 }
 
 /// Reads messages of a queue by offset or time.
@@ -38,7 +42,7 @@ refusals! {
         ("queue" = u32, Path, description = "Number of the queue, from 0"),
         ReadQuery,
     ),
-    responses((status = 200, body = MessagePage, description = "One page, maybe empty"), Asked, NoQueue),
+    responses((status = 200, body = MessagePage, description = "One page, maybe empty"), NotRead),
 )]
 pub(crate) async fn read_messages(
     State(state): State<RestState>,
@@ -70,11 +74,12 @@ pub(crate) async fn read_messages(
     state.keep(line);
     let host = state.config().advertised;
     let stored: Vec<_> = batch.entries.iter().map(|entry| entry.message.clone()).collect();
+    let room = Room::claim(state.answers(), stored.iter().map(Bytes::len).sum())?;
     let document = render(stored.iter(), move || {
         let opened = open(batch.entries.iter().map(|entry| &entry.message));
         // What did not fit is where the next page starts.
         let next_offset = batch.entries.get(opened.len()).map_or(batch.next_offset, |cut| cut.offset);
-        to_bytes(&MessagePage {
+        let document = to_bytes(&MessagePage {
             messages: Messages {
                 topic: &name,
                 queue: number,
@@ -85,9 +90,10 @@ pub(crate) async fn read_messages(
             next: &format!("offset:{next_offset}"),
             min: batch.min_offset,
             max: batch.end_offset,
-        })
+        });
+        room.hold(document?)
     });
-    Ok((StatusCode::OK, [(header::CONTENT_TYPE, "application/json")], document.await?).into_response())
+    Ok(json_document(document.await?))
 }
 
 /// The offset that a start stands for in one queue.
@@ -118,7 +124,7 @@ impl Reader {
         let deadline = Instant::now() + wait;
         let mut reads = 0;
         loop {
-            let batch = self.read(line, offset).await?;
+            let batch = self.read(state, line, offset).await?;
             let more = batch.next_offset < batch.end_offset;
             reads += 1;
             if !batch.entries.is_empty() || (more && reads >= FILTER_READS_MAX) {
@@ -139,12 +145,14 @@ impl Reader {
         }
     }
 
-    async fn read(&self, line: &mut Line, offset: u64) -> Result<ReadBatch, Refusal> {
+    async fn read(&self, state: &RestState, line: &mut Line, offset: u64) -> Result<ReadBatch, Refusal> {
+        // Where answers are many, pages are short; half of the room is for what JSON adds.
+        let max_bytes = READ_BYTES_MAX.min(state.answers().available_permits() / 2);
         let request = ReadRequest {
             queue: self.queue.clone(),
             offset,
             max_entries: usize::try_from(self.max).unwrap_or(usize::MAX),
-            max_bytes: READ_BYTES_MAX,
+            max_bytes,
             tags: self.filter.as_ref().map(|filter| filter.hashes.clone()),
         };
         let mut batch = line.read(request).await?;
@@ -163,7 +171,7 @@ impl Reader {
     params((
         "id" = String, Path, description = "The message's id", example = "7F000001000026940000000000001A40",
     )),
-    responses((status = 200, body = Message, description = "The message"), Asked, NoMessage),
+    responses((status = 200, body = Message, description = "The message"), NoMessage),
 )]
 pub(crate) async fn get_message(
     State(state): State<RestState>,
@@ -175,6 +183,7 @@ pub(crate) async fn get_message(
     let batch = line.read_position(id.position).await?;
     state.keep(line);
     let entry = batch.entries.first().ok_or_else(none)?;
+    let room = Room::claim(state.answers(), entry.message.len())?;
     let opened = open_one(&entry.message).ok_or_else(none)?;
     let stored = opened.stored();
     let host = state.config().advertised;
@@ -184,5 +193,5 @@ pub(crate) async fn get_message(
     }
     let place =
         Place { topic: stored.topic(), queue: stored.queue_index(), offset: stored.queue_offset(), host };
-    json(StatusCode::OK, &message(&opened, place))
+    Ok(json_document(room.hold(to_bytes(&message(&opened, place))?)?))
 }

@@ -8,9 +8,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{AskedWithBody, group_for_consumer, in_range, page_messages, topic_of};
 use crate::ask::Line;
+use crate::limits::ANSWER_BODY_BYTES_MAX;
 use crate::problem::{Kind, Refusal, refusals};
 use crate::reply::{Leases, leased_json, render, to_bytes};
 use crate::request::{EmptyBody, PathOf, from_json, read_body};
+use crate::room::Room;
 use crate::schema::group::ReceiveRequest;
 use crate::schema::message::ReceiveResponse;
 use crate::state::RestState;
@@ -61,19 +63,40 @@ pub(crate) async fn receive_messages(
     answer(&state, topic, deliveries).await
 }
 
-async fn answer(state: &RestState, topic: String, deliveries: Vec<Delivery>) -> Result<Response, Refusal> {
+async fn answer(
+    state: &RestState,
+    topic: String,
+    mut deliveries: Vec<Delivery>,
+) -> Result<Response, Refusal> {
     let receipts = deliveries.iter().map(|delivery| delivery.receipt).collect();
     let mut leases = Leases::new(state.broker().clone(), receipts);
+    let (count, bytes) = first_fitting(&deliveries);
+    leases.keep_first(count);
+    deliveries.truncate(count);
+    let room = Room::claim(state.answers(), bytes)?;
     let host = state.config().advertised;
     let stored: Vec<_> = deliveries.iter().map(|delivery| delivery.message.clone()).collect();
     let rendered = render(stored.iter(), move || {
         let opened = open(deliveries.iter().map(|delivery| &delivery.message));
         let messages = Deliveries { topic: &topic, host, deliveries: &deliveries, opened: &opened };
-        Ok((to_bytes(&ReceiveResponse { messages })?, opened.len()))
+        Ok((room.hold(to_bytes(&ReceiveResponse { messages })?)?, opened.len()))
     });
     let (document, answered) = rendered.await?;
     leases.keep_first(answered);
     Ok(leased_json(document, leases))
+}
+
+/// How many deliveries an answer has room for, and their bytes. Bodies take no less room than they are stored in.
+fn first_fitting(deliveries: &[Delivery]) -> (usize, usize) {
+    let mut bytes = 0;
+    for (count, delivery) in deliveries.iter().enumerate() {
+        let with_next = bytes + delivery.message.len();
+        if count > 0 && with_next > ANSWER_BODY_BYTES_MAX {
+            return (count, bytes);
+        }
+        bytes = with_next;
+    }
+    (deliveries.len(), bytes)
 }
 
 /// A receive under way. When it is dropped before its answer came, because the client has gone, somebody stays behind

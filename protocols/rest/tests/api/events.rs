@@ -240,6 +240,24 @@ async fn a_stream_ends_with_its_topic_and_with_the_broker() {
 }
 
 #[tokio::test]
+async fn a_long_message_that_finds_no_room_is_left_for_the_next_stream() {
+    let world = World::with(|config| config.answer_bytes_max = 300_000);
+    world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
+    let long = "x".repeat(200_000);
+    world.publish("t", 0, &["short", &long]).await;
+    let path = "/v1/topics/t/queues/0/messages?from=offset:1";
+    let held = world.router.clone().oneshot(request("GET", path).body(Body::empty()).unwrap()).await.unwrap();
+    let mut stream = Stream::open(&world, "?from=earliest", None).await;
+    assert_eq!(stream.bodies(1).await, ["short"]);
+    let end = stream.block().await.unwrap();
+    assert_eq!(end.data.unwrap()["type"], "urn:mailrail:problem:overloaded");
+    assert_eq!(stream.block().await, None);
+    drop(held);
+    let mut stream = Stream::open(&world, "", Some(&stream.last_id)).await;
+    assert!(stream.bodies(1).await == [long]);
+}
+
+#[tokio::test]
 async fn what_cannot_be_streamed_is_refused() {
     let world = World::with(|config| config.event_streams_max = 1);
     world.put("/v1/topics/t", json!({"queues": 2})).await.expect(201);

@@ -5,10 +5,12 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
+use http_body_util::BodyExt;
 use mailrail_broker::{Command, Destination, Durability, PublishBatch, Token};
 use mailrail_message::Draft;
 use proptest::prelude::*;
 use serde_json::json;
+use tower::ServiceExt;
 
 use crate::world::{ADVERTISED, World, request};
 
@@ -47,6 +49,37 @@ async fn bodies_share_the_memory_they_may_take() {
     send(40).await.expect(201);
     drop(holder);
     send(100).await.expect(201);
+}
+
+#[tokio::test]
+async fn answers_share_the_memory_they_may_take_until_they_are_sent() {
+    const LIMIT: usize = 10_000_000;
+    let world = World::with(|config| config.answer_bytes_max = LIMIT);
+    world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
+    let long = "x".repeat(1_000_000);
+    let ids = world.publish("t", 0, &[long.as_str(); 10]).await;
+    let page = || request("GET", "/v1/topics/t/queues/0/messages").body(Body::empty()).unwrap();
+    let mut held = Vec::new();
+    let mut refused = 0;
+    // Many clients ask for a whole page, and none of them reads.
+    for _ in 0..300 {
+        let response = world.router.clone().oneshot(page()).await.unwrap();
+        if response.status() == 200 { held.push(response) } else { refused += 1 }
+    }
+    let bytes: u64 = held.iter().map(|held| http_body::Body::size_hint(held.body()).lower()).sum();
+    assert!((5_000_000..=LIMIT as u64).contains(&bytes) && refused > 0, "{bytes} bytes, {refused} refused");
+    // Whoever asks for a message is told to come back, and what was leased for it goes back.
+    let receive = || world.post("/v1/topics/t/groups/g/receive", json!({"lease_ms": 3_600_000}));
+    world.get(&format!("/v1/messages/{}", ids[0])).await.problem(503, "overloaded");
+    receive().await.problem(503, "overloaded");
+    assert_eq!(world.get("/v1/topics/t/groups/g").await.expect(200)["leased"], 0);
+    // A body that was taken and not sent yet counts as well.
+    let bodies =
+        held.drain(..).map(|held| held.into_body().collect().now_or_never().unwrap().unwrap().to_bytes());
+    let bodies: Vec<Bytes> = bodies.collect();
+    world.send(page()).await.problem(503, "overloaded");
+    drop(bodies);
+    assert_eq!(receive().await.expect(200)["messages"].as_array().unwrap().len(), 8);
 }
 
 #[tokio::test]
