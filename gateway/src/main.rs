@@ -13,6 +13,7 @@ mod serve;
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use crate::config::{Cli, Command, Settings};
 
@@ -22,7 +23,10 @@ const EXIT_SETTINGS: u8 = 2;
 const EXIT_FAILURE: u8 = 1;
 
 fn main() -> ExitCode {
-    let Cli { command: Command::Serve(flags) } = Cli::parse();
+    let flags = match Cli::try_parse() {
+        Ok(Cli { command: Command::Serve(flags) }) => flags,
+        Err(error) => return without_flags(&error),
+    };
     let settings = match Settings::read(flags) {
         Ok(settings) => settings,
         Err(error) => {
@@ -37,4 +41,22 @@ fn main() -> ExitCode {
             ExitCode::from(EXIT_FAILURE)
         }
     }
+}
+
+/// Help and the version are what somebody asked for; all else is a wrong flag, which gets one line like any other wrong
+/// setting, so that a log shows it whole.
+fn without_flags(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Whoever asked for it and closed the pipe does not miss it.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let line = match error.kind() {
+        // Its text is the whole help.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing; --help lists them",
+        _ => text.lines().next().map_or("", |line| line.trim_start_matches("error: ")),
+    };
+    eprintln!("mailrail: {line}");
+    ExitCode::from(EXIT_SETTINGS)
 }

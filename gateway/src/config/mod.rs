@@ -6,6 +6,9 @@ mod flags;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
 pub use self::flags::{Cli, Command, ServeFlags};
 
 /// Checked settings of a server.
@@ -109,7 +112,7 @@ impl Settings {
                 1,
                 1_000_000,
             )?,
-            log_level: raw.log_level.unwrap_or_else(|| "info".to_owned()),
+            log_level: log_filter(raw.log_level.unwrap_or_else(|| "info".to_owned()))?,
             log_json: raw.log_json.unwrap_or(false),
         })
     }
@@ -145,6 +148,20 @@ fn resolve_host(host: &str) -> Result<IpAddr, SettingsError> {
         return Err(wrong("clients cannot dial it".to_owned()));
     }
     Ok(address)
+}
+
+/// Checks a log filter. A bare word must be a level: taken for a part of the program, as the filter would, a misspelt
+/// level turns the log off instead of being refused.
+fn log_filter(value: String) -> Result<String, SettingsError> {
+    let wrong = |why: String| SettingsError::Value { key: "log-level", value: value.clone(), why };
+    for part in value.split(',') {
+        if part.is_empty() || (!part.contains('=') && part.parse::<LevelFilter>().is_err()) {
+            let why = "error, warn, info, debug, trace, off, and PART=LEVEL are allowed, separated by commas";
+            return Err(wrong(why.to_owned()));
+        }
+    }
+    EnvFilter::try_new(&value).map_err(|error| wrong(error.to_string()))?;
+    Ok(value)
 }
 
 fn between(key: &'static str, value: u64, min: u64, max: u64) -> Result<usize, SettingsError> {
@@ -197,7 +214,7 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named() {
         type Change = fn(&mut ServeFlags);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 10] = [
             (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
             (
                 |f| f.amqp_listen = Some("0.0.0.0:5672".into()),
@@ -205,6 +222,10 @@ mod tests {
             ),
             (|f| f.segment_mib = Some(0), "segment-mib is \"0\""),
             (|f| f.connections_max = Some(0), "connections-max is \"0\""),
+            (|f| f.log_level = Some("inof".into()), "log-level is \"inof\""),
+            (|f| f.log_level = Some("info,mailrail=inof".into()), "log-level is \"info,mailrail=inof\""),
+            (|f| f.log_level = Some("info,".into()), "log-level is \"info,\""),
+            (|f| f.log_level = Some(String::new()), "log-level is \"\""),
             (|f| f.advertised_address = Some("0.0.0.0".into()), "advertised-address is \"0.0.0.0\""),
             (
                 |f| {
@@ -216,7 +237,15 @@ mod tests {
         ];
         for (change, expected) in cases {
             let error = check(change).unwrap_err();
-            assert!(error.starts_with(expected), "{error}");
+            assert!(error.starts_with(expected) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn log_filters_are_levels_and_parts_with_levels() {
+        for level in ["info", "off", "DEBUG", "mailrail_amqp=debug,info", "warn,mailrail=trace"] {
+            let settings = check(|flags| flags.log_level = Some(level.to_owned()));
+            assert_eq!(settings.map(|settings| settings.log_level), Ok(level.to_owned()));
         }
     }
 }
