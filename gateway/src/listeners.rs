@@ -60,20 +60,37 @@ pub async fn accept<C: Connection + 'static>(
     connect: impl Fn(&Broker, SocketAddr) -> C,
 ) {
     let meter = ConnectionMeter::new(protocol);
-    let mut connections = JoinSet::new();
     let mut phase = shared.phase.clone();
+    let ended = async move { no_longer_running(&mut phase).await };
+    let run = |stream, peer| {
+        let connection = connect(&shared.broker, peer);
+        run(protocol, stream, peer, connection, shared.phase.clone(), meter.clone())
+    };
+    accept_each(protocol, listener, shared.places.clone(), ended, run).await;
+}
+
+/// Accepts connections until `ended`, and runs each in a task of its own while there are places for them. Returns when
+/// all of them have ended.
+pub async fn accept_each<R: Future<Output = ()> + Send + 'static>(
+    protocol: &'static str,
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    ended: impl Future<Output = ()>,
+    run: impl Fn(TcpStream, SocketAddr) -> R,
+) {
+    let mut connections = JoinSet::new();
+    tokio::pin!(ended);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let Ok(place) = shared.places.clone().try_acquire_owned() else {
+                    let Ok(place) = places.clone().try_acquire_owned() else {
                         tracing::warn!(protocol, %peer, "refused: too many connections");
                         continue;
                     };
-                    let connection = connect(&shared.broker, peer);
-                    let (phase, meter) = (shared.phase.clone(), meter.clone());
+                    let running = run(stream, peer);
                     connections.spawn(async move {
-                        run(protocol, stream, peer, connection, phase, meter).await;
+                        running.await;
                         drop(place);
                     });
                 }
@@ -82,7 +99,7 @@ pub async fn accept<C: Connection + 'static>(
                     tokio::time::sleep(ACCEPT_RETRY).await;
                 }
             },
-            () = no_longer_running(&mut phase) => break,
+            () = &mut ended => break,
             Some(_) = connections.join_next() => {}
         }
     }
@@ -104,8 +121,7 @@ async fn run<C: Connection>(
     meter: ConnectionMeter,
 ) {
     tracing::debug!(protocol, %peer, "connected");
-    meter.opened();
+    let _open = meter.opened();
     let ended = driver::drive(stream, connection, phase, &meter).await;
-    meter.closed();
     tracing::debug!(protocol, %peer, ?ended, "disconnected");
 }

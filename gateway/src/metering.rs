@@ -52,13 +52,11 @@ impl ConnectionMeter {
         }
     }
 
-    pub fn opened(&self) {
+    /// Counts a connection, as open until what is returned goes.
+    pub fn opened(&self) -> OpenConnection {
         self.accepted.increment(1);
         self.open.increment(1.0);
-    }
-
-    pub fn closed(&self) {
-        self.open.decrement(1.0);
+        OpenConnection { open: self.open.clone() }
     }
 
     pub fn received(&self, bytes: usize) {
@@ -71,5 +69,16 @@ impl ConnectionMeter {
 
     pub fn decoded(&self, took: Duration) {
         self.decode.record(took);
+    }
+}
+
+/// A connection that is counted as open, however its task ends.
+pub struct OpenConnection {
+    open: Gauge,
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.open.decrement(1.0);
     }
 }

@@ -11,9 +11,10 @@ use tokio::sync::{Semaphore, watch};
 use crate::clock::{SystemClock, boot_id};
 use crate::config::Settings;
 use crate::driver::Phase;
+use crate::http::{self, Timeouts};
 use crate::listeners::{self, Shared, bind};
+use crate::metering;
 use crate::ready::Ready;
-use crate::{http, metering};
 
 /// How long connections may take to end once everything is answered.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +52,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     let advertised = SocketAddr::new(settings.advertised, ready.remoting.port());
     let (phase, phases) = watch::channel(Phase::Running);
     let places = Arc::new(Semaphore::new(settings.connections_max));
-    let shared = Shared { broker: broker.clone(), places, phase: phases.clone() };
+    let shared = Shared { broker: broker.clone(), places, phase: phases };
 
     let mut remoting =
         mailrail_remoting::RemotingConfig::new(advertised, &settings.cluster_name, &settings.broker_name);
@@ -61,21 +62,14 @@ async fn serve(settings: Settings) -> Result<(), String> {
         mailrail_remoting::Connection::new(broker.connect(), remoting.clone(), peer, broker.now())
     });
     let amqp = Arc::new(mailrail_amqp::AmqpConfig::new(advertised));
-    let amqp = listeners::accept("amqp", amqp_listener, shared, move |broker, peer| {
+    let amqp = listeners::accept("amqp", amqp_listener, shared.clone(), move |broker, peer| {
         mailrail_amqp::Connection::new(broker.connect(), amqp.clone(), peer, broker.now())
     });
     let mut rest = mailrail_rest::RestConfig::new(advertised);
     rest.auto_create_topics = settings.auto_create_topics;
     let rest = mailrail_rest::router(mailrail_rest::RestState::new(broker.clone(), rest));
-    let serving = [
-        tokio::spawn(remoting),
-        tokio::spawn(amqp),
-        tokio::spawn(async move {
-            if let Err(error) = http::serve(http_listener, rest, metrics, phases).await {
-                tracing::error!(%error, "HTTP stopped");
-            }
-        }),
-    ];
+    let rest = http::serve(http_listener, http::with_metrics(rest, metrics), shared, Timeouts::default());
+    let serving = [tokio::spawn(remoting), tokio::spawn(amqp), tokio::spawn(rest)];
     tracing::info!(http = %ready.http, remoting = %ready.remoting, amqp = %ready.amqp, "ready");
     if let Some(path) = &settings.ready_file {
         ready.write(path).map_err(|error| format!("writing {}: {error}", path.display()))?;

@@ -63,7 +63,7 @@ pub struct ServeFlags {
     /// Memory for the newest messages in MiB [default: 16].
     #[arg(long, env = "MAILRAIL_CACHE_MIB", value_name = "MIB")]
     pub cache_mib: Option<u64>,
-    /// Most connections at once, all protocols together but HTTP [default: 10000].
+    /// Most connections at once, all protocols together [default: 10000].
     #[arg(long, env = "MAILRAIL_CONNECTIONS_MAX", value_name = "COUNT")]
     pub connections_max: Option<u64>,
     /// What to log: error, warn, info, debug, or a filter like `mailrail_amqp=debug` [default: info].
