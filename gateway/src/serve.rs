@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailrail_broker::{Broker, BrokerConfig};
+use mailrail_rest::{RestConfig, RestState};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
@@ -65,17 +66,18 @@ async fn serve(settings: Settings) -> Result<(), String> {
     let amqp = listeners::accept("amqp", amqp_listener, shared.clone(), move |broker, peer| {
         mailrail_amqp::Connection::new(broker.connect(), amqp.clone(), peer, broker.now())
     });
-    let mut rest = mailrail_rest::RestConfig::new(advertised);
+    let mut rest = RestConfig::new(advertised);
     rest.auto_create_topics = settings.auto_create_topics;
-    let rest = mailrail_rest::router(mailrail_rest::RestState::new(broker.clone(), rest));
-    let rest = http::serve(http_listener, http::with_metrics(rest, metrics), shared, Timeouts::default());
-    let serving = [tokio::spawn(remoting), tokio::spawn(amqp), tokio::spawn(rest)];
+    let rest = RestState::new(broker.clone(), rest);
+    let routes = http::with_metrics(mailrail_rest::router(rest.clone()), metrics);
+    let http = http::serve(http_listener, routes, shared, Timeouts::default());
+    let serving = [tokio::spawn(remoting), tokio::spawn(amqp), tokio::spawn(http)];
     tracing::info!(http = %ready.http, remoting = %ready.remoting, amqp = %ready.amqp, "ready");
     if let Some(path) = &settings.ready_file {
         ready.write(path).map_err(|error| format!("writing {}: {error}", path.display()))?;
     }
     let faulted = until_told_to_stop(&broker).await?;
-    stop(broker, phase, serving).await?;
+    stop(broker, rest, phase, serving).await?;
     if faulted { Err("the log has failed; what was acknowledged is on disk".to_owned()) } else { Ok(()) }
 }
 
@@ -102,13 +104,17 @@ async fn until_told_to_stop(broker: &Broker) -> Result<bool, String> {
     }
 }
 
-/// Stops reading, lets the broker finish what it has taken, sends the last answers, closes.
+/// Takes no new requests and ends waits, stops reading, lets the broker finish what it has taken, sends the last answers,
+/// closes.
 async fn stop(
     broker: Broker,
+    rest: RestState,
     phase: watch::Sender<Phase>,
     serving: [tokio::task::JoinHandle<()>; 3],
 ) -> Result<(), String> {
     tracing::info!("stopping");
+    // An event stream and a long poll go on as long as they are let, and load balancers must look elsewhere now.
+    rest.stop();
     phase.send_replace(Phase::Draining);
     let stopped =
         tokio::task::spawn_blocking(move || broker.stop()).await.map_err(|error| error.to_string())?;

@@ -1,6 +1,13 @@
 //! The program as whoever starts it meets it: exit codes, what standard error says, the ready file, and how it stops.
 
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// Longest that anything here may take; none comes near it when all is well.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 fn mailrail() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mailrail"));
@@ -8,6 +15,96 @@ fn mailrail() -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// `serve` on free ports, with its data in this folder and with errors only on standard error.
+fn serve(folder: &Path) -> Command {
+    let mut command = mailrail();
+    command.args(["serve", "--log-level", "error", "--data"]).arg(folder.join("data"));
+    for listener in ["--http-listen", "--remoting-listen", "--amqp-listen"] {
+        command.args([listener, "127.0.0.1:0"]);
+    }
+    command
+}
+
+/// A broker that runs, and is killed where a test fails.
+struct Running {
+    child: Child,
+    ready: serde_json::Value,
+}
+
+impl Running {
+    fn start(folder: &Path) -> Running {
+        let file = folder.join("ready.json");
+        let _ = std::fs::remove_file(&file);
+        let child = serve(folder).arg("--ready-file").arg(&file).stderr(Stdio::piped()).spawn().unwrap();
+        let mut running = Running { child, ready: serde_json::Value::Null };
+        let text = within_patience(|| std::fs::read_to_string(&file).ok());
+        running.ready = serde_json::from_str(&text).unwrap();
+        running
+    }
+
+    fn address(&self, listener: &str) -> String {
+        self.ready[listener].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a request over a connection of its own, which stays open.
+    fn request(&self, line: &str, body: &str) -> BufReader<TcpStream> {
+        self.send(format!(
+            "{line} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+    }
+
+    fn send(&self, request: String) -> BufReader<TcpStream> {
+        let mut stream = TcpStream::connect(self.address("http")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        BufReader::new(stream)
+    }
+
+    /// Ends it with SIGTERM: its exit code, what it had to say, and how long it took.
+    fn stop(mut self) -> (Option<i32>, String, Duration) {
+        let asked = Instant::now();
+        let told = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(told.success());
+        let status = within_patience(|| self.child.try_wait().unwrap());
+        let took = asked.elapsed();
+        let mut said = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (status.code(), said, took)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn within_patience<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "it takes too long");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The status of an answer whose head is read to its end.
+fn status(answer: &mut impl BufRead) -> u16 {
+    let mut line = String::new();
+    answer.read_line(&mut line).unwrap();
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.unwrap_or_else(|| panic!("no status in {line:?}"));
+    while line.trim_end() != "" {
+        line.clear();
+        answer.read_line(&mut line).unwrap();
+    }
+    status
 }
 
 fn outcome(command: &mut Command) -> (Option<i32>, Vec<String>) {
@@ -52,4 +149,26 @@ fn help_and_version_are_no_errors() {
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
         assert!(String::from_utf8(output.stdout).unwrap().contains("mailrail"));
     }
+}
+
+#[test]
+fn streams_and_waits_do_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    assert_eq!(status(&mut running.request("PUT /v1/topics/t", "{}")), 201);
+    let mut stream = running.request("GET /v1/topics/t/events", "");
+    assert_eq!(status(&mut stream), 200);
+    let mut receive = running.request("POST /v1/topics/t/groups/g/receive", r#"{"wait_ms": 60000}"#);
+    let mut read = running.request("GET /v1/topics/t/queues/0/messages?wait_ms=60000", "");
+    // Once its group is there, the receive has been taken up.
+    within_patience(|| (status(&mut running.request("GET /v1/topics/t/groups/g", "")) == 200).then_some(()));
+    let (code, said, took) = running.stop();
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    assert!(took < Duration::from_secs(3), "it took {took:?}");
+    assert_eq!(status(&mut receive), 200);
+    // Nothing shows whether this one was taken up before the signal came.
+    assert!(matches!(status(&mut read), 200 | 503));
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with("0\r\n\r\n"), "the stream was cut off: {rest:?}");
 }
