@@ -1,8 +1,8 @@
 //! The program as whoever starts it meets it: exit codes, what standard error says, the ready file, and how it stops.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::path::Path;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,11 +19,14 @@ fn mailrail() -> Command {
 
 /// `serve` on free ports, with its data in this folder and with errors only on standard error.
 fn serve(folder: &Path) -> Command {
+    serve_http(folder, "127.0.0.1:0")
+}
+
+fn serve_http(folder: &Path, http: &str) -> Command {
     let mut command = mailrail();
     command.args(["serve", "--log-level", "error", "--data"]).arg(folder.join("data"));
-    for listener in ["--http-listen", "--remoting-listen", "--amqp-listen"] {
-        command.args([listener, "127.0.0.1:0"]);
-    }
+    command.args(["--http-listen", http]);
+    command.args(["--remoting-listen", "127.0.0.1:0", "--amqp-listen", "127.0.0.1:0"]);
     command
 }
 
@@ -54,6 +57,11 @@ impl Running {
             "{line} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         ))
+    }
+
+    /// Sends a request whose answer ends with its connection.
+    fn last_request(&self, line: &str) -> BufReader<TcpStream> {
+        self.send(format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
     }
 
     fn send(&self, request: String) -> BufReader<TcpStream> {
@@ -152,6 +160,44 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
+fn the_ready_file_tells_who_and_where_and_a_signal_ends_it_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    assert_eq!(running.ready["pid"], running.child.id());
+    let fields: Vec<_> = running.ready.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["amqp", "http", "pid", "remoting"]);
+    for listener in ["amqp", "http", "remoting"] {
+        TcpStream::connect(running.address(listener)).unwrap();
+    }
+    assert_eq!(status(&mut running.request("GET /readyz", "")), 200);
+    let (code, said, _) = running.stop();
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    // What was stored is there again, and the folder free.
+    let (code, said, _) = Running::start(folder.path()).stop();
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn metrics_count_connections_and_bytes_of_http() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let mut kept = running.request("GET /healthz", "");
+    assert_eq!(status(&mut kept), 200);
+    let mut answer = running.last_request("GET /metrics");
+    assert_eq!(status(&mut answer), 200);
+    let mut text = String::new();
+    answer.read_to_string(&mut text).unwrap();
+    let number = |name: &str| -> f64 {
+        let start = format!("{name}{{protocol=\"http\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&start));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    };
+    assert_eq!(number("mailrail_connections"), 2.0);
+    assert_eq!(number("mailrail_connections_total"), 2.0);
+    assert!(number("mailrail_received_bytes_total") > 100.0 && number("mailrail_sent_bytes_total") > 100.0);
+}
+
+#[test]
 fn streams_and_waits_do_not_hold_up_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());
@@ -171,4 +217,46 @@ fn streams_and_waits_do_not_hold_up_the_end() {
     let mut rest = String::new();
     stream.read_to_string(&mut rest).unwrap();
     assert!(rest.ends_with("0\r\n\r\n"), "the stream was cut off: {rest:?}");
+}
+
+#[test]
+fn what_is_taken_is_named_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, lines) = outcome(&mut serve_http(folder.path(), &address));
+    assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+    assert!(lines[0].contains("http-listen") && lines[0].contains(&address), "{lines:?}");
+    assert!(!folder.path().join("data").exists());
+    let running = Running::start(folder.path());
+    let (code, lines) = outcome(&mut serve(folder.path()));
+    assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+    assert!(lines[0].contains(folder.path().join("data").to_str().unwrap()), "{lines:?}");
+    assert_eq!(running.stop().0, Some(0));
+}
+
+#[test]
+fn data_of_a_newer_format_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(Running::start(folder.path()).stop().0, Some(0));
+    let segment = files(&folder.path().join("data")).into_iter().find(|file| {
+        let start = std::fs::read(file).unwrap();
+        start.starts_with(b"MRSEG")
+    });
+    let segment = segment.expect("there is a segment");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[8..12].copy_from_slice(&7u32.to_le_bytes());
+    let sum = crc32c::crc32c(&bytes[..48]);
+    bytes[48..52].copy_from_slice(&sum.to_le_bytes());
+    std::fs::write(&segment, &bytes).unwrap();
+    let (code, lines) = outcome(&mut serve(folder.path()));
+    assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+    assert!(lines[0].contains(segment.to_str().unwrap()) && lines[0].contains("format 7"), "{lines:?}");
+    assert!(std::fs::read(&segment).unwrap() == bytes, "the segment was written to");
+}
+
+/// All files in a folder and below.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
