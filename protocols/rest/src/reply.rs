@@ -28,10 +28,12 @@ pub(crate) fn json_document(document: Bytes) -> Response {
 }
 
 pub(crate) fn to_bytes(document: &impl Serialize) -> Result<Vec<u8>, Refusal> {
-    serde_json::to_vec(document).map_err(|error| {
-        tracing::error!(%error, "an answer could not be written as JSON");
-        Refusal::new(Kind::Internal, "the answer could not be written as JSON")
-    })
+    serde_json::to_vec(document).map_err(|error| unwritable(&error))
+}
+
+pub(crate) fn unwritable(error: &serde_json::Error) -> Refusal {
+    tracing::error!(%error, "an answer could not be written as JSON");
+    Refusal::new(Kind::Internal, "the answer could not be written as JSON")
 }
 
 /// Runs work on stored messages where it holds nobody up: in place when it is short, else on a thread for blocking work.

@@ -16,7 +16,7 @@ use crate::ask::Line;
 use crate::from_wire::{Start, TagFilter};
 use crate::limits::*;
 use crate::problem::{Kind, Refusal, refusals};
-use crate::reply::{json_document, render, to_bytes};
+use crate::reply::{json_document, render};
 use crate::request::{PathOf, QueryOf};
 use crate::room::Room;
 use crate::schema::message::{Message, MessagePage, ReadQuery};
@@ -79,7 +79,7 @@ pub(crate) async fn read_messages(
         let opened = open(batch.entries.iter().map(|entry| &entry.message));
         // What did not fit is where the next page starts.
         let next_offset = batch.entries.get(opened.len()).map_or(batch.next_offset, |cut| cut.offset);
-        let document = to_bytes(&MessagePage {
+        room.write(&MessagePage {
             messages: Messages {
                 topic: &name,
                 queue: number,
@@ -90,8 +90,7 @@ pub(crate) async fn read_messages(
             next: &format!("offset:{next_offset}"),
             min: batch.min_offset,
             max: batch.end_offset,
-        });
-        room.hold(document?)
+        })
     });
     Ok(json_document(document.await?))
 }
@@ -193,5 +192,5 @@ pub(crate) async fn get_message(
     }
     let place =
         Place { topic: stored.topic(), queue: stored.queue_index(), offset: stored.queue_offset(), host };
-    Ok(json_document(room.hold(to_bytes(&message(&opened, place))?)?))
+    Ok(json_document(room.write(&message(&opened, place))?))
 }

@@ -10,7 +10,7 @@ use super::{AskedWithBody, group_for_consumer, in_range, page_messages, topic_of
 use crate::ask::Line;
 use crate::limits::ANSWER_BODY_BYTES_MAX;
 use crate::problem::{Kind, Refusal, refusals};
-use crate::reply::{Leases, leased_json, render, to_bytes};
+use crate::reply::{Leases, leased_json, render};
 use crate::request::{EmptyBody, PathOf, from_json, read_body};
 use crate::room::Room;
 use crate::schema::group::ReceiveRequest;
@@ -79,7 +79,7 @@ async fn answer(
     let rendered = render(stored.iter(), move || {
         let opened = open(deliveries.iter().map(|delivery| &delivery.message));
         let messages = Deliveries { topic: &topic, host, deliveries: &deliveries, opened: &opened };
-        Ok((room.hold(to_bytes(&ReceiveResponse { messages })?)?, opened.len()))
+        Ok((room.write(&ReceiveResponse { messages })?, opened.len()))
     });
     let (document, answered) = rendered.await?;
     leases.keep_first(answered);
