@@ -28,6 +28,9 @@ pub const LEASE_MS_DEFAULT: u64 = 30_000;
 pub const ANSWER_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of answers with messages that may be in memory at once, over all requests.
 pub const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Reads by offset or id under way at once; the others wait for their turn. What they read is not counted before it is
+/// there, so this bounds it.
+pub const READS_MAX: usize = 32;
 /// Receipts of one settle or extend request, over all its lists.
 pub const RECEIPTS_MAX: usize = 1_000;
 /// Topics or groups of one page of a list.

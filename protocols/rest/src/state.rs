@@ -3,12 +3,15 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use mailrail_broker::Broker;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::timeout;
 
 use crate::ask::Line;
 use crate::limits::*;
+use crate::problem::{Kind, Refusal};
 
 /// What the gateway decides about the REST listener.
 #[derive(Clone, Debug)]
@@ -27,6 +30,8 @@ pub struct RestConfig {
     pub upload_bytes_max: usize,
     /// Bytes of answers with messages that may be in memory at once.
     pub answer_bytes_max: usize,
+    /// Reads by offset or id under way at once.
+    pub reads_max: usize,
     /// Receives that wait in the broker at once.
     pub receives_max: usize,
     /// Event streams open at once.
@@ -45,6 +50,7 @@ impl RestConfig {
             upload_ms_max: UPLOAD_MS_MAX,
             upload_bytes_max: UPLOAD_BYTES_MAX,
             answer_bytes_max: ANSWER_BYTES_MAX,
+            reads_max: READS_MAX,
             receives_max: RECEIVES_MAX,
             event_streams_max: EVENT_STREAMS_MAX,
             event_silence_ms_max: EVENT_SILENCE_MS_MAX,
@@ -65,6 +71,7 @@ struct Inner {
     idle: Mutex<Vec<Line>>,
     uploads: Arc<Semaphore>,
     answers: Arc<Semaphore>,
+    reads: Semaphore,
     receives: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
@@ -77,6 +84,7 @@ impl RestState {
             idle: Mutex::default(),
             uploads: Arc::new(Semaphore::new(config.upload_bytes_max.min(Semaphore::MAX_PERMITS))),
             answers: Arc::new(Semaphore::new(config.answer_bytes_max.min(Semaphore::MAX_PERMITS))),
+            reads: Semaphore::new(config.reads_max.min(Semaphore::MAX_PERMITS)),
             receives: Arc::new(Semaphore::new(config.receives_max.min(Semaphore::MAX_PERMITS))),
             streams: Arc::new(Semaphore::new(config.event_streams_max.min(Semaphore::MAX_PERMITS))),
             stopping: watch::Sender::new(false),
@@ -118,6 +126,14 @@ impl RestState {
 
     pub(crate) fn answers(&self) -> &Arc<Semaphore> {
         &self.inner.answers
+    }
+
+    /// A turn to read; to be kept until what was read is counted among the answers.
+    pub(crate) async fn read_turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        let patience = Duration::from_millis(self.inner.config.answer_ms_max);
+        let full = || Refusal::new(Kind::Overloaded, "too many reads are under way; try again later");
+        // The semaphore is never closed.
+        timeout(patience, self.inner.reads.acquire()).await.map_err(|_| full())?.map_err(|_| full())
     }
 
     pub(crate) fn receives(&self) -> &Arc<Semaphore> {

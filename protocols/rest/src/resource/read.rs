@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use bytes::Bytes;
 use mailrail_broker::limits::{READ_BYTES_MAX, RECEIVE_WAIT_MS_MAX};
 use mailrail_broker::{Error, Queue, ReadBatch, ReadRequest};
 use mailrail_message::OffsetId;
@@ -67,14 +66,13 @@ pub(crate) async fn read_messages(
     let filter = TagFilter::parse(query.tag.as_deref());
     let reader = Reader { queue, max, filter };
     let wait = Duration::from_millis(query.wait_ms);
-    let batch = reader.page(&state, &mut line, offset, wait).await?;
+    let (batch, room) = reader.page(&state, &mut line, offset, wait).await?;
     if reader.queue.is_gone() {
         return Err(Refusal::no_topic(&name));
     }
     state.keep(line);
     let host = state.config().advertised;
     let stored: Vec<_> = batch.entries.iter().map(|entry| entry.message.clone()).collect();
-    let room = Room::claim(state.answers(), stored.iter().map(Bytes::len).sum())?;
     let document = render(stored.iter(), move || {
         let opened = open(batch.entries.iter().map(|entry| &entry.message));
         // What did not fit is where the next page starts.
@@ -119,15 +117,15 @@ impl Reader {
         line: &mut Line,
         mut offset: u64,
         wait: Duration,
-    ) -> Result<ReadBatch, Refusal> {
+    ) -> Result<(ReadBatch, Room), Refusal> {
         let deadline = Instant::now() + wait;
         let mut reads = 0;
         loop {
-            let batch = self.read(state, line, offset).await?;
+            let (batch, room) = self.read(state, line, offset).await?;
             let more = batch.next_offset < batch.end_offset;
             reads += 1;
             if !batch.entries.is_empty() || (more && reads >= FILTER_READS_MAX) {
-                return Ok(batch);
+                return Ok((batch, room));
             }
             offset = batch.next_offset;
             if more {
@@ -135,7 +133,7 @@ impl Reader {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || state.is_stopping() || self.queue.is_gone() {
-                return Ok(batch);
+                return Ok((batch, room));
             }
             tokio::select! {
                 () = line.wait_readable(&self.queue, offset, left) => {}
@@ -144,7 +142,14 @@ impl Reader {
         }
     }
 
-    async fn read(&self, state: &RestState, line: &mut Line, offset: u64) -> Result<ReadBatch, Refusal> {
+    /// Reads once, and claims room for what was found.
+    async fn read(
+        &self,
+        state: &RestState,
+        line: &mut Line,
+        offset: u64,
+    ) -> Result<(ReadBatch, Room), Refusal> {
+        let _turn = state.read_turn().await?;
         // Where answers are many, pages are short; half of the room is for what JSON adds.
         let max_bytes = READ_BYTES_MAX.min(state.answers().available_permits() / 2);
         let request = ReadRequest {
@@ -158,7 +163,8 @@ impl Reader {
         if let Some(filter) = &self.filter {
             batch.entries.retain(|entry| filter.lets_through(&entry.message));
         }
-        Ok(batch)
+        let bytes = batch.entries.iter().map(|entry| entry.message.len()).sum();
+        Ok((batch, Room::claim(state.answers(), bytes)?))
     }
 }
 
@@ -179,10 +185,12 @@ pub(crate) async fn get_message(
     let id: OffsetId = text.parse().map_err(|error| Refusal::invalid(format!("{text:?}: {error}")))?;
     let none = || Refusal::new(Kind::MessageNotFound, format!("no message has the id {text}"));
     let mut line = state.line();
+    let turn = state.read_turn().await?;
     let batch = line.read_position(id.position).await?;
     state.keep(line);
     let entry = batch.entries.first().ok_or_else(none)?;
     let room = Room::claim(state.answers(), entry.message.len())?;
+    drop(turn);
     let opened = open_one(&entry.message).ok_or_else(none)?;
     let stored = opened.stored();
     let host = state.config().advertised;

@@ -111,6 +111,23 @@ async fn a_wait_ends_with_the_first_message_and_not_before() {
     assert_eq!(bodies(&page.expect(200)).len(), 0, "a stop ends waits");
 }
 
+#[tokio::test]
+async fn a_read_that_waits_holds_up_no_other() {
+    let world = World::with(|config| config.reads_max = 1);
+    world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
+    let ids = world.publish("t", 0, &["old"]).await;
+    let latest = format!("{PAGE}?from=latest&wait_ms=30000");
+    let waiting = world.get(&latest);
+    let others = async {
+        assert_eq!(bodies(&world.get(PAGE).await.expect(200)), ["old"]);
+        world.get(&format!("/v1/messages/{}", ids[0])).await.expect(200);
+        world.get("/v1/messages/7F000001000026940000000000000000").await.expect(404);
+        world.publish("t", 0, &["new"]).await
+    };
+    let (page, _) = tokio::join!(biased_first(waiting), others);
+    assert_eq!(bodies(&page.expect(200)), ["new"]);
+}
+
 /// `join!` polls in order; this says that a test counts on it.
 async fn biased_first<T>(future: impl Future<Output = T>) -> T {
     future.await
