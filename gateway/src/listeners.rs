@@ -84,6 +84,8 @@ pub async fn accept_each<R: Future<Output = ()> + Send + 'static>(
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    // On a listener of both families, clients of the older one come as mapped addresses.
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     let Ok(place) = places.clone().try_acquire_owned() else {
                         tracing::warn!(protocol, %peer, "refused: too many connections");
                         continue;

@@ -15,6 +15,14 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// Removes the file of an earlier run, if there is one.
+    pub fn withdraw(path: &Path) -> std::io::Result<()> {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Writes beside the file and renames, so that whoever waits never reads half of it.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
         let beside = path.with_extension("partial");

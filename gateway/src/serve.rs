@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use mailrail_broker::{Broker, BrokerConfig};
 use mailrail_rest::{RestConfig, RestState};
-use tokio::signal::unix::{SignalKind, signal};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::{SystemClock, boot_id};
@@ -19,6 +20,8 @@ use crate::ready::Ready;
 
 /// How long connections may take to end once everything is answered.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Files that are open beside connections: segments, the store, listeners.
+const OTHER_FILES: u64 = 256;
 /// How often a failed log is noticed.
 const FAULT_CHECK: Duration = Duration::from_millis(200);
 
@@ -35,6 +38,13 @@ pub fn run(settings: Settings) -> Result<(), String> {
 }
 
 async fn serve(settings: Settings) -> Result<(), String> {
+    // Whatever comes from now on is an orderly stop, also while the log is read.
+    let signals = Signals::listen()?;
+    let files = raise_open_files(settings.connections_max);
+    if let Some(path) = &settings.ready_file {
+        // One of an earlier run would send clients to where nobody listens yet.
+        Ready::withdraw(path).map_err(|error| format!("removing {}: {error}", path.display()))?;
+    }
     // Addresses first: one that is taken must not cost a replay.
     let http_listener = bind("http-listen", settings.http_listen).map_err(|error| error.to_string())?;
     let remoting_listener =
@@ -48,6 +58,13 @@ async fn serve(settings: Settings) -> Result<(), String> {
         remoting: address(&remoting_listener)?,
         amqp: address(&amqp_listener)?,
     };
+    if let Some(files) = files {
+        tracing::warn!(
+            files,
+            connections_max = settings.connections_max,
+            "fewer files may be open than connections"
+        );
+    }
     let metrics = metering::install()?;
     let broker = open_broker(&settings).await?;
     let advertised = SocketAddr::new(settings.advertised, ready.remoting.port());
@@ -76,7 +93,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     if let Some(path) = &settings.ready_file {
         ready.write(path).map_err(|error| format!("writing {}: {error}", path.display()))?;
     }
-    let faulted = until_told_to_stop(&broker).await?;
+    let faulted = signals.stop_or_fault(&broker).await;
     stop(broker, rest, phase, serving).await?;
     if faulted { Err("the log has failed; what was acknowledged is on disk".to_owned()) } else { Ok(()) }
 }
@@ -89,19 +106,42 @@ async fn open_broker(settings: &Settings) -> Result<Broker, String> {
     opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
-/// Returns on a signal, or with true when the log has failed.
-async fn until_told_to_stop(broker: &Broker) -> Result<bool, String> {
-    let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be received: {error}"));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(false),
-            _ = interrupt.recv() => return Ok(false),
-            _ = tokio::time::sleep(FAULT_CHECK) => if broker.is_faulted() {
-                return Ok(true);
+/// The signals that end the program in order.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, String> {
+        let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be received: {error}"));
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Returns on a signal, or with true when the log has failed.
+    async fn stop_or_fault(mut self, broker: &Broker) -> bool {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return false,
+                _ = self.interrupt.recv() => return false,
+                _ = tokio::time::sleep(FAULT_CHECK) => if broker.is_faulted() {
+                    return true;
+                }
             }
         }
     }
+}
+
+/// Lets the process have as many files open as the system allows. Returns that number where it is too small for all
+/// connections, segments and whatever else.
+fn raise_open_files(connections_max: usize) -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, ..limit };
+    let now = setrlimit(Resource::Nofile, raised).map_or(limit.current, |()| limit.maximum);
+    now.filter(|files| *files < connections_max as u64 + OTHER_FILES)
 }
 
 /// Takes no new requests and ends waits, stops reading, lets the broker finish what it has taken, sends the last answers,

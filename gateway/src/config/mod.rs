@@ -77,7 +77,7 @@ impl Settings {
         let remoting_listen = listen("remoting-listen", raw.remoting_listen, REMOTING_LISTEN)?;
         let amqp_listen = listen("amqp-listen", raw.amqp_listen, AMQP_LISTEN)?;
         let advertised = match raw.advertised_address {
-            Some(host) => resolve_host(&host)?,
+            Some(host) => resolve_host(&host, remoting_listen.ip())?,
             None if remoting_listen.ip().is_unspecified() => {
                 return Err(SettingsError::Value {
                     key: "advertised-address",
@@ -135,15 +135,28 @@ fn read_file(path: &Path) -> Result<ServeFlags, SettingsError> {
 
 fn resolve(key: &'static str, value: &str) -> Result<SocketAddr, SettingsError> {
     let wrong = |why: String| SettingsError::Value { key, value: value.to_owned(), why };
-    let mut found =
-        value.to_socket_addrs().map_err(|error| wrong(format!("it is no HOST:PORT ({error})")))?;
-    found.next().ok_or_else(|| wrong("the host has no address".to_owned()))
+    let found: Vec<SocketAddr> =
+        value.to_socket_addrs().map_err(|error| wrong(format!("it is no HOST:PORT ({error})")))?.collect();
+    // A name such as localhost may have addresses of both families; clients try the older one most.
+    let older = found.iter().find(|address| address.is_ipv4());
+    older.or(found.first()).copied().ok_or_else(|| wrong("the host has no address".to_owned()))
 }
 
-fn resolve_host(host: &str) -> Result<IpAddr, SettingsError> {
+/// The address of a host that clients are told to dial: of the family that is listened on.
+fn resolve_host(host: &str, listens: IpAddr) -> Result<IpAddr, SettingsError> {
     let wrong = |why: String| SettingsError::Value { key: "advertised-address", value: host.to_owned(), why };
-    let mut found = (host, 0).to_socket_addrs().map_err(|error| wrong(format!("it is no host ({error})")))?;
-    let address = found.next().ok_or_else(|| wrong("the host has no address".to_owned()))?.ip();
+    let found: Vec<IpAddr> = (host, 0)
+        .to_socket_addrs()
+        .map_err(|error| wrong(format!("it is no host ({error})")))?
+        .map(|address| address.ip())
+        .collect();
+    let is_reached = |address: &&IpAddr| match listens {
+        // Listening on every address of the newer family takes the older one too.
+        IpAddr::V6(listens) if listens.is_unspecified() => true,
+        listens => address.is_ipv4() == listens.is_ipv4(),
+    };
+    let unreached = || format!("it has no address of the family of remoting-listen, which is {listens}");
+    let address = found.iter().find(is_reached).copied().ok_or_else(|| wrong(unreached()))?;
     if address.is_unspecified() {
         return Err(wrong("clients cannot dial it".to_owned()));
     }
@@ -214,7 +227,7 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named() {
         type Change = fn(&mut ServeFlags);
-        let cases: [(Change, &str); 10] = [
+        let cases: [(Change, &str); 11] = [
             (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
             (
                 |f| f.amqp_listen = Some("0.0.0.0:5672".into()),
@@ -227,6 +240,7 @@ mod tests {
             (|f| f.log_level = Some("info,".into()), "log-level is \"info,\""),
             (|f| f.log_level = Some(String::new()), "log-level is \"\""),
             (|f| f.advertised_address = Some("0.0.0.0".into()), "advertised-address is \"0.0.0.0\""),
+            (|f| f.advertised_address = Some("::1".into()), "advertised-address is \"::1\""),
             (
                 |f| {
                     f.insecure = Some(true);
