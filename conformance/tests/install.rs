@@ -85,3 +85,30 @@ fn a_driver_that_was_built_is_kept_and_not_built_again() {
     assert_eq!(first.stdout, second.stdout);
     assert!(Path::new(String::from_utf8_lossy(&first.stdout).trim()).is_file(), "the program is there");
 }
+
+#[test]
+fn a_missing_tool_is_named_with_the_line_that_installs_it() {
+    let place = Place::new();
+    // An empty search path but for what the script itself needs.
+    let bare = place.folder.path().join("bare");
+    fs::create_dir(&bare).expect("a temporary folder takes another");
+    for tool in ["bash", "dirname", "readlink", "mkdir", "flock"] {
+        let found =
+            Command::new("sh").args(["-c", &format!("command -v {tool}")]).output().expect("sh starts");
+        let found = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+        std::os::unix::fs::symlink(found, bare.join(tool)).expect("a temporary folder takes a link");
+    }
+    for (driver, line) in [
+        ("java-rocketmq", "apt-get install openjdk-17-jdk-headless"),
+        ("go-rocketmq", "curl -sSfL https://go.dev/dl/go"),
+        ("pika", "apt-get install python3 python3-venv"),
+        ("curl", "apt-get install curl"),
+    ] {
+        let mut command = Command::new(scripts().join("install"));
+        command.arg(driver).env("PATH", &bare).env("MAILRAIL_CACHE", place.folder.path().join("cache"));
+        let done = command.output().expect("the script starts");
+        let text = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(3), "{driver}: {text}");
+        assert!(text.contains(line), "{driver}: {text}");
+    }
+}
