@@ -67,7 +67,7 @@ const WHY_BROKER: &str = "the broker's state is a function of its log, and `now`
 const WHY_DISK: &str =
     "the disk module is the log's only door to files, so that a faulty disk can stand in for it";
 
-fn is_codec(path: &str) -> bool {
+pub fn is_codec(path: &str) -> bool {
     path.starts_with("protocols/") && (path.contains("/codec/") || path.ends_with("/codec.rs"))
 }
 
