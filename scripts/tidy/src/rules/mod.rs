@@ -11,8 +11,15 @@ use crate::{Source, Violation};
 
 /// Everything that one Rust file breaks.
 pub fn check_source(source: &Source) -> Vec<Violation> {
-    [head::check, imports::check, inside_codec::check, names::check_modules, sizes::check]
-        .iter()
-        .flat_map(|rule| rule(source))
-        .collect()
+    [
+        head::check,
+        imports::check,
+        inside_codec::check,
+        lints::check_reasons,
+        names::check_modules,
+        sizes::check,
+    ]
+    .iter()
+    .flat_map(|rule| rule(source))
+    .collect()
 }
