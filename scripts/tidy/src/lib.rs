@@ -14,6 +14,7 @@ pub use rules::check_source;
 pub use rules::lints::check_lints;
 pub use rules::names::check_path;
 pub use rules::one_door::check_doors;
+pub use rules::sizes::check_generated;
 pub use source::{Source, SourceError};
 pub use tree::{TreeError, crates, source_paths};
 

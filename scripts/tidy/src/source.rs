@@ -37,11 +37,6 @@ impl Source {
         let name = folders.next_back();
         name == Some("tests.rs") || folders.any(|folder| matches!(folder, "tests" | "benches" | "examples"))
     }
-
-    /// Whether the file says near its top that a generator wrote it.
-    pub fn is_generated(&self) -> bool {
-        self.text.lines().take(10).any(|line| line.contains("@generated"))
-    }
 }
 
 /// Whether these attributes limit an item to tests.
