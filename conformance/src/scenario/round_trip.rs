@@ -104,6 +104,10 @@ fn compare(sent: &Outgoing, receipt: &Receipt, got: &Arrived) -> Result<(), Fail
             got.properties.get(key)
         );
     }
+    // Drivers leave out what their SDK or the broker uses for itself, so nothing is left that nobody sent.
+    let added: Vec<_> =
+        got.properties.iter().filter(|(key, _)| !sent.properties.contains_key(*key)).collect();
+    require!(added.is_empty(), "{what}: arrived with properties that nobody sent: {added:?}");
     require!(
         got.tag.as_deref().unwrap_or("") == sent.tag.as_deref().unwrap_or(""),
         "{what}: tag arrived as {:?}",
