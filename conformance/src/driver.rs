@@ -26,6 +26,10 @@ const ANSWER_GRACE: Duration = Duration::from_secs(10);
 /// How long a driver may take to end after its standard input was closed.
 const END_MAX: Duration = Duration::from_secs(3);
 
+/// After so much silence a driver that is pushed its messages takes a topic to be read to its end; less than a consumer of the Go
+/// client needs to start on a busy machine would end it before the first.
+const DRAIN_IDLE_MS: u64 = 4_000;
+
 pub struct Driver {
     sdk: Sdk,
     child: Child,
@@ -337,7 +341,7 @@ impl Driver {
 
     /// Reads the whole topic into a journal; gives the number of messages.
     pub fn drain(&mut self, topic: &str, group: &str, journal: &Path, limit_ms: u64) -> Result<u64, Failure> {
-        let fields = json!({"topic": topic, "group": group, "journal": journal, "idle_ms": 2_000});
+        let fields = json!({"topic": topic, "group": group, "journal": journal, "idle_ms": DRAIN_IDLE_MS});
         let ok = self.command("drain", fields, limit_ms)?;
         self.decode("drain", ok["count"].clone())
     }

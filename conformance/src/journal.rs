@@ -112,23 +112,34 @@ pub fn check_files(producers: &[&Path], consumer: &Path) -> Result<Report, Failu
     Ok(report)
 }
 
-/// How many messages of a producer's journal were sent by `time_ms` and not acknowledged by then, nor later: what a kill at that
-/// time hit.
-pub fn in_flight_at(producer: &Path, time_ms: u64) -> Result<u64, Failure> {
+/// What a kill met of one producer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// Sent by then, and neither acknowledged nor failed by then.
+    pub open: u64,
+    /// Of these, never acknowledged: what the kill cut off.
+    pub cut_off: u64,
+}
+
+/// What of a producer's journal was in flight at `time_ms`. A whole window may be acknowledged at once while the kill is on its
+/// way, so all that was open can turn out not to have been cut off.
+pub fn in_flight_at(producer: &Path, time_ms: u64) -> Result<InFlight, Failure> {
     let text =
         std::fs::read_to_string(producer).map_err(Failure::io(format!("reading {}", producer.display())))?;
+    let is_by = |time: &str| time.parse::<u64>().is_ok_and(|ms| ms <= time_ms);
     let mut open: HashSet<&str> = HashSet::new();
+    let mut answered_later: HashSet<&str> = HashSet::new();
     for line in text.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
         match fields.as_slice() {
-            ["S", id, _, time] if time.parse::<u64>().is_ok_and(|sent_ms| sent_ms <= time_ms) => {
-                open.insert(id)
-            }
-            ["A", id, ..] => open.remove(id),
+            ["S", id, _, time] if is_by(time) => open.insert(id),
+            ["A", id, _, time, ..] | ["F", id, time, ..] if is_by(time) => open.remove(id),
+            ["A", id, ..] => answered_later.insert(id),
             _ => continue,
         };
     }
-    Ok(open.len() as u64)
+    let cut_off = open.difference(&answered_later).count();
+    Ok(InFlight { open: open.len() as u64, cut_off: cut_off as u64 })
 }
 
 fn bad_line(path: &Path, line: &str) -> Failure {
@@ -288,11 +299,15 @@ mod tests {
     }
 
     #[test]
-    fn in_flight_is_what_was_sent_by_then_and_never_acknowledged() {
+    fn in_flight_is_what_had_no_answer_yet_and_cut_off_what_never_got_a_good_one() {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(file.path(), SENT).expect("a temporary file takes text");
-        assert_eq!(in_flight_at(file.path(), 7).expect("a good journal"), 1);
-        assert_eq!(in_flight_at(file.path(), 6).expect("a good journal"), 0);
+        for (time_ms, open, cut_off) in
+            [(4, 0, 0), (6, 2, 0), (7, 3, 1), (8, 2, 1), (9, 1, 1), (10, 0, 0), (11, 0, 0)]
+        {
+            let found = in_flight_at(file.path(), time_ms).expect("a good journal");
+            assert_eq!(found, InFlight { open, cut_off }, "at {time_ms} ms");
+        }
     }
 
     #[test]
