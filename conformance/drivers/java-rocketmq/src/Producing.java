@@ -56,7 +56,7 @@ final class Producing {
                 }
                 break;
             case "batch":
-                results.add(producer().send(messages));
+                results.add(sendBatch(topic, messages, wanted.get(0)));
                 break;
             default:
                 throw new Driver.Unsupported("no mode " + command.get("mode"));
@@ -143,6 +143,15 @@ final class Producing {
                 Thread.sleep(300);
             }
         }
+    }
+
+    /** One request; where its first message names a queue or an ordering key, the batch goes where that message would. */
+    private SendResult sendBatch(String topic, List<Message> messages, JsonObject first) throws Exception {
+        if (first.has("queue") || first.has("ordering_key")) {
+            List<MessageQueue> queues = producer().fetchPublishMessageQueues(topic);
+            return producer().send(messages, choose(queues, messages.get(0), first));
+        }
+        return producer().send(messages);
     }
 
     private void sendOneway(Message message, JsonObject wanted) throws Exception {
