@@ -20,7 +20,11 @@ class Unsupported(Exception):
 
 
 def emit(line):
-    text = json.dumps(line, separators=(",", ":")) + "\n"
+    emit_text(json.dumps(line, separators=(",", ":")) + "\n")
+
+
+def emit_text(text):
+    """A whole line that was made elsewhere."""
     with _out_lock:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -10,7 +10,8 @@ use std::process::{Command, Output};
 use mailrail_conformance::sdk::scripts;
 
 /// Every tool that a builder calls; each ends well unless a case puts another in its place.
-const TOOLS: [&str; 6] = ["java", "javac", "mvn", "go", "python3", "curl"];
+const TOOLS: [&str; 10] =
+    ["java", "javac", "mvn", "go", "python3", "curl", "node", "npm", "cargo", "amqp-consume"];
 
 struct Place {
     folder: tempfile::TempDir,
@@ -52,8 +53,14 @@ fn a_failed_build_fails_again_and_leaves_no_driver() {
         ("java-rocketmq", "mvn", "echo no such jar >&2; exit 1"),
         ("java-rocketmq", "javac", "echo no such class >&2; exit 1"),
         ("go-rocketmq", "go", "echo no such module >&2; exit 1"),
+        ("amqp091-go", "go", "echo no such module >&2; exit 1"),
+        ("rabbitmq-java", "javac", "echo no such class >&2; exit 1"),
+        ("spring-amqp", "mvn", "echo no such jar >&2; exit 1"),
+        ("amqplib", "npm", "echo no such package >&2; exit 1"),
+        ("lapin", "cargo", "echo no such crate >&2; exit 1"),
         // The look for the module venv succeeds; making one does not.
         ("pika", "python3", "[ \"$1\" = -c ] && exit 0; echo no such package >&2; exit 1"),
+        ("celery", "python3", "[ \"$1\" = -c ] && exit 0; echo no such package >&2; exit 1"),
     ];
     for (driver, tool, script) in broken {
         let place = Place::new();
@@ -103,6 +110,12 @@ fn a_missing_tool_is_named_with_the_line_that_installs_it() {
         ("go-rocketmq", "curl -sSfL https://go.dev/dl/go"),
         ("pika", "apt-get install python3 python3-venv"),
         ("curl", "apt-get install curl"),
+        ("aio-pika", "apt-get install python3 python3-venv"),
+        ("amqplib", "apt-get install nodejs"),
+        ("amqp091-go", "curl -sSfL https://go.dev/dl/go"),
+        ("spring-amqp", "apt-get install openjdk-17-jdk-headless"),
+        ("lapin", "https://sh.rustup.rs"),
+        ("amqp-tools", "apt-get install amqp-tools"),
     ] {
         let mut command = Command::new(scripts().join("install"));
         command.arg(driver).env("PATH", &bare).env("MAILRAIL_CACHE", place.folder.path().join("cache"));

@@ -6,15 +6,11 @@ import time
 
 import pika
 
+import amqp_message
 import lines
+from amqp_message import BACKOFF_S, STOP_S_MAX, Judge
 from lines import Unsupported
 from load import Load
-
-TAG_HEADER = "x-tag"
-KEYS_HEADER = "x-keys"
-ATTEMPT_HEADER = "x-delivery-count"
-STOP_S_MAX = 10
-BACKOFF_S = 0.2
 
 endpoint = None
 producer = None
@@ -47,20 +43,18 @@ def publishing_channel():
 
 
 def create_topic(command):
-    if command["queues"] != 1:
-        raise Unsupported("an AMQP queue is one sequence; several queues are another protocol's")
+    amqp_message.check_topic(command)
     publishing_channel().queue_declare(command["topic"], durable=True)
 
 
 def properties(message):
-    headers = dict(message.get("properties", {}))
-    if "tag" in message:
-        headers[TAG_HEADER] = message["tag"]
-    return pika.BasicProperties(headers=headers, message_id=message.get("key"), delivery_mode=pika.DeliveryMode.Persistent)
+    return pika.BasicProperties(
+        headers=amqp_message.headers_of(message), message_id=message.get("key"), delivery_mode=pika.DeliveryMode.Persistent)
 
 
 def send(command):
     mode = command["mode"]
+    amqp_message.check_messages(command)
     if mode == "sync":
         channel = publishing_channel()
     elif mode == "oneway":
@@ -69,8 +63,6 @@ def send(command):
         raise Unsupported(f"pika's blocking channel has no {mode} publish")
     receipts = []
     for message in command["messages"]:
-        if message.get("queue", 0) != 0:
-            raise Unsupported("an AMQP queue is one sequence")
         channel.basic_publish("", command["topic"], lines.body_of(message), properties(message), mandatory=mode == "sync")
         receipts.append({})
     if mode == "oneway":
@@ -86,10 +78,8 @@ class Consumer(threading.Thread):
         super().__init__(daemon=True)
         self.name_ = command["consumer"]
         self.queue = command["topic"]
-        self.fail_times = command.get("fail_times", 0)
-        self.hold = command.get("hold", False)
         self.prefetch = command.get("prefetch", 10)
-        self.seen = {}
+        self.judge = Judge(command)
         self.started = threading.Event()
         self.failure = None
 
@@ -105,27 +95,16 @@ class Consumer(threading.Thread):
         except Exception as error:  # told to whoever waits for the start, and as an event
             self.failure = error
             self.started.set()
-            lines.emit({"event": "consumer_error", "consumer": self.name_, "error": f"{type(error).__name__}: {error}"})
+            amqp_message.consumer_error(self.name_, error)
 
     def arrived(self, channel, method, props, body):
-        headers = dict(props.headers or {})
-        tag = headers.pop(TAG_HEADER, None)
-        key = headers.pop(KEYS_HEADER, None) or props.message_id
-        attempt = headers.pop(ATTEMPT_HEADER, None)
-        identity = (props.message_id, body)
-        self.seen[identity] = self.seen.get(identity, 0) + 1
-        ok = self.fail_times >= 0 and self.seen[identity] > self.fail_times
-        outcome = "held" if self.hold else "ack" if ok else "fail"
-        message = {
-            "message_id": props.message_id, "topic": method.routing_key, "body": lines.text_of(body), "properties": headers, "tag": tag,
-            "key": key, "redelivered": method.redelivered, "attempt": None if attempt is None else attempt + 1, "outcome": outcome,
-            "receipt": str(method.delivery_tag),
-        }
-        lines.emit({"event": "message", "consumer": self.name_, "message": message})
+        outcome = self.judge.arrived(
+            topic=method.routing_key, body=body, headers=props.headers, message_id=props.message_id, redelivered=method.redelivered,
+            receipt=str(method.delivery_tag))
         if outcome == "ack":
             channel.basic_ack(method.delivery_tag)
         elif outcome == "fail":
-            time.sleep(BACKOFF_S)  # an AMQP requeue comes back at once
+            time.sleep(BACKOFF_S)
             channel.basic_nack(method.delivery_tag, requeue=True)
 
     def settle(self, receipts, outcome):
@@ -152,10 +131,7 @@ class Consumer(threading.Thread):
 
 
 def consume(command):
-    if command.get("from", "earliest") != "earliest":
-        raise Unsupported("an AMQP queue has no offsets")
-    if command.get("tag", "*") != "*":
-        raise Unsupported("an AMQP consumer has no filter; bindings have")
+    amqp_message.check_consume(command)
     consumer = Consumer(command)
     consumer.start()
     if not consumer.started.wait(STOP_S_MAX):
@@ -209,14 +185,10 @@ def reset(_command):
     producer = None
 
 
-def no_offsets(_command):
-    raise Unsupported("an AMQP queue has no offsets")
-
-
 if __name__ == "__main__":
     lines.serve({
         "hello": lambda _: {"sdk": "pika", "version": importlib.metadata.version("pika")}, "connect": connect, "create_topic": create_topic,
         "send": send, "consume": consume, "settle": settle, "stop": stop, "load": start_load, "stop_load": stop_load, "drain": drain,
-        "reset": reset, "offsets": no_offsets, "seek_time": no_offsets,
+        "reset": reset, "offsets": amqp_message.no_offsets, "seek_time": amqp_message.no_offsets,
     })
     sys.exit(0)
