@@ -20,10 +20,29 @@ pub enum Sdk {
     GoRocketmq,
     Pika,
     Curl,
+    AioPika,
+    Celery,
+    Amqplib,
+    Amqp091Go,
+    RabbitmqJava,
+    SpringAmqp,
+    Lapin,
+    AmqpTools,
 }
 
 impl Sdk {
     pub const ALL: [Sdk; 4] = [Sdk::JavaRocketmq, Sdk::GoRocketmq, Sdk::Pika, Sdk::Curl];
+    /// The AMQP clients beside pika.
+    pub const AMQP_MORE: [Sdk; 8] = [
+        Sdk::AioPika,
+        Sdk::Celery,
+        Sdk::Amqplib,
+        Sdk::Amqp091Go,
+        Sdk::RabbitmqJava,
+        Sdk::SpringAmqp,
+        Sdk::Lapin,
+        Sdk::AmqpTools,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -31,20 +50,36 @@ impl Sdk {
             Sdk::GoRocketmq => "go-rocketmq",
             Sdk::Pika => "pika",
             Sdk::Curl => "curl",
+            Sdk::AioPika => "aio-pika",
+            Sdk::Celery => "celery",
+            Sdk::Amqplib => "amqplib",
+            Sdk::Amqp091Go => "amqp091-go",
+            Sdk::RabbitmqJava => "rabbitmq-java",
+            Sdk::SpringAmqp => "spring-amqp",
+            Sdk::Lapin => "lapin",
+            Sdk::AmqpTools => "amqp-tools",
         }
     }
 
     pub fn protocol(self) -> Protocol {
         match self {
             Sdk::JavaRocketmq | Sdk::GoRocketmq => Protocol::Remoting,
-            Sdk::Pika => Protocol::Amqp,
             Sdk::Curl => Protocol::Http,
+            Sdk::Pika
+            | Sdk::AioPika
+            | Sdk::Celery
+            | Sdk::Amqplib
+            | Sdk::Amqp091Go
+            | Sdk::RabbitmqJava
+            | Sdk::SpringAmqp
+            | Sdk::Lapin
+            | Sdk::AmqpTools => Protocol::Amqp,
         }
     }
 
     /// From its name.
     pub fn parse(name: &str) -> Result<Self, Failure> {
-        let known = Self::ALL.into_iter().find(|sdk| sdk.name() == name);
+        let known = Self::ALL.into_iter().chain(Self::AMQP_MORE).find(|sdk| sdk.name() == name);
         known.ok_or_else(|| Failure::Environment(format!("no driver is named `{name}`")))
     }
 
@@ -52,7 +87,35 @@ impl Sdk {
     pub fn empty_body(self) -> Result<(), &'static str> {
         match self {
             Sdk::JavaRocketmq => Err("the SDK refuses an empty body (code 13, before it sends)"),
-            Sdk::GoRocketmq | Sdk::Pika | Sdk::Curl => Ok(()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the SDK shows more of a message than its body; if not, why.
+    pub fn properties(self) -> Result<(), &'static str> {
+        match self {
+            Sdk::AmqpTools => Err("the programs write out bodies and nothing else"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a consumer can leave a message unsettled and go on; if not, why.
+    pub fn holding(self) -> Result<(), &'static str> {
+        match self {
+            Sdk::AmqpTools => Err("amqp-consume settles by the exit code of what it runs for a message"),
+            _ if self.protocol() == Protocol::Remoting => {
+                Err("a push consumer settles by what its listener returns")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the SDK connects again by itself when the connection was lost; if not, why.
+    pub fn reconnecting(self) -> Result<(), &'static str> {
+        match self {
+            Sdk::Pika => Err("pika leaves reconnecting to the program"),
+            Sdk::AmqpTools => Err("amqp-consume ends with its connection"),
+            _ => Ok(()),
         }
     }
 

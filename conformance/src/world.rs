@@ -105,8 +105,8 @@ impl World {
 
     /// Who makes a topic for these users; none where only a send can.
     pub fn maker(&self, users: &[Sdk]) -> Option<Sdk> {
-        if users.iter().any(|sdk| sdk.protocol() == Protocol::Amqp) {
-            return Some(Sdk::Pika);
+        if let Some(amqp) = users.iter().find(|sdk| sdk.protocol() == Protocol::Amqp) {
+            return Some(*amqp);
         }
         self.sdks.contains(&Sdk::Curl).then_some(Sdk::Curl)
     }

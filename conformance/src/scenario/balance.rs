@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::driver::{Consume, Driver};
 use crate::line::{Arrived, Outgoing, Settled};
-use crate::sdk::{Protocol, Sdk};
+use crate::sdk::Sdk;
 use crate::world::{DELIVERY_MAX, World};
 use crate::{Failure, Outcome, require};
 
@@ -57,7 +57,7 @@ pub fn shares_with(world: &mut World, a: Sdk, b: Sdk) -> Result<Outcome, Failure
 
 pub fn takes_over(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
     // Where a member can hold messages it does, so that it dies with some unsettled.
-    let hold = matches!(sdk.protocol(), Protocol::Amqp | Protocol::Http);
+    let hold = sdk.holding().is_ok();
     let mut trio = Trio::start(world, sdk, sdk, "over", hold)?;
     trio.until_both_receive()?;
     let held: Vec<String> = trio.seen[1]

@@ -46,8 +46,16 @@ pub fn run(world: &mut World, producer: Sdk, consumer: Sdk) -> Result<Outcome, F
 fn mode(producer: Sdk) -> &'static str {
     match producer {
         Sdk::JavaRocketmq | Sdk::Curl => "batch",
-        Sdk::GoRocketmq => "sync",
-        Sdk::Pika => "oneway",
+        // Each message has its own run of the program.
+        Sdk::GoRocketmq | Sdk::AmqpTools => "sync",
+        Sdk::Pika
+        | Sdk::AioPika
+        | Sdk::Celery
+        | Sdk::Amqplib
+        | Sdk::Amqp091Go
+        | Sdk::RabbitmqJava
+        | Sdk::SpringAmqp
+        | Sdk::Lapin => "oneway",
     }
 }
 
@@ -111,10 +119,11 @@ fn parts(producer: Sdk, queues: u32) -> Vec<Vec<Outgoing>> {
 
 fn message(producer: Sdk, queues: u32, key: u32, number: u32) -> Outgoing {
     let mut message = Outgoing::text(format!("key{key} {number}"));
-    match producer {
-        Sdk::JavaRocketmq | Sdk::GoRocketmq => message.ordering_key = Some(format!("key{key}")),
-        // These have no queue selector of their own, so the sender names the queue.
-        Sdk::Pika | Sdk::Curl => message.queue = Some(key % queues),
+    if producer.protocol() == Protocol::Remoting {
+        message.ordering_key = Some(format!("key{key}"));
+    } else {
+        // The others have no queue selector of their own, so the sender names the queue.
+        message.queue = Some(key % queues);
     }
     message
 }

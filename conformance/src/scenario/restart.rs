@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::broker::{Against, Broker};
 use crate::driver::{Consume, Driver};
 use crate::line::Outgoing;
-use crate::sdk::{Protocol, Sdk};
+use crate::sdk::Sdk;
 use crate::world::World;
 use crate::{Failure, Outcome, require};
 
@@ -22,8 +22,8 @@ pub fn run(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
     if world.against() != Against::Mailrail {
         return Ok(Outcome::Cannot("the peers are shared by a run and not restarted".into()));
     }
-    if sdk.protocol() == Protocol::Amqp {
-        return Ok(Outcome::Cannot("pika leaves reconnecting to the program".into()));
+    if let Err(reason) = sdk.reconnecting() {
+        return Ok(Outcome::Cannot(reason.into()));
     }
     let folder = world.folder().join(format!("restart-{sdk}"));
     std::fs::create_dir_all(&folder).map_err(Failure::io(format!("creating {}", folder.display())))?;

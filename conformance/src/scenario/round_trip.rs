@@ -32,7 +32,10 @@ pub fn run(world: &mut World, producer: Sdk, consumer: Sdk) -> Result<Outcome, F
     for (sent, receipt) in messages.iter().zip(&receipts) {
         let same: Vec<&Arrived> = arrived.iter().filter(|message| message.body == sent.body).collect();
         require!(same.len() == 1, "{} arrived {} times", show(sent), same.len());
-        compare(sent, receipt, same[0])?;
+        // Where a client shows bodies only, that the body is the same is all there is to see.
+        if consumer.properties().is_ok() {
+            compare(sent, receipt, same[0])?;
+        }
     }
     Ok(Outcome::Pass)
 }
