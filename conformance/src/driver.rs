@@ -78,6 +78,20 @@ impl<'a> Consume<'a> {
     }
 }
 
+/// Fields of `call`; each text is the argument of one task.
+#[derive(Debug, Clone, Default)]
+pub struct Call<'a> {
+    pub topic: &'a str,
+    pub texts: Vec<String>,
+    /// Runs of each task that fail and are retried.
+    pub fail_times: u32,
+    /// How long a run that does not fail takes.
+    pub hold_ms: u64,
+    /// Not run before so much time has passed.
+    pub delay_ms: u64,
+    pub wait: bool,
+}
+
 impl Driver {
     /// Starts the driver's program; `log` gets what it writes to standard error.
     pub fn start(sdk: Sdk, program: &Path, log: PathBuf) -> Result<Self, Failure> {
@@ -302,6 +316,21 @@ impl Driver {
             COMMAND_MS_MAX,
         )
         .map(drop)
+    }
+
+    /// Starts a Celery worker for the tasks of a queue; each task that it runs is told as a delivery.
+    pub fn work(&mut self, consumer: &str, topic: &str) -> Result<(), Failure> {
+        self.command("work", json!({"consumer": consumer, "topic": topic}), COMMAND_MS_MAX).map(drop)
+    }
+
+    /// Has Celery tasks run, and gives their results if the call waits for them.
+    pub fn call(&mut self, wanted: &Call<'_>) -> Result<Vec<String>, Failure> {
+        let fields = json!({
+            "topic": wanted.topic, "texts": wanted.texts, "fail_times": wanted.fail_times, "hold_ms": wanted.hold_ms,
+            "delay_ms": wanted.delay_ms, "wait": wanted.wait,
+        });
+        let ok = self.command("call", fields, COMMAND_MS_MAX)?;
+        self.decode("call", ok["results"].clone())
     }
 
     pub fn stop(&mut self, consumer: &str) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ mod retry;
 mod round_trip;
 mod seek;
 mod tag;
+mod tasks;
 
 use std::time::Instant;
 
@@ -82,6 +83,9 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
         cases.push(Case::new("group shared with java-rocketmq by", Sdk::GoRocketmq, |world| {
             balance::shares_with(world, Sdk::JavaRocketmq, Sdk::GoRocketmq)
         }));
+    }
+    if sdks.contains(&Sdk::Celery) {
+        cases.extend(tasks::cases());
     }
     if Sdk::ALL.iter().all(|sdk| sdks.contains(sdk)) {
         cases.extend(across::cases());
