@@ -144,13 +144,15 @@ class Consumer {
     return failTimes >= 0 && times > failTimes ? 'ack' : 'fail';
   }
 
-  settle(receipts, outcome) {
+  async settle(receipts, outcome) {
     for (const receipt of receipts) {
       const message = this.held.get(receipt);
       this.held.delete(receipt);
       if (outcome === 'ack') this.channel.ack(message);
       else this.channel.nack(message, false, outcome === 'requeue');
     }
+    // The client writes later; behind an answer to another method of the channel it has written.
+    await this.channel.checkQueue(this.command.topic);
   }
 
   async stop() {
@@ -178,8 +180,8 @@ async function consume(command) {
   consumers.set(command.consumer, consumer);
 }
 
-function settle({ consumer, receipts, outcome }) {
-  consumers.get(consumer).settle(receipts, outcome);
+async function settle({ consumer, receipts, outcome }) {
+  await consumers.get(consumer).settle(receipts, outcome);
 }
 
 async function stop({ consumer }) {
