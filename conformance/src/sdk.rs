@@ -99,6 +99,15 @@ impl Sdk {
         }
     }
 
+    /// Properties that the SDK gives each message without being asked; other protocols show them as the user's own.
+    pub fn added_properties(self) -> &'static [&'static str] {
+        match self {
+            Sdk::Celery => &["content-type", "content-encoding"],
+            Sdk::SpringAmqp => &["content-type"],
+            _ => &[],
+        }
+    }
+
     /// Whether a consumer can leave a message unsettled and go on; if not, why.
     pub fn holding(self) -> Result<(), &'static str> {
         match self {

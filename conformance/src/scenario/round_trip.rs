@@ -34,7 +34,7 @@ pub fn run(world: &mut World, producer: Sdk, consumer: Sdk) -> Result<Outcome, F
         require!(same.len() == 1, "{} arrived {} times", show(sent), same.len());
         // Where a client shows bodies only, that the body is the same is all there is to see.
         if consumer.properties().is_ok() {
-            compare(sent, receipt, same[0])?;
+            compare(producer, sent, receipt, same[0])?;
         }
     }
     Ok(Outcome::Pass)
@@ -97,7 +97,7 @@ fn collect(receiver: &mut Driver, count: usize) -> Result<Vec<Arrived>, Failure>
     Ok(arrived)
 }
 
-fn compare(sent: &Outgoing, receipt: &Receipt, got: &Arrived) -> Result<(), Failure> {
+fn compare(producer: Sdk, sent: &Outgoing, receipt: &Receipt, got: &Arrived) -> Result<(), Failure> {
     let what = show(sent);
     for (key, value) in &sent.properties {
         let arrived = got.properties.get(key).and_then(serde_json::Value::as_str);
@@ -108,8 +108,9 @@ fn compare(sent: &Outgoing, receipt: &Receipt, got: &Arrived) -> Result<(), Fail
         );
     }
     // Drivers leave out what their SDK or the broker uses for itself, so nothing is left that nobody sent.
-    let added: Vec<_> =
-        got.properties.iter().filter(|(key, _)| !sent.properties.contains_key(*key)).collect();
+    let is_known =
+        |key: &str| sent.properties.contains_key(key) || producer.added_properties().contains(&key);
+    let added: Vec<_> = got.properties.iter().filter(|(key, _)| !is_known(key)).collect();
     require!(added.is_empty(), "{what}: arrived with properties that nobody sent: {added:?}");
     require!(
         got.tag.as_deref().unwrap_or("") == sent.tag.as_deref().unwrap_or(""),
