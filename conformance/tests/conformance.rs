@@ -1,8 +1,9 @@
 //! Runs the scenarios one after the other and prints the table. `cargo test -p mailrail-conformance --test conformance`.
 //!
 //! Environment: `MAILRAIL_BIN` the binary; `MAILRAIL_AGAINST=rocketmq|rabbitmq` drives a real peer instead;
-//! `MAILRAIL_SDKS=pika,curl` leaves the other drivers out; `MAILRAIL_CRASH_ROUNDS` kills (3); `MAILRAIL_JOURNALS` a folder that keeps the crash run's journals. Decides nothing: the
-//! scenarios do.
+//! `MAILRAIL_SDKS=pika,curl` leaves the other drivers out; `MAILRAIL_CRASH_ROUNDS` kills (3);
+//! `MAILRAIL_JOURNALS` a folder that keeps the crash run's journals; `MAILRAIL_SEED` repeats the random bytes of a run;
+//! `MAILRAIL_LONG=1` adds what only waits for long. Decides nothing: the scenarios do.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +46,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let sdks: Vec<Sdk> = wanted.into_iter().filter(|sdk| against.speaks(sdk.protocol())).collect();
     let world = Arc::new(Mutex::new(World::new(against, &sdks)?));
     let table = Arc::new(Mutex::new(Table::default()));
-    let cases = scenario::cases(&sdks, rounds);
+    let long = std::env::var_os("MAILRAIL_LONG").is_some();
+    let cases = scenario::cases(&sdks, rounds, long);
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&world), Arc::clone(&table))).collect();
     let conclusion = libtest_mimic::run(arguments, trials);
     if !arguments.list {

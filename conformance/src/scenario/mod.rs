@@ -43,8 +43,9 @@ impl Case {
     }
 }
 
-/// Every case that the SDKs given allow; `crash_rounds` is the number of kills in the crash scenario.
-pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
+/// Every case that the SDKs given allow; `crash_rounds` is the number of kills in the crash scenario, and `long` adds what only
+/// waits for long.
+pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
     let mut cases = Vec::new();
     for &producer in sdks {
         for &consumer in sdks {
@@ -90,6 +91,9 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
                 hostile::run(world, sdk)
             }));
         }
+    }
+    if long {
+        cases.push(Case::new("silent connections are closed", Sdk::Curl, hostile::silent_http));
     }
     let all = sdks.to_vec();
     cases.push(Case::new(format!("{crash_rounds} kills of the broker under load"), "all", move |world| {
