@@ -37,10 +37,14 @@ pub fn greedy(protocol: Protocol, topic: &str, turn: usize) -> Vec<u8> {
     match protocol {
         Protocol::Remoting => {
             // System flag 4: the subscription is in the request, so that no heartbeat is needed.
-            let fields = format!(
-                r#""topic":"{topic}","consumerGroup":"greedy-{turn}","queueId":"0","queueOffset":"0","maxMsgNums":"32","sysFlag":"4","commitOffset":"0","suspendTimeoutMillis":"15000","subscription":"*","subVersion":"0","expressionType":"TAG","maxMsgBytes":"33554432""#
-            );
-            remoting(11, &fields).repeat(PULLS)
+            let pull = |offset: usize| {
+                let fields = format!(
+                    r#""topic":"{topic}","consumerGroup":"greedy-{turn}","queueId":"0","queueOffset":"{offset}","maxMsgNums":"32","sysFlag":"4","commitOffset":"0","suspendTimeoutMillis":"15000","subscription":"*","subVersion":"0","expressionType":"TAG","maxMsgBytes":"33554432""#
+                );
+                remoting(11, &fields)
+            };
+            // From one message after the other, so that no short one ends an answer early.
+            (0..PULLS).flat_map(pull).collect()
         }
         Protocol::Amqp => {
             let queue = format!("{topic}::greedy-{turn}");
