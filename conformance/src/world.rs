@@ -14,8 +14,9 @@ use crate::sdk::{Protocol, Sdk};
 use crate::{Failure, line::Outgoing};
 
 /// How long a delivery may take before a scenario calls it missing. A push consumer of RocketMQ that must wait for its
-/// periodic rebalance needs 20 s.
-pub const DELIVERY_MAX: Duration = Duration::from_secs(30);
+/// periodic rebalance needs 20 s. One whose rebalance gave its subscription a new version while another heartbeat was on its
+/// way tells the broker of it only with the next, 30 s later; its pulls are refused with code 25 until then, as RocketMQ does.
+pub const DELIVERY_MAX: Duration = Duration::from_secs(45);
 /// The same for what comes by way of a retry or dead-letter topic, which the Go client looks for every 30 s and takes up with its
 /// next rebalance, 20 s later.
 pub const RETRY_MAX: Duration = Duration::from_secs(75);
