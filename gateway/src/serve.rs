@@ -32,12 +32,19 @@ const FAULT_CHECK: Duration = Duration::from_millis(200);
 pub fn run(settings: Settings) -> Result<(), String> {
     start_logging(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(connection_threads())
         .enable_all()
         .build()
         .map_err(|error| format!("the async runtime cannot start: {error}"))?;
     let outcome = runtime.block_on(serve(settings));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
+}
+
+/// Threads that run connections: half the cores, as the shard and its log keep the others busy. With more, a batch's
+/// events wake one thread and its next bytes another, and on two cores that costs more than it brings.
+fn connection_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
 
 async fn serve(settings: Settings) -> Result<(), String> {
