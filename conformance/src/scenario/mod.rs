@@ -46,17 +46,13 @@ impl Case {
 /// Every case that the SDKs given allow; `crash_rounds` is the number of kills in the crash scenario.
 pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
     let mut cases = Vec::new();
-    for &producer in sdks {
-        for &consumer in sdks {
-            let row = format!("round trip from {producer}");
-            cases.push(Case::new(row, consumer, move |world| round_trip::run(world, producer, consumer)));
-        }
+    for (producer, consumer) in pairs(sdks) {
+        let row = format!("round trip from {producer}");
+        cases.push(Case::new(row, consumer, move |world| round_trip::run(world, producer, consumer)));
     }
-    for &producer in sdks {
-        for &consumer in sdks {
-            let row = format!("order from {producer}");
-            cases.push(Case::new(row, consumer, move |world| order::run(world, producer, consumer)));
-        }
+    for (producer, consumer) in pairs(sdks) {
+        let row = format!("order from {producer}");
+        cases.push(Case::new(row, consumer, move |world| order::run(world, producer, consumer)));
     }
     type Single = fn(&mut World, Sdk) -> Result<Outcome, Failure>;
     let singles: [(&str, Single); 12] = [
@@ -78,12 +74,15 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
             cases.push(Case::new(row, sdk, move |world| scenario(world, sdk)));
         }
     }
-    if [Sdk::JavaRocketmq, Sdk::GoRocketmq].iter().all(|sdk| sdks.contains(sdk)) {
-        cases.push(Case::new("group shared with java-rocketmq by", Sdk::GoRocketmq, |world| {
-            balance::shares_with(world, Sdk::JavaRocketmq, Sdk::GoRocketmq)
+    if sdks.contains(&Sdk::JavaRocketmq) {
+        let is_other = |sdk: &&Sdk| sdk.protocol() == Protocol::Remoting && **sdk != Sdk::JavaRocketmq;
+        cases.extend(sdks.iter().filter(is_other).map(|&sdk| {
+            Case::new("group shared with java-rocketmq by", sdk, move |world| {
+                balance::shares_with(world, Sdk::JavaRocketmq, sdk)
+            })
         }));
     }
-    if Sdk::ALL.iter().all(|sdk| sdks.contains(sdk)) {
+    if Sdk::QUICK.iter().all(|sdk| sdks.contains(sdk)) {
         cases.extend(across::cases());
         for sdk in [Sdk::JavaRocketmq, Sdk::Pika, Sdk::Curl] {
             cases.push(Case::new("served after hostile bytes on its port", sdk, move |world| {
@@ -91,11 +90,29 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
             }));
         }
     }
-    let all = sdks.to_vec();
-    cases.push(Case::new(format!("{crash_rounds} kills of the broker under load"), "all", move |world| {
-        crash::run(world, crash_rounds, &all)
-    }));
+    if Sdk::PARTNERS.iter().any(|sdk| sdks.contains(sdk)) {
+        let all = sdks.to_vec();
+        cases.push(Case::new(
+            format!("{crash_rounds} kills of the broker under load"),
+            "all",
+            move |world| crash::run(world, crash_rounds, &all),
+        ));
+    }
     cases
+}
+
+/// Who sends to whom: in the quick set each to each; another SDK to and from itself and one SDK of each protocol, since with each
+/// to each the run would grow with the square of the list and show little more.
+fn pairs(sdks: &[Sdk]) -> Vec<(Sdk, Sdk)> {
+    let each_to_each =
+        sdks.iter().flat_map(|&producer| sdks.iter().map(move |&consumer| (producer, consumer)));
+    let is_wanted = |&(producer, consumer): &(Sdk, Sdk)| {
+        producer == consumer
+            || producer.is_quick() && consumer.is_quick()
+            || Sdk::PARTNERS.contains(&producer)
+            || Sdk::PARTNERS.contains(&consumer)
+    };
+    each_to_each.filter(is_wanted).collect()
 }
 
 /// The number of queues that a topic gets when this SDK is to use it.
