@@ -40,6 +40,9 @@ impl Sdk {
     /// Why the SDK cannot show this of a message that arrived, if it cannot.
     pub fn cannot_show(self, part: Part) -> Option<&'static str> {
         match (part, self) {
+            (Part::EmptyBody, Sdk::JavaRocketmq4) => Some(
+                "the Java client 4.9.8 drops all that it pulled together with an empty body (a null pointer)",
+            ),
             (Part::BinaryBody, Sdk::PythonRocketmq) => {
                 Some("the Python package shows a body as a C string, up to its first zero byte")
             }
