@@ -146,3 +146,32 @@ fn await_settled(world: &mut World, sdk: Sdk, topic: &str, group: &str) -> Resul
         require!(Instant::now() < deadline, "{sdk} consumed everything but committed only {queues:?}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quick_set_is_paired_each_to_each_and_the_others_with_one_of_each_protocol() {
+        assert_eq!(pairs(&Sdk::QUICK).len(), Sdk::QUICK.len() * Sdk::QUICK.len());
+        let all = pairs(&Sdk::ALL);
+        let others: Vec<Sdk> = Sdk::ALL.into_iter().filter(|sdk| !sdk.is_quick()).collect();
+        for &other in &others {
+            for partner in Sdk::PARTNERS {
+                assert!(
+                    all.contains(&(other, partner)) && all.contains(&(partner, other)),
+                    "{other}, {partner}"
+                );
+            }
+            let among_others = all.iter().filter(|(a, b)| *a == other && others.contains(b)).count();
+            assert_eq!(among_others, 1, "{other} with itself only");
+        }
+    }
+
+    #[test]
+    fn partners_speak_every_protocol_and_are_quick() {
+        let protocols = Sdk::PARTNERS.map(Sdk::protocol);
+        assert_eq!(protocols, [Protocol::Remoting, Protocol::Amqp, Protocol::Http]);
+        assert!(Sdk::PARTNERS.into_iter().all(Sdk::is_quick));
+    }
+}
