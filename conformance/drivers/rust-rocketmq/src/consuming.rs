@@ -13,8 +13,8 @@ use rocketmq_client_rust::{
     MessageListenerOrderly,
 };
 use rocketmq_model::common::consumer::consume_from_where::ConsumeFromWhere;
-use rocketmq_model::common::message::message_ext::MessageExt;
 use rocketmq_model::common::message::STRING_HASH_SET;
+use rocketmq_model::common::message::message_ext::MessageExt;
 use serde_json::{Value, json};
 
 use crate::command::Command;
@@ -61,7 +61,8 @@ impl Consuming {
     /// Reads a whole topic as a new group; it ends when nothing came for `idle_ms`.
     pub async fn drain(&mut self, endpoint: &mut Endpoint, command: Command) -> Answer {
         let journal = Arc::new(Journal::create(&command.journal)?);
-        let (begin, count, last_ms) = (Instant::now(), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let (begin, count, last_ms) =
+            (Instant::now(), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let elapsed_ms = move || u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (lines, counted, last) = (Arc::clone(&journal), Arc::clone(&count), Arc::clone(&last_ms));
         let listener = move |message: &MessageExt| {
@@ -82,7 +83,8 @@ impl Consuming {
 
 fn journal_line(message: &MessageExt) -> String {
     let body = message.body().unwrap_or_default();
-    let (queue, offset, attempt) = (message.queue_id(), message.queue_offset(), message.reconsume_times() + 1);
+    let (queue, offset, attempt) =
+        (message.queue_id(), message.queue_offset(), message.reconsume_times() + 1);
     format!("R {queue} {offset} {} {} {attempt} {}", id_of(&body), crc_of(&body), now_ms())
 }
 

@@ -89,7 +89,12 @@ impl State {
     fn note(&self, id: &str, outcome: Answer) {
         match outcome {
             Ok(receipt) => {
-                self.journal.line(&format!("A {id} disk {} {} {}", now_ms(), receipt["queue"], receipt["offset"]));
+                self.journal.line(&format!(
+                    "A {id} disk {} {} {}",
+                    now_ms(),
+                    receipt["queue"],
+                    receipt["offset"]
+                ));
                 self.failed_in_row.store(0, Ordering::Relaxed);
                 let acked = self.acked.fetch_add(1, Ordering::Relaxed) + 1;
                 if acked.is_multiple_of(PROGRESS_EVERY) {

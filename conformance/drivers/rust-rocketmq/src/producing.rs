@@ -175,7 +175,8 @@ async fn send_async(
         }
         let (sender, receiver) = oneshot::channel();
         let sender = Mutex::new(Some(sender));
-        let callback = move |result: Option<&SendResult>, error: Option<&rocketmq_client_rust::ClientError>| {
+        let callback = move |result: Option<&SendResult>,
+                             error: Option<&rocketmq_client_rust::ClientError>| {
             let outcome = match error {
                 Some(error) => Err(Refusal::Error(error.to_string())),
                 None => receipt(result),
