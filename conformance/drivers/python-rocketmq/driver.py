@@ -18,6 +18,7 @@ SEND_TIMEOUT_MS = 10_000
 MESSAGE_BYTES_MAX = 4 << 20
 CONSUME_THREADS = 4
 ASYNC_S_MAX = 20
+FIRST_SEND_TRIES_MAX = 5
 NO_CALL = "the package has no such call"
 SETTLES = "a push consumer settles by what its callback returns"
 
@@ -80,9 +81,16 @@ def is_placed(wanted):
 
 
 def send_sync(message, wanted):
-    if is_placed(wanted):
-        return receipt(current_producer().send_orderly(message, 0, retry_times=0, queue_selector=chooser(wanted)))
-    return receipt(current_producer().send_sync(message))
+    """Tries again when the route could not be had in time: nothing was sent then."""
+    for attempt in range(1, FIRST_SEND_TRIES_MAX + 1):
+        try:
+            if is_placed(wanted):
+                return receipt(current_producer().send_orderly(message, 0, retry_times=0, queue_selector=chooser(wanted)))
+            return receipt(current_producer().send_sync(message))
+        except RocketMQException as error:
+            if attempt == FIRST_SEND_TRIES_MAX or "No route info" not in str(error):
+                raise
+            time.sleep(0.3)
 
 
 def send_oneway(message, wanted):
