@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use mailrail_conformance::sdk::scripts;
 
 /// Every tool that a builder calls; each ends well unless a case puts another in its place.
-const TOOLS: [&str; 6] = ["java", "javac", "mvn", "go", "python3", "curl"];
+const TOOLS: [&str; 9] = ["java", "javac", "mvn", "go", "cargo", "python3", "node", "npm", "curl"];
 
 struct Place {
     folder: tempfile::TempDir,
@@ -51,7 +51,10 @@ fn a_failed_build_fails_again_and_leaves_no_driver() {
     let broken = [
         ("java-rocketmq", "mvn", "echo no such jar >&2; exit 1"),
         ("java-rocketmq", "javac", "echo no such class >&2; exit 1"),
+        ("rocketmq-spring", "javac", "echo no such class >&2; exit 1"),
         ("go-rocketmq", "go", "echo no such module >&2; exit 1"),
+        ("rust-rocketmq", "cargo", "echo no such crate >&2; exit 1"),
+        ("ali-ons", "npm", "echo no such package >&2; exit 1"),
         // The look for the module venv succeeds; making one does not.
         ("pika", "python3", "[ \"$1\" = -c ] && exit 0; echo no such package >&2; exit 1"),
     ];
@@ -101,6 +104,8 @@ fn a_missing_tool_is_named_with_the_line_that_installs_it() {
     for (driver, line) in [
         ("java-rocketmq", "apt-get install openjdk-17-jdk-headless"),
         ("go-rocketmq", "curl -sSfL https://go.dev/dl/go"),
+        ("rust-rocketmq", "https://sh.rustup.rs"),
+        ("ali-ons", "apt-get install nodejs"),
         ("pika", "apt-get install python3 python3-venv"),
         ("curl", "apt-get install curl"),
     ] {

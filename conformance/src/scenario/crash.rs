@@ -186,7 +186,7 @@ fn make_topics(drivers: &mut [Driver], round: u32) -> Result<(), Failure> {
                 driver.create_topic(&topic(Sdk::Curl), 4)?;
                 driver.create_topic(&topic(Sdk::JavaRocketmq), 4)?;
             }
-            Sdk::JavaRocketmq | Sdk::GoRocketmq => {}
+            _ => {}
         }
     }
     Ok(())

@@ -24,6 +24,11 @@ pub fn run(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
     let read = world.folder().join(format!("{topic}.read"));
     if let Some(maker) = world.maker(&[sdk]) {
         world.make_topic(&topic, queues_for(sdk), &[maker])?;
+    } else if !sdk.makes_topics() {
+        return Ok(Outcome::Cannot(
+            "the SDK needs a topic to be there, and this broker makes one only by a message of its own"
+                .into(),
+        ));
     }
     let mut driver = world.driver(sdk)?;
     driver.load(&topic, "load", BODY_BYTES, if sdk == Sdk::Curl { 2 } else { WINDOW }, &sent)?;
