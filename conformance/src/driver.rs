@@ -58,6 +58,8 @@ pub struct Consume<'a> {
     pub hold: bool,
     pub prefetch: u32,
     pub lease_ms: u64,
+    /// User properties that the scenario looks at; an SDK that cannot list a message's properties looks these up.
+    pub property_names: &'a [&'a str],
 }
 
 impl<'a> Consume<'a> {
@@ -74,6 +76,7 @@ impl<'a> Consume<'a> {
             hold: false,
             prefetch: 10,
             lease_ms: 10_000,
+            property_names: &[],
         }
     }
 }
@@ -301,6 +304,7 @@ impl Driver {
             "consumer": wanted.consumer, "topic": wanted.topic, "group": wanted.group,
             "mode": if wanted.orderly { "orderly" } else { "concurrent" }, "from": wanted.from, "tag": wanted.tag,
             "fail_times": wanted.fail_times, "hold": wanted.hold, "prefetch": wanted.prefetch, "lease_ms": wanted.lease_ms,
+            "property_names": wanted.property_names,
         });
         if let Some(attempts) = wanted.max_attempts {
             fields["max_attempts"] = json!(attempts);

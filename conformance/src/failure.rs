@@ -5,6 +5,8 @@
 pub enum Outcome {
     /// Everything that the scenario states was seen.
     Pass,
+    /// The same but for what this SDK has no way to send or to show; the reason goes into the table.
+    PassBut(String),
     /// The SDK or its protocol has no way to do it; the reason goes into the table.
     Cannot(String),
 }
@@ -24,6 +26,9 @@ pub enum Failure {
     /// A program ended, stayed silent, or wrote what is not a line of the protocol.
     #[error("{program}: {text}")]
     Program { program: String, text: String },
+    /// An SDK beyond the quick set cannot be installed on this machine; its cells say why.
+    #[error("{driver} is not installed: {reason}")]
+    NotInstalled { driver: String, reason: String },
     /// The machine lacks something that the run needs.
     #[error("cannot run: {0}")]
     Environment(String),

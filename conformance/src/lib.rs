@@ -4,6 +4,7 @@
 //! broker that Mailrail stands in for. Nothing here links a crate of ours or speaks a wire protocol: what an SDK cannot do is not
 //! tested here. Speed is not judged either; time limits are only there so that a run ends.
 
+pub mod ability;
 pub mod broker;
 pub mod driver;
 pub mod failure;

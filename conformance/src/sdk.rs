@@ -17,9 +17,17 @@ pub enum Protocol {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Sdk {
     JavaRocketmq,
+    /// The newest 4.x of the same client.
+    JavaRocketmq4,
+    RocketmqSpring,
     GoRocketmq,
+    RustRocketmq,
+    /// The C++ client 1.x by way of a Python package.
+    PythonRocketmq,
+    AliOns,
+    /// The C++ client 2.x by way of a Node package.
+    RocketmqNodejs,
     Pika,
-    Curl,
     AioPika,
     Celery,
     Amqplib,
@@ -28,12 +36,20 @@ pub enum Sdk {
     SpringAmqp,
     Lapin,
     AmqpTools,
+    Curl,
 }
 
 impl Sdk {
-    pub const ALL: [Sdk; 4] = [Sdk::JavaRocketmq, Sdk::GoRocketmq, Sdk::Pika, Sdk::Curl];
-    /// The AMQP clients beside pika.
-    pub const AMQP_MORE: [Sdk; 8] = [
+    pub const ALL: [Sdk; 18] = [
+        Sdk::JavaRocketmq,
+        Sdk::JavaRocketmq4,
+        Sdk::RocketmqSpring,
+        Sdk::GoRocketmq,
+        Sdk::RustRocketmq,
+        Sdk::PythonRocketmq,
+        Sdk::AliOns,
+        Sdk::RocketmqNodejs,
+        Sdk::Pika,
         Sdk::AioPika,
         Sdk::Celery,
         Sdk::Amqplib,
@@ -42,14 +58,25 @@ impl Sdk {
         Sdk::SpringAmqp,
         Sdk::Lapin,
         Sdk::AmqpTools,
+        Sdk::Curl,
     ];
+    /// What runs unless more is asked for: a few SDKs that between them use every protocol, and install fast. The run fails if one
+    /// of these cannot be installed.
+    pub const QUICK: [Sdk; 4] = [Sdk::JavaRocketmq, Sdk::GoRocketmq, Sdk::Pika, Sdk::Curl];
+    /// One SDK of each protocol; what is not in the quick set is paired with these and not with everything.
+    pub const PARTNERS: [Sdk; 3] = [Sdk::JavaRocketmq, Sdk::Pika, Sdk::Curl];
 
     pub fn name(self) -> &'static str {
         match self {
             Sdk::JavaRocketmq => "java-rocketmq",
+            Sdk::JavaRocketmq4 => "java-rocketmq-4",
+            Sdk::RocketmqSpring => "rocketmq-spring",
             Sdk::GoRocketmq => "go-rocketmq",
+            Sdk::RustRocketmq => "rust-rocketmq",
+            Sdk::PythonRocketmq => "python-rocketmq",
+            Sdk::AliOns => "ali-ons",
+            Sdk::RocketmqNodejs => "rocketmq-nodejs",
             Sdk::Pika => "pika",
-            Sdk::Curl => "curl",
             Sdk::AioPika => "aio-pika",
             Sdk::Celery => "celery",
             Sdk::Amqplib => "amqplib",
@@ -58,13 +85,12 @@ impl Sdk {
             Sdk::SpringAmqp => "spring-amqp",
             Sdk::Lapin => "lapin",
             Sdk::AmqpTools => "amqp-tools",
+            Sdk::Curl => "curl",
         }
     }
 
     pub fn protocol(self) -> Protocol {
         match self {
-            Sdk::JavaRocketmq | Sdk::GoRocketmq => Protocol::Remoting,
-            Sdk::Curl => Protocol::Http,
             Sdk::Pika
             | Sdk::AioPika
             | Sdk::Celery
@@ -74,64 +100,41 @@ impl Sdk {
             | Sdk::SpringAmqp
             | Sdk::Lapin
             | Sdk::AmqpTools => Protocol::Amqp,
+            Sdk::Curl => Protocol::Http,
+            _ => Protocol::Remoting,
         }
+    }
+
+    pub fn is_quick(self) -> bool {
+        Self::QUICK.contains(&self)
     }
 
     /// From its name.
     pub fn parse(name: &str) -> Result<Self, Failure> {
-        let known = Self::ALL.into_iter().chain(Self::AMQP_MORE).find(|sdk| sdk.name() == name);
+        let known = Self::ALL.into_iter().find(|sdk| sdk.name() == name);
         known.ok_or_else(|| Failure::Environment(format!("no driver is named `{name}`")))
     }
 
-    /// Whether the SDK lets an empty body out; if not, what it says.
-    pub fn empty_body(self) -> Result<(), &'static str> {
-        match self {
-            Sdk::JavaRocketmq => Err("the SDK refuses an empty body (code 13, before it sends)"),
-            _ => Ok(()),
+    /// From `all`, or names with commas between them.
+    pub fn parse_list(names: &str) -> Result<Vec<Self>, Failure> {
+        if names == "all" {
+            return Ok(Self::ALL.to_vec());
         }
+        names.split(',').map(Self::parse).collect()
     }
 
-    /// Whether the SDK shows more of a message than its body; if not, why.
-    pub fn properties(self) -> Result<(), &'static str> {
+    /// Whether a send to a topic that nobody made is enough to make it.
+    pub fn makes_topics(self) -> bool {
         match self {
-            Sdk::AmqpTools => Err("the programs write out bodies and nothing else"),
-            _ => Ok(()),
-        }
-    }
-
-    /// Properties that the SDK gives each message without being asked; other protocols show them as the user's own.
-    pub fn added_properties(self) -> &'static [&'static str] {
-        match self {
-            Sdk::Celery => &["content-type", "content-encoding"],
-            Sdk::SpringAmqp => &["content-type"],
-            _ => &[],
-        }
-    }
-
-    /// Whether a consumer can leave a message unsettled and go on; if not, why.
-    pub fn holding(self) -> Result<(), &'static str> {
-        match self {
-            Sdk::AmqpTools => Err("amqp-consume settles by the exit code of what it runs for a message"),
-            _ if self.protocol() == Protocol::Remoting => {
-                Err("a push consumer settles by what its listener returns")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Whether the SDK connects again by itself when the connection was lost; if not, why.
-    pub fn reconnecting(self) -> Result<(), &'static str> {
-        match self {
-            Sdk::Pika => Err("pika leaves reconnecting to the program"),
-            Sdk::AmqpTools => Err("amqp-consume ends with its connection"),
-            _ => Ok(()),
+            // Its first route query fails where the others ask for the default topic's.
+            Sdk::AliOns => false,
+            _ => self.protocol() == Protocol::Remoting,
         }
     }
 
     /// The driver's program, installed into the cache if it is not there yet.
     pub fn program(self) -> Result<PathBuf, Failure> {
-        let path = install(self.name())?;
-        Ok(PathBuf::from(path))
+        install(self.name()).map(PathBuf::from)
     }
 }
 

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cell {
     Pass,
+    /// Passed without what this driver cannot send or show.
+    PassBut(String),
     Fail(String),
     /// Why this driver cannot do it.
     Cannot(String),
@@ -34,7 +36,7 @@ impl Table {
         let mut reasons: Vec<String> = Vec::new();
         let mut text = format!("{:width$}", "scenario");
         for column in &columns {
-            let _ = write!(text, " | {column:>13}");
+            let _ = write!(text, " | {column:>15}");
         }
         text.push('\n');
         for row in &self.rows {
@@ -44,7 +46,7 @@ impl Table {
                     .cells
                     .get(&(row.clone(), (*column).clone()))
                     .map_or_else(|| "-".into(), |cell| word(cell, &mut reasons));
-                let _ = write!(text, " | {word:>13}");
+                let _ = write!(text, " | {word:>15}");
             }
             text.push('\n');
         }
@@ -58,6 +60,7 @@ impl Table {
 fn word(cell: &Cell, reasons: &mut Vec<String>) -> String {
     let (word, reason) = match cell {
         Cell::Pass => return "pass".into(),
+        Cell::PassBut(reason) => ("pass", reason),
         Cell::Fail(reason) => ("FAIL", reason),
         Cell::Cannot(reason) => ("no", reason),
     };
@@ -77,13 +80,14 @@ mod tests {
         let mut table = Table::default();
         table.set("round trip", "a", Cell::Pass);
         table.set("round trip", "b", Cell::Cannot("no offsets".into()));
+        table.set("seek", "a", Cell::PassBut("no tag".into()));
         table.set("seek", "b", Cell::Cannot("no offsets".into()));
         table.set("seek", "c", Cell::Fail("lost one".into()));
         let text = table.render();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines[0], "scenario   |             a |             b |             c");
-        assert_eq!(lines[1], "round trip |          pass |        no (1) |             -");
-        assert_eq!(lines[2], "seek       |             - |        no (1) |      FAIL (2)");
-        assert_eq!(&lines[3..], ["(1) no offsets", "(2) lost one"]);
+        assert_eq!(lines[0], "scenario   |               a |               b |               c");
+        assert_eq!(lines[1], "round trip |            pass |          no (1) |               -");
+        assert_eq!(lines[2], "seek       |        pass (2) |          no (1) |        FAIL (3)");
+        assert_eq!(&lines[3..], ["(1) no offsets", "(2) no tag", "(3) lost one"]);
     }
 }

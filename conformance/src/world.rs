@@ -3,6 +3,7 @@
 //! A driver is reused by the next scenario after a reset, since starting one costs most of a second; one that a scenario killed or
 //! that failed is not. Decides nothing about messages.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use crate::sdk::{Protocol, Sdk};
 use crate::{Failure, line::Outgoing};
 
 /// How long a delivery may take before a scenario calls it missing. A push consumer of RocketMQ that must wait for its
-/// periodic rebalance needs 20 s.
-pub const DELIVERY_MAX: Duration = Duration::from_secs(30);
+/// periodic rebalance needs 20 s. One whose rebalance gave its subscription a new version while another heartbeat was on its
+/// way tells the broker of it only with the next, 30 s later; its pulls are refused with code 25 until then, as RocketMQ does.
+pub const DELIVERY_MAX: Duration = Duration::from_secs(45);
 /// The same for what comes by way of a retry or dead-letter topic, which the Go client looks for every 30 s and takes up with its
 /// next rebalance, 20 s later.
 pub const RETRY_MAX: Duration = Duration::from_secs(75);
@@ -23,6 +25,8 @@ pub const RETRY_MAX: Duration = Duration::from_secs(75);
 pub struct World {
     against: Against,
     sdks: Vec<Sdk>,
+    /// What installing gave, so that an SDK which cannot be installed is tried once.
+    programs: BTreeMap<Sdk, Result<PathBuf, String>>,
     // Fields are dropped in this order: drivers, then the broker, then the folder that both use.
     idle: Vec<Driver>,
     broker: Option<Broker>,
@@ -36,7 +40,16 @@ impl World {
     pub fn new(against: Against, sdks: &[Sdk]) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("mailrail-conformance-").tempdir();
         let folder = folder.map_err(Failure::io("creating a temporary folder"))?;
-        Ok(Self { against, sdks: sdks.to_vec(), idle: Vec::new(), broker: None, folder, names: 0, logs: 0 })
+        Ok(Self {
+            against,
+            sdks: sdks.to_vec(),
+            programs: BTreeMap::new(),
+            idle: Vec::new(),
+            broker: None,
+            folder,
+            names: 0,
+            logs: 0,
+        })
     }
 
     pub fn against(&self) -> Against {
@@ -67,8 +80,17 @@ impl World {
     pub fn unconnected(&mut self, sdk: Sdk) -> Result<Driver, Failure> {
         match self.idle.iter().position(|driver| driver.sdk() == sdk) {
             Some(at) => Ok(self.idle.swap_remove(at)),
-            None => Driver::start(sdk, &sdk.program()?, self.log(sdk)),
+            None => Driver::start(sdk, &self.program(sdk)?, self.log(sdk)),
         }
+    }
+
+    /// Of the quick set each must be there; what keeps another from being installed is told as it is.
+    fn program(&mut self, sdk: Sdk) -> Result<PathBuf, Failure> {
+        if sdk.is_quick() {
+            return sdk.program();
+        }
+        let found = self.programs.entry(sdk).or_insert_with(|| sdk.program().map_err(|e| e.to_string()));
+        found.clone().map_err(|reason| Failure::NotInstalled { driver: sdk.to_string(), reason })
     }
 
     fn log(&mut self, sdk: Sdk) -> PathBuf {

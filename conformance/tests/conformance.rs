@@ -1,8 +1,9 @@
 //! Runs the scenarios one after the other and prints the table. `cargo test -p mailrail-conformance --test conformance`.
 //!
-//! Environment: `MAILRAIL_BIN` the binary; `MAILRAIL_AGAINST=rocketmq|rabbitmq` drives a real peer instead;
-//! `MAILRAIL_SDKS=pika,curl` leaves the other drivers out; `MAILRAIL_CRASH_ROUNDS` kills (3); `MAILRAIL_JOURNALS` a folder that keeps the crash run's journals. Decides nothing: the
-//! scenarios do.
+//! Environment: `MAILRAIL_BIN` the binary; `MAILRAIL_AGAINST=rocketmq|rabbitmq` drives a real peer instead; `MAILRAIL_SDKS=all`, or
+//! names as in `pika,curl`, drives other SDKs than the quick set; `MAILRAIL_CRASH_ROUNDS` kills (3); `MAILRAIL_JOURNALS` a folder
+//! that keeps the crash run's journals; `MAILRAIL_SEED` repeats the random bytes of a run; `MAILRAIL_LONG=1` adds what only waits
+//! for long. Decides nothing: the scenarios do.
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use mailrail_conformance::world::World;
 use mailrail_conformance::{Failure, Outcome};
 
 const CRASH_ROUNDS: u32 = 3;
+const REASON_CHARS_MAX: usize = 300;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -39,13 +41,14 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Err(_) => CRASH_ROUNDS,
     };
     let wanted = match std::env::var("MAILRAIL_SDKS") {
-        Ok(names) => names.split(',').map(Sdk::parse).collect::<Result<Vec<_>, _>>()?,
-        Err(_) => Sdk::ALL.to_vec(),
+        Ok(names) => Sdk::parse_list(&names)?,
+        Err(_) => Sdk::QUICK.to_vec(),
     };
     let sdks: Vec<Sdk> = wanted.into_iter().filter(|sdk| against.speaks(sdk.protocol())).collect();
     let world = Arc::new(Mutex::new(World::new(against, &sdks)?));
     let table = Arc::new(Mutex::new(Table::default()));
-    let cases = scenario::cases(&sdks, rounds);
+    let long = std::env::var_os("MAILRAIL_LONG").is_some();
+    let cases = scenario::cases(&sdks, rounds, long);
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&world), Arc::clone(&table))).collect();
     let conclusion = libtest_mimic::run(arguments, trials);
     if !arguments.list {
@@ -68,14 +71,22 @@ fn trial(case: Case, world: Arc<Mutex<World>>, table: Arc<Mutex<Table>>) -> Tria
         };
         let cell = match &result {
             Ok(Outcome::Pass) => Cell::Pass,
+            Ok(Outcome::PassBut(reason)) => Cell::PassBut(reason.clone()),
             Ok(Outcome::Cannot(reason)) => Cell::Cannot(reason.clone()),
-            Err(failure) => Cell::Fail(failure.to_string().chars().take(300).collect()),
+            Err(failure @ Failure::NotInstalled { .. }) => Cell::Cannot(brief(failure)),
+            Err(failure) => Cell::Fail(brief(failure)),
         };
         table.lock().unwrap_or_else(PoisonError::into_inner).set(&row, &column, cell);
         match result {
-            Ok(Outcome::Pass) => Ok(Completion::Completed),
+            Ok(Outcome::Pass | Outcome::PassBut(_)) => Ok(Completion::Completed),
             Ok(Outcome::Cannot(reason)) => Ok(Completion::ignored_with(reason)),
+            Err(failure @ Failure::NotInstalled { .. }) => Ok(Completion::ignored_with(failure.to_string())),
             Err(failure) => Err(Failed::from(failure)),
         }
     })
+}
+
+/// As much of it as a table takes.
+fn brief(failure: &Failure) -> String {
+    failure.to_string().chars().take(REASON_CHARS_MAX).collect()
 }

@@ -11,7 +11,7 @@ use mailrail_conformance::sdk::scripts;
 
 /// Every tool that a builder calls; each ends well unless a case puts another in its place.
 const TOOLS: [&str; 10] =
-    ["java", "javac", "mvn", "go", "python3", "curl", "node", "npm", "cargo", "amqp-consume"];
+    ["java", "javac", "mvn", "go", "cargo", "python3", "node", "npm", "curl", "amqp-consume"];
 
 struct Place {
     folder: tempfile::TempDir,
@@ -52,12 +52,15 @@ fn a_failed_build_fails_again_and_leaves_no_driver() {
     let broken = [
         ("java-rocketmq", "mvn", "echo no such jar >&2; exit 1"),
         ("java-rocketmq", "javac", "echo no such class >&2; exit 1"),
+        ("rocketmq-spring", "javac", "echo no such class >&2; exit 1"),
         ("go-rocketmq", "go", "echo no such module >&2; exit 1"),
         ("amqp091-go", "go", "echo no such module >&2; exit 1"),
         ("rabbitmq-java", "javac", "echo no such class >&2; exit 1"),
         ("spring-amqp", "mvn", "echo no such jar >&2; exit 1"),
         ("amqplib", "npm", "echo no such package >&2; exit 1"),
         ("lapin", "cargo", "echo no such crate >&2; exit 1"),
+        ("rust-rocketmq", "cargo", "echo no such crate >&2; exit 1"),
+        ("ali-ons", "npm", "echo no such package >&2; exit 1"),
         // The look for the module venv succeeds; making one does not.
         ("pika", "python3", "[ \"$1\" = -c ] && exit 0; echo no such package >&2; exit 1"),
         ("celery", "python3", "[ \"$1\" = -c ] && exit 0; echo no such package >&2; exit 1"),
@@ -108,6 +111,8 @@ fn a_missing_tool_is_named_with_the_line_that_installs_it() {
     for (driver, line) in [
         ("java-rocketmq", "apt-get install openjdk-17-jdk-headless"),
         ("go-rocketmq", "curl -sSfL https://go.dev/dl/go"),
+        ("rust-rocketmq", "https://sh.rustup.rs"),
+        ("ali-ons", "apt-get install nodejs"),
         ("pika", "apt-get install python3 python3-venv"),
         ("curl", "apt-get install curl"),
         ("aio-pika", "apt-get install python3 python3-venv"),

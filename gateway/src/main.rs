@@ -9,6 +9,7 @@ mod listeners;
 mod metering;
 mod ready;
 mod serve;
+mod status;
 
 use std::process::ExitCode;
 
@@ -23,24 +24,18 @@ const EXIT_SETTINGS: u8 = 2;
 const EXIT_FAILURE: u8 = 1;
 
 fn main() -> ExitCode {
-    let flags = match Cli::try_parse() {
-        Ok(Cli { command: Command::Serve(flags) }) => flags,
+    let outcome = match Cli::try_parse() {
+        Ok(Cli { command: Command::Serve(flags) }) => Settings::read(*flags).map(serve::run),
+        Ok(Cli { command: Command::Status(flags) }) => status::run(&flags),
         Err(error) => return without_flags(&error),
     };
-    let settings = match Settings::read(flags) {
-        Ok(settings) => settings,
-        Err(error) => {
-            eprintln!("mailrail: {error}");
-            return ExitCode::from(EXIT_SETTINGS);
-        }
+    let (line, code) = match outcome {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(line)) => (line, EXIT_FAILURE),
+        Err(error) => (error.to_string(), EXIT_SETTINGS),
     };
-    match serve::run(settings) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("mailrail: {error}");
-            ExitCode::from(EXIT_FAILURE)
-        }
-    }
+    eprintln!("mailrail: {line}");
+    ExitCode::from(code)
 }
 
 /// Help and the version are what somebody asked for; all else is a wrong flag, which gets one line like any other wrong

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mailrail_broker::limits::IN_FLIGHT_BYTES_MAX;
 use mailrail_broker::{Broker, BrokerConfig};
 use mailrail_rest::{RestConfig, RestState};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -22,6 +23,8 @@ use crate::ready::Ready;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Files that are open beside connections: segments, the store, listeners.
 const OTHER_FILES: u64 = 256;
+/// Less memory than this is worth a warning: half of it may be taken by publishes that are under way.
+const MEMORY_BYTES_LOW: u64 = 2 * IN_FLIGHT_BYTES_MAX;
 /// How often a failed log is noticed.
 const FAULT_CHECK: Duration = Duration::from_millis(200);
 
@@ -29,12 +32,19 @@ const FAULT_CHECK: Duration = Duration::from_millis(200);
 pub fn run(settings: Settings) -> Result<(), String> {
     start_logging(&settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(connection_threads())
         .enable_all()
         .build()
         .map_err(|error| format!("the async runtime cannot start: {error}"))?;
     let outcome = runtime.block_on(serve(settings));
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
+}
+
+/// Threads that run connections: half the cores, as the shard and its log keep the others busy. With more, a batch's
+/// events wake one thread and its next bytes another, and on two cores that costs more than it brings.
+fn connection_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
 
 async fn serve(settings: Settings) -> Result<(), String> {
@@ -64,6 +74,9 @@ async fn serve(settings: Settings) -> Result<(), String> {
             connections_max = settings.connections_max,
             "fewer files may be open than connections"
         );
+    }
+    if let Some(bytes) = settings.memory_bytes.filter(|bytes| *bytes < MEMORY_BYTES_LOW) {
+        tracing::warn!(mib = bytes >> 20, "there is little memory for publishes that come all at once");
     }
     let metrics = metering::install()?;
     let broker = open_broker(&settings).await?;
@@ -102,6 +115,7 @@ async fn open_broker(settings: &Settings) -> Result<Broker, String> {
     let mut config = BrokerConfig::new(&settings.data, Arc::new(SystemClock::start()), boot_id());
     config.log.segment_bytes = settings.segment_bytes;
     config.log.cache_bytes = settings.cache_bytes;
+    config.store_cache_bytes = settings.store_cache_bytes;
     let opened = tokio::task::spawn_blocking(move || Broker::open(config)).await;
     opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }

@@ -177,6 +177,59 @@ fn the_ready_file_tells_who_and_where_and_a_signal_ends_it_well() {
     assert_eq!((code, said.as_str()), (Some(0), ""));
 }
 
+/// What `status` says of this address: exit code, standard output, standard error.
+fn asked(address: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = mailrail().args(["status", "--address", address]).args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn status_tells_whether_a_broker_takes_work() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let address = running.address("http");
+    assert_eq!(asked(&address, &[]), (Some(0), "ready\n".into(), String::new()));
+    let every = address.replace("127.0.0.1", "0.0.0.0");
+    assert_eq!(asked(&every, &["--json"]), (Some(0), "{\"status\":\"ready\"}\n".into(), String::new()));
+    let of_the_listener = mailrail().arg("status").env("MAILRAIL_HTTP_LISTEN", &address).output().unwrap();
+    assert!(of_the_listener.status.success(), "{of_the_listener:?}");
+    // A listener of another protocol ends the connection or answers in its own words.
+    let (code, said, why) = asked(&running.address("amqp"), &[]);
+    assert_eq!((code, said.as_str(), why.lines().count()), (Some(1), "", 1), "{why}");
+    assert_eq!(running.stop().0, Some(0));
+    let (code, said, why) = asked(&address, &["--json"]);
+    assert_eq!((code, said.as_str(), why.lines().count()), (Some(1), "", 1), "{why}");
+    assert!(why.contains(&address), "{why}");
+    let (code, said, why) = asked("nonsense", &[]);
+    assert_eq!((code, said.as_str(), why.lines().count()), (Some(2), "", 1), "{why}");
+}
+
+#[test]
+fn status_says_why_a_broker_takes_no_work() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let body = r#"{"detail":"the broker is stopping"}"#;
+    let answering = std::thread::spawn(move || {
+        for stream in listener.incoming().take(2) {
+            let mut reader = BufReader::new(stream.unwrap());
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            assert_eq!(line, "GET /readyz HTTP/1.1\r\n");
+            while line != "\r\n" {
+                line.clear();
+                reader.read_line(&mut line).unwrap();
+            }
+            let head = format!("HTTP/1.1 503 Service Unavailable\r\nContent-Length: {}\r\n\r\n", body.len());
+            reader.get_mut().write_all((head + body).as_bytes()).unwrap();
+        }
+    });
+    let expected = format!("mailrail: {address} answers 503: the broker is stopping\n");
+    assert_eq!(asked(&address, &[]), (Some(1), String::new(), expected.clone()));
+    assert_eq!(asked(&address, &["--json"]), (Some(1), format!("{body}\n"), expected));
+    answering.join().unwrap();
+}
+
 #[test]
 fn metrics_count_connections_and_bytes_of_http() {
     let folder = tempfile::tempdir().unwrap();

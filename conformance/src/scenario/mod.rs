@@ -44,20 +44,17 @@ impl Case {
     }
 }
 
-/// Every case that the SDKs given allow; `crash_rounds` is the number of kills in the crash scenario.
-pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
+/// Every case that the SDKs given allow; `crash_rounds` is the number of kills in the crash scenario, and `long` adds what only
+/// waits for long.
+pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
     let mut cases = Vec::new();
-    for &producer in sdks {
-        for &consumer in sdks {
-            let row = format!("round trip from {producer}");
-            cases.push(Case::new(row, consumer, move |world| round_trip::run(world, producer, consumer)));
-        }
+    for (producer, consumer) in pairs(sdks) {
+        let row = format!("round trip from {producer}");
+        cases.push(Case::new(row, consumer, move |world| round_trip::run(world, producer, consumer)));
     }
-    for &producer in sdks {
-        for &consumer in sdks {
-            let row = format!("order from {producer}");
-            cases.push(Case::new(row, consumer, move |world| order::run(world, producer, consumer)));
-        }
+    for (producer, consumer) in pairs(sdks) {
+        let row = format!("order from {producer}");
+        cases.push(Case::new(row, consumer, move |world| order::run(world, producer, consumer)));
     }
     type Single = fn(&mut World, Sdk) -> Result<Outcome, Failure>;
     let singles: [(&str, Single); 12] = [
@@ -79,15 +76,18 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
             cases.push(Case::new(row, sdk, move |world| scenario(world, sdk)));
         }
     }
-    if [Sdk::JavaRocketmq, Sdk::GoRocketmq].iter().all(|sdk| sdks.contains(sdk)) {
-        cases.push(Case::new("group shared with java-rocketmq by", Sdk::GoRocketmq, |world| {
-            balance::shares_with(world, Sdk::JavaRocketmq, Sdk::GoRocketmq)
+    if sdks.contains(&Sdk::JavaRocketmq) {
+        let is_other = |sdk: &&Sdk| sdk.protocol() == Protocol::Remoting && **sdk != Sdk::JavaRocketmq;
+        cases.extend(sdks.iter().filter(is_other).map(|&sdk| {
+            Case::new("group shared with java-rocketmq by", sdk, move |world| {
+                balance::shares_with(world, Sdk::JavaRocketmq, sdk)
+            })
         }));
     }
     if sdks.contains(&Sdk::Celery) {
         cases.extend(tasks::cases());
     }
-    if Sdk::ALL.iter().all(|sdk| sdks.contains(sdk)) {
+    if Sdk::QUICK.iter().all(|sdk| sdks.contains(sdk)) {
         cases.extend(across::cases());
         for sdk in [Sdk::JavaRocketmq, Sdk::Pika, Sdk::Curl] {
             cases.push(Case::new("served after hostile bytes on its port", sdk, move |world| {
@@ -95,11 +95,32 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32) -> Vec<Case> {
             }));
         }
     }
-    let all = sdks.to_vec();
-    cases.push(Case::new(format!("{crash_rounds} kills of the broker under load"), "all", move |world| {
-        crash::run(world, crash_rounds, &all)
-    }));
+    if long {
+        cases.push(Case::new("silent connections are closed", Sdk::Curl, hostile::silent_http));
+    }
+    if Sdk::PARTNERS.iter().any(|sdk| sdks.contains(sdk)) {
+        let all = sdks.to_vec();
+        cases.push(Case::new(
+            format!("{crash_rounds} kills of the broker under load"),
+            "all",
+            move |world| crash::run(world, crash_rounds, &all),
+        ));
+    }
     cases
+}
+
+/// Who sends to whom: in the quick set each to each; another SDK to and from itself and one SDK of each protocol, since with each
+/// to each the run would grow with the square of the list and show little more.
+fn pairs(sdks: &[Sdk]) -> Vec<(Sdk, Sdk)> {
+    let each_to_each =
+        sdks.iter().flat_map(|&producer| sdks.iter().map(move |&consumer| (producer, consumer)));
+    let is_wanted = |&(producer, consumer): &(Sdk, Sdk)| {
+        producer == consumer
+            || producer.is_quick() && consumer.is_quick()
+            || Sdk::PARTNERS.contains(&producer)
+            || Sdk::PARTNERS.contains(&consumer)
+    };
+    each_to_each.filter(is_wanted).collect()
 }
 
 /// The number of queues that a topic gets when this SDK is to use it.
@@ -131,5 +152,34 @@ fn await_settled(world: &mut World, sdk: Sdk, topic: &str, group: &str) -> Resul
             return Ok(());
         }
         require!(Instant::now() < deadline, "{sdk} consumed everything but committed only {queues:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quick_set_is_paired_each_to_each_and_the_others_with_one_of_each_protocol() {
+        assert_eq!(pairs(&Sdk::QUICK).len(), Sdk::QUICK.len() * Sdk::QUICK.len());
+        let all = pairs(&Sdk::ALL);
+        let others: Vec<Sdk> = Sdk::ALL.into_iter().filter(|sdk| !sdk.is_quick()).collect();
+        for &other in &others {
+            for partner in Sdk::PARTNERS {
+                assert!(
+                    all.contains(&(other, partner)) && all.contains(&(partner, other)),
+                    "{other}, {partner}"
+                );
+            }
+            let among_others = all.iter().filter(|(a, b)| *a == other && others.contains(b)).count();
+            assert_eq!(among_others, 1, "{other} with itself only");
+        }
+    }
+
+    #[test]
+    fn partners_speak_every_protocol_and_are_quick() {
+        let protocols = Sdk::PARTNERS.map(Sdk::protocol);
+        assert_eq!(protocols, [Protocol::Remoting, Protocol::Amqp, Protocol::Http]);
+        assert!(Sdk::PARTNERS.into_iter().all(Sdk::is_quick));
     }
 }

@@ -8,6 +8,8 @@ use crate::sdk::{Protocol, Sdk};
 use crate::world::{DELIVERY_MAX, OPENING_BODY, World};
 use crate::{Failure, Outcome, require};
 
+use super::possible;
+
 const KEYS: u32 = 5;
 const PER_KEY: u32 = 60;
 /// So many of each key go out between two looks at what has arrived.
@@ -16,6 +18,10 @@ const PER_KEY_AT_ONCE: u32 = 10;
 const BLOCKED: usize = 6;
 
 pub fn run(world: &mut World, producer: Sdk, consumer: Sdk) -> Result<Outcome, Failure> {
+    possible(in_order(world, producer, consumer))
+}
+
+fn in_order(world: &mut World, producer: Sdk, consumer: Sdk) -> Result<(), Failure> {
     let topic = world.name("order");
     let group = world.name("order-group");
     let queues = world.make_topic(&topic, 4, &[producer, consumer])?;
@@ -37,25 +43,18 @@ pub fn run(world: &mut World, producer: Sdk, consumer: Sdk) -> Result<Outcome, F
     collect(&mut receiver, &mut arrived, total)?;
     world.done(sender);
     world.done(receiver);
-    check(&arrived)?;
-    Ok(Outcome::Pass)
+    check(&arrived)
 }
 
 /// How the SDK may send in order without waiting for each receipt: within one batch, or on one AMQP channel. The RocketMQ
 /// clients promise no order of asynchronous sends, and the Go client no queue for a batch.
 fn mode(producer: Sdk) -> &'static str {
     match producer {
-        Sdk::JavaRocketmq | Sdk::Curl => "batch",
+        Sdk::JavaRocketmq | Sdk::JavaRocketmq4 | Sdk::Curl => "batch",
         // Each message has its own run of the program.
-        Sdk::GoRocketmq | Sdk::AmqpTools => "sync",
-        Sdk::Pika
-        | Sdk::AioPika
-        | Sdk::Celery
-        | Sdk::Amqplib
-        | Sdk::Amqp091Go
-        | Sdk::RabbitmqJava
-        | Sdk::SpringAmqp
-        | Sdk::Lapin => "oneway",
+        Sdk::AmqpTools => "sync",
+        _ if producer.protocol() == Protocol::Amqp => "oneway",
+        _ => "sync",
     }
 }
 
@@ -73,6 +72,10 @@ pub fn blocks(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
     if sdk.protocol() != Protocol::Remoting {
         return Ok(Outcome::Cannot("consuming in order is a mode of RocketMQ's push consumer".into()));
     }
+    possible(one_blocks(world, sdk))
+}
+
+fn one_blocks(world: &mut World, sdk: Sdk) -> Result<(), Failure> {
     let topic = world.name("block");
     let group = world.name("block-group");
     let queues = world.make_topic(&topic, 4, &[sdk])?;
@@ -96,7 +99,7 @@ pub fn blocks(world: &mut World, sdk: Sdk) -> Result<Outcome, Failure> {
             );
         }
     }
-    Ok(Outcome::Pass)
+    Ok(())
 }
 
 /// What goes out at once, part by part. Key and number make the body; the keys take turns, so that order within a key is not
@@ -105,7 +108,7 @@ fn parts(producer: Sdk, queues: u32) -> Vec<Vec<Outgoing>> {
     let mut parts = Vec::new();
     for first in (0..PER_KEY).step_by(PER_KEY_AT_ONCE as usize) {
         let numbers = first..first + PER_KEY_AT_ONCE;
-        if producer == Sdk::JavaRocketmq {
+        if matches!(producer, Sdk::JavaRocketmq | Sdk::JavaRocketmq4) {
             parts.extend(
                 (0..KEYS).map(|key| numbers.clone().map(|n| message(producer, queues, key, n)).collect()),
             );
@@ -119,11 +122,10 @@ fn parts(producer: Sdk, queues: u32) -> Vec<Vec<Outgoing>> {
 
 fn message(producer: Sdk, queues: u32, key: u32, number: u32) -> Outgoing {
     let mut message = Outgoing::text(format!("key{key} {number}"));
-    if producer.protocol() == Protocol::Remoting {
-        message.ordering_key = Some(format!("key{key}"));
-    } else {
-        // The others have no queue selector of their own, so the sender names the queue.
+    if producer.names_queues() {
         message.queue = Some(key % queues);
+    } else {
+        message.ordering_key = Some(format!("key{key}"));
     }
     message
 }

@@ -28,7 +28,7 @@ fn scenario(world: &mut World, sdk: Sdk) -> Result<(), Failure> {
     let got = bodies(&mut driver, 2 * EACH)?;
     require!(got == expected(&["before", "after"]), "at first it got {got:?}");
     match driver.seek_time(&topic, &group, boundary_ms) {
-        // The Go client cannot move a group; the Java client moves any, as an operator would.
+        // Most clients cannot move a group; the Java client moves any, as an operator would.
         Err(Failure::Unsupported { .. }) if sdk.protocol() == Protocol::Remoting => {
             let mut java = world.driver(Sdk::JavaRocketmq)?;
             java.seek_time(&topic, &group, boundary_ms)?;

@@ -16,7 +16,20 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the broker until SIGTERM or SIGINT.
-    Serve(ServeFlags),
+    Serve(Box<ServeFlags>),
+    /// Ask a running broker whether it takes work; exits 0 if it does, else 1.
+    Status(StatusFlags),
+}
+
+/// What `status` asks, and how it answers.
+#[derive(Debug, Args)]
+pub struct StatusFlags {
+    /// Address of the broker's HTTP listener; one that stands for every address is asked over loopback.
+    #[arg(long, env = "MAILRAIL_HTTP_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:8600")]
+    pub address: String,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Every flag is also a key of the file and an environment variable.
@@ -60,7 +73,7 @@ pub struct ServeFlags {
     /// Size of a log segment in MiB [default: 128].
     #[arg(long, env = "MAILRAIL_SEGMENT_MIB", value_name = "MIB")]
     pub segment_mib: Option<u64>,
-    /// Memory for the newest messages in MiB [default: 16].
+    /// Memory for the newest messages in MiB [default: 16, or a 16th of what may be used where that is less].
     #[arg(long, env = "MAILRAIL_CACHE_MIB", value_name = "MIB")]
     pub cache_mib: Option<u64>,
     /// Most connections at once, all protocols together [default: 10000].

@@ -2,6 +2,7 @@
 //! checked once into [`Settings`]; every part of the program gets only its own.
 
 mod flags;
+mod memory;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-pub use self::flags::{Cli, Command, ServeFlags};
+pub use self::flags::{Cli, Command, ServeFlags, StatusFlags};
 
 /// Checked settings of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,9 @@ pub struct Settings {
     pub broker_name: String,
     pub segment_bytes: u64,
     pub cache_bytes: usize,
+    pub store_cache_bytes: u64,
+    /// What this process may use, if the system tells.
+    pub memory_bytes: Option<u64>,
     pub connections_max: usize,
     pub log_level: String,
     pub log_json: bool,
@@ -51,7 +55,6 @@ const REMOTING_LISTEN: &str = "127.0.0.1:9876";
 const AMQP_LISTEN: &str = "127.0.0.1:5672";
 const DATA: &str = "./mailrail-data";
 const SEGMENT_MIB: u64 = 128;
-const CACHE_MIB: u64 = 16;
 const CONNECTIONS_MAX: u64 = 10_000;
 
 impl Settings {
@@ -61,11 +64,12 @@ impl Settings {
             Some(path) => read_file(path)?,
             None => ServeFlags::default(),
         };
-        Settings::check(flags.or(file))
+        Settings::check(flags.or(file), memory::limit_bytes(Path::new("/")))
     }
 
-    fn check(raw: ServeFlags) -> Result<Settings, SettingsError> {
+    fn check(raw: ServeFlags, memory_bytes: Option<u64>) -> Result<Settings, SettingsError> {
         let insecure = raw.insecure.unwrap_or(false);
+        let default_cache_bytes = memory::cache_bytes(memory_bytes);
         let listen = |key, value: Option<String>, default: &str| -> Result<SocketAddr, SettingsError> {
             let address = resolve(key, &value.unwrap_or_else(|| default.to_owned()))?;
             if !address.ip().is_loopback() && !insecure {
@@ -82,7 +86,8 @@ impl Settings {
                 return Err(SettingsError::Value {
                     key: "advertised-address",
                     value: String::new(),
-                    why: "it is needed when listening on every address, since clients are told to dial it"
+                    why: "it is needed when listening on every address, since clients are told to dial it; \
+                          pass --advertised-address or set MAILRAIL_ADVERTISED_ADDRESS"
                         .to_owned(),
                 });
             }
@@ -99,13 +104,14 @@ impl Settings {
             cluster_name: raw.cluster_name.unwrap_or_else(|| "DefaultCluster".to_owned()),
             broker_name: raw.broker_name.unwrap_or_else(|| "mailrail".to_owned()),
             segment_bytes: mebibytes("segment-mib", raw.segment_mib.unwrap_or(SEGMENT_MIB), 1, 2_048)?,
-            cache_bytes: usize::try_from(mebibytes(
-                "cache-mib",
-                raw.cache_mib.unwrap_or(CACHE_MIB),
-                1,
-                65_536,
-            )?)
+            cache_bytes: match raw.cache_mib {
+                Some(mib) => mebibytes("cache-mib", mib, 1, 65_536)?,
+                None => default_cache_bytes,
+            }
+            .try_into()
             .unwrap_or(usize::MAX),
+            store_cache_bytes: default_cache_bytes,
+            memory_bytes,
             connections_max: between(
                 "connections-max",
                 raw.connections_max.unwrap_or(CONNECTIONS_MAX),
@@ -133,7 +139,8 @@ fn read_file(path: &Path) -> Result<ServeFlags, SettingsError> {
     })
 }
 
-fn resolve(key: &'static str, value: &str) -> Result<SocketAddr, SettingsError> {
+/// The address of a HOST:PORT; `key` is the setting it comes from.
+pub fn resolve(key: &'static str, value: &str) -> Result<SocketAddr, SettingsError> {
     let wrong = |why: String| SettingsError::Value { key, value: value.to_owned(), why };
     let found: Vec<SocketAddr> =
         value.to_socket_addrs().map_err(|error| wrong(format!("it is no HOST:PORT ({error})")))?.collect();
@@ -196,6 +203,16 @@ mod tests {
         let mut flags = ServeFlags::default();
         change(&mut flags);
         Settings::read(flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn caches_fit_the_memory_unless_somebody_says_otherwise() {
+        let settings = |flags, memory| Settings::check(flags, memory).unwrap();
+        let caches = |settings: Settings| (settings.cache_bytes, settings.store_cache_bytes);
+        assert_eq!(caches(settings(ServeFlags::default(), None)), (16 << 20, 16 << 20));
+        assert_eq!(caches(settings(ServeFlags::default(), Some(64 << 20))), (4 << 20, 4 << 20));
+        let flags = ServeFlags { cache_mib: Some(32), ..ServeFlags::default() };
+        assert_eq!(caches(settings(flags, Some(64 << 20))), (32 << 20, 4 << 20));
     }
 
     #[test]

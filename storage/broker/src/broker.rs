@@ -268,10 +268,11 @@ impl Broker {
         let (mailbox, inbox) = (mailbox.clone(), self.inner.inbox.clone());
         self.inner.pool.run(Box::new(move |context| {
             let Fetched { deliveries, unread, rest } = context.fetch(grants);
+            let unread_count = u32::try_from(unread.len()).unwrap_or(u32::MAX);
             if !unread.is_empty() {
                 inbox.put(Input::Unread { receipts: unread });
             }
-            mailbox.put([Letter::Fetched { to, deliveries, rest }]);
+            mailbox.put([Letter::Fetched { to, deliveries, unread: unread_count, rest }]);
         }));
     }
 }

@@ -27,5 +27,7 @@ pub const READ_ENTRIES_MAX: usize = 1_024;
 pub const FILTERED_ENTRIES_MAX: usize = 4_096;
 /// Bytes of one read by offset; one message is always returned, however long.
 pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of messages read at once for consumers and receives; one message is always read, however long.
+pub const FETCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 const _: () = assert!(READ_BYTES_MAX > mailrail_message::RECORD_MESSAGE_BYTES_MAX);

@@ -240,7 +240,7 @@ impl ReadContext {
     /// Reads the messages of grants, in their order, as far as the bytes of one read go.
     pub fn fetch(&self, grants: Vec<Grant>) -> Fetched {
         let mut fetched = Fetched::default();
-        let mut room = READ_BYTES_MAX;
+        let mut room = FETCH_BYTES_MAX;
         let mut grants = grants.into_iter();
         for grant in grants.by_ref() {
             let next = self.fetch_grant(&grant, &mut room, &mut fetched);
@@ -303,7 +303,7 @@ impl ReadContext {
 fn fitting(entries: &[Entry], room: &mut usize) -> usize {
     let fits = |entry: &&Entry| {
         let bytes = to_usize(entry.bytes);
-        let fits = bytes <= *room || *room == READ_BYTES_MAX;
+        let fits = bytes <= *room || *room == FETCH_BYTES_MAX;
         *room = if fits { room.saturating_sub(bytes) } else { 0 };
         fits
     };

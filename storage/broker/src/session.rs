@@ -24,10 +24,12 @@ pub(crate) enum Letter {
         to: Recipient,
         grants: Vec<Grant>,
     },
-    /// Messages of the oldest deferred grants, read by the pool, and the grants that are still to be read.
+    /// Messages of the oldest deferred grants, read by the pool, how many could not be read, and the grants that are
+    /// still to be read.
     Fetched {
         to: Recipient,
         deliveries: Vec<Delivery>,
+        unread: u32,
         rest: Vec<Grant>,
     },
 }
@@ -239,9 +241,15 @@ impl Session {
     fn sort(&mut self, letters: Vec<Letter>, events: &mut Vec<Event>) {
         for letter in letters {
             match letter {
-                Letter::Fetched { to, deliveries, rest } => {
+                Letter::Fetched { to, deliveries, unread, rest } => {
                     self.is_fetching = false;
                     events.push(Event::Deliveries { to, deliveries });
+                    if let Recipient::Consumer(consumer) = to
+                        && unread > 0
+                    {
+                        // It still expects as many.
+                        self.submit(vec![Command::Credit { consumer, add: unread }]);
+                    }
                     self.go_on(to, rest);
                     self.drain_deferred(events);
                 }

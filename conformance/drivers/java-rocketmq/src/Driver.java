@@ -13,8 +13,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 
 /**
- * Drives the RocketMQ Java SDK by JSON lines; ../README.md of this folder says which. This file reads commands and writes answers;
- * it knows nothing of messages.
+ * Drives an SDK in Java by JSON lines; the README two folders up says which. This file reads commands and writes answers; it knows
+ * nothing of messages.
  */
 public class Driver {
     /** A command that this SDK cannot carry out, with the reason that goes into the table of results. */
@@ -82,7 +82,7 @@ public class Driver {
     private Object run(JsonObject command) throws Exception {
         switch (command.get("cmd").getAsString()) {
             case "hello":
-                return Map.of("sdk", "rocketmq-client (Java)", "version", Producing.sdkVersion());
+                return Map.of("sdk", Producing.SDK, "version", Producing.sdkVersion());
             case "connect":
                 Endpoint.address = command.get("remoting").getAsString();
                 return Map.of();

@@ -18,6 +18,6 @@ final class Endpoint {
         client.setPersistConsumerOffsetInterval(OFFSET_PERSIST_MS);
         // A busy machine must not fail what the broker does well.
         client.setMqClientApiTimeout(10_000);
-        client.setDetectTimeout(10_000);
+        Version.apply(client);
     }
 }

@@ -20,6 +20,7 @@ import org.apache.rocketmq.common.message.MessageQueue;
 
 /** Sends single messages, batches, and a journaled load. */
 final class Producing {
+    static final String SDK = "rocketmq-client (Java)";
     private static final int SEND_TIMEOUT_MS = 10_000;
     private static final int FIRST_SEND_TRIES_MAX = 5;
     /** So many failures in a row mean that the broker is gone. */

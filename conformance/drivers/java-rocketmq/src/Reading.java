@@ -5,20 +5,16 @@ import java.util.Map;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
-import org.apache.rocketmq.client.exception.OffsetNotFoundException;
 import org.apache.rocketmq.client.impl.factory.MQClientInstance;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
-import org.apache.rocketmq.remoting.protocol.header.QueryConsumerOffsetRequestHeader;
-import org.apache.rocketmq.remoting.protocol.header.UpdateConsumerOffsetRequestHeader;
 
 /** Reads queues by offset, and looks up and moves the offsets of groups. */
 @SuppressWarnings("deprecation") // DefaultMQPullConsumer reads queues by offset without taking part in a rebalance.
 final class Reading {
     private static final int PULL_MESSAGES_MAX = 32;
     private static final int PULL_EMPTY_MAX = 50;
-    private static final int TIMEOUT_MS = 10_000;
 
     Object offsets(JsonObject command) throws Exception {
         try (Asker asker = new Asker()) {
@@ -89,25 +85,11 @@ final class Reading {
         }
 
         long committed(String group, MessageQueue queue) throws Exception {
-            QueryConsumerOffsetRequestHeader header = new QueryConsumerOffsetRequestHeader();
-            header.setConsumerGroup(group);
-            header.setTopic(queue.getTopic());
-            header.setQueueId(queue.getQueueId());
-            header.setSetZeroIfNotFound(false);
-            try {
-                return client().getMQClientAPIImpl().queryConsumerOffset(address(queue), header, TIMEOUT_MS);
-            } catch (OffsetNotFoundException e) {
-                return -1;
-            }
+            return Version.committed(client().getMQClientAPIImpl(), address(queue), group, queue);
         }
 
         void commit(String group, MessageQueue queue, long offset) throws Exception {
-            UpdateConsumerOffsetRequestHeader header = new UpdateConsumerOffsetRequestHeader();
-            header.setConsumerGroup(group);
-            header.setTopic(queue.getTopic());
-            header.setQueueId(queue.getQueueId());
-            header.setCommitOffset(offset);
-            client().getMQClientAPIImpl().updateConsumerOffset(address(queue), header, TIMEOUT_MS);
+            Version.commit(client().getMQClientAPIImpl(), address(queue), group, queue, offset);
         }
 
         private MQClientInstance client() {

@@ -289,7 +289,7 @@ impl From<&Action<'_, u64>> for Taken {
             Action::Request { id, request } => Taken::Request(*id, request.clone()),
             Action::Publish(publish) => {
                 let mandatory = if publish.mandatory { " mandatory" } else { "" };
-                let key = publish.routing_key.as_text().expect("a key that is text");
+                let key = String::from_utf8_lossy(publish.routing_key.as_bytes());
                 let name = format!("{}/{key}{mandatory}", publish.exchange);
                 let body = publish.body.to_vec();
                 Taken::Publish(publish.channel, publish.sequence, name, body)

@@ -271,6 +271,10 @@ fn a_java_session_from_unknown_topic_to_committed_offset() {
 
     client.input(&mut request(15, 13, 2, &format!(r#"{},"commitOffset":"1""#, queue(2)), b""));
     assert_eq!(field(&client.call(14, 14, &queue(2), b""), "offset"), Some("1"));
+    // A client that has no position writes -1.
+    let without = client.call(15, 18, &format!(r#"{},"commitOffset":-1"#, queue(2)), b"");
+    assert_eq!((without.code, without.fields.len()), (0, 0), "{without:?}");
+    assert_eq!(field(&client.call(14, 19, &queue(2), b""), "offset"), Some("1"), "the position stays");
     let left = client.call(35, 15, r#""clientID":"c1","consumerGroup":"g""#, b"");
     assert_eq!((left.code, left.fields.len()), (0, 0));
     assert_eq!(client.call(38, 16, r#""consumerGroup":"g""#, b"").code, 1);

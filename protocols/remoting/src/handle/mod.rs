@@ -34,7 +34,7 @@ pub(crate) fn carry_out(
         Command::Send(send) => send::send(connection, now, asker, send, frame),
         Command::Pull(pull) => pull::pull(connection, now, asker, pull, output),
         Command::QueryConsumerOffset(query) => offsets::query(connection, asker, query),
-        Command::UpdateConsumerOffset(update) => offsets::update(connection, asker, update),
+        Command::UpdateConsumerOffset(update) => offsets::update(connection, asker, update, output),
         Command::SearchOffset(search) => offsets::search(connection, asker, search),
         Command::MaxOffset(queue) => offsets::max(connection, asker, queue, output),
         Command::MinOffset(queue) => offsets::min(connection, asker, queue, output),

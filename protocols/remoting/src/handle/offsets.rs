@@ -53,18 +53,22 @@ pub(crate) fn put_committed(
     }
 }
 
+/// A negative position is no position: ali-ons writes -1 for a queue of which it has consumed nothing. RocketMQ takes it as
+/// well, and forgets what it knew; here the group keeps its position.
 pub(crate) fn update(
     connection: &mut Connection,
     asker: Asker,
     update: &UpdateConsumerOffset<'_>,
+    output: &mut Output,
 ) -> Result<(), Refusal> {
     let Some(queue) = queue_of(connection, &update.queue) else {
         return Err(Refusal::no_topic(update.queue.topic));
     };
-    let Ok(offset) = u64::try_from(update.commit_offset) else {
-        return Err(Refusal::new(response::INVALID_PARAMETER, "commitOffset is negative"));
-    };
     let group = super::known_group(connection, update.consumer_group)?;
+    let Ok(offset) = u64::try_from(update.commit_offset) else {
+        to_wire::put_done(output, asker, true);
+        return Ok(());
+    };
     let done = Waiting::Done { asker, fields: true };
     let token = (!asker.one_way).then(|| connection.outstanding.add(done));
     connection.asks.push(Ask::Commit { token, group, commits: vec![(queue.id, offset)] });

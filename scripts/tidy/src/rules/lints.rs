@@ -9,10 +9,7 @@ use crate::{Source, Violation};
 const LINTS: &[&str] = &["clippy::unwrap_used", "clippy::indexing_slicing", "clippy::as_conversions"];
 /// Lifting this group lifts all of them.
 const GROUP: &str = "clippy::restriction";
-/// These deny the lints in their codec only. The list gets shorter and never longer.
-const DENIED_IN_CODEC_ONLY: &[&str] = &["protocols/remoting"];
 const WHY: &str = "bytes from a socket or a disk must end in a typed error, never in a panic or a cut number";
-const WHY_ROOT: &str = "a list of exceptions that is longer than it must be lets the next one in unseen";
 const WHY_REASON: &str = "a reader must be able to check why this place cannot panic or cut a number";
 
 /// Every crate of storage and of the protocols denies them at its root, all of it.
@@ -22,20 +19,8 @@ pub fn check_lints(sources: &[Source]) -> Vec<Violation> {
 
 fn check_root(source: &Source) -> Vec<Violation> {
     let words: Vec<_> = source.path.split('/').collect();
-    let excepted = |part, name| DENIED_IN_CODEC_ONLY.contains(&format!("{part}/{name}").as_str());
     match words[..] {
-        ["protocols", name, "src", "lib.rs"] if excepted("protocols", name) => {
-            let denied = missing_lints(source).is_empty();
-            let what =
-                format!("protocols/{name} denies the lints at its root, so it is no exception any more");
-            denied.then(|| violation(source, 1, what, WHY_ROOT)).into_iter().collect()
-        }
         ["storage" | "protocols", _, "src", "lib.rs"] => missing_lints(source),
-        ["protocols", name, "src", "codec.rs"] | ["protocols", name, "src", "codec", "mod.rs"]
-            if excepted("protocols", name) =>
-        {
-            missing_lints(source)
-        }
         _ => Vec::new(),
     }
 }
@@ -151,15 +136,6 @@ mod tests {
         }
         assert_eq!(count("gateway/src/main.rs", ""), 0);
         assert_eq!(count("protocols/amqp/src/codec/mod.rs", ""), 0, "its root denies them for it");
-    }
-
-    #[test]
-    fn an_exception_denies_them_in_its_codec_and_ends_when_it_can() {
-        let [name] = DENIED_IN_CODEC_ONLY else { return };
-        assert_eq!(count(&format!("{name}/src/lib.rs"), ""), 0);
-        assert_eq!(count(&format!("{name}/src/codec/mod.rs"), ""), 3);
-        assert_eq!(count(&format!("{name}/src/codec/mod.rs"), ALL), 0);
-        assert_eq!(count(&format!("{name}/src/lib.rs"), ALL), 1);
     }
 
     #[test]
