@@ -1,4 +1,5 @@
-//! The table of results, scenario by driver, that a run ends with. Collects and prints; decides nothing.
+//! The table of results, scenario by driver, that a run ends with, and the one that is committed: what passed once must go on
+//! passing. Collects, prints and compares; runs nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,6 +15,17 @@ pub enum Cell {
     Cannot(String),
 }
 
+impl Cell {
+    fn is_pass(&self) -> bool {
+        matches!(self, Cell::Pass | Cell::PassBut(_))
+    }
+
+    /// What a machine lacks says nothing about the broker.
+    fn is_not_installed(&self) -> bool {
+        matches!(self, Cell::Cannot(reason) if reason.contains("is not installed"))
+    }
+}
+
 /// Rows in the order in which they came first; columns by name.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -27,6 +39,53 @@ impl Table {
             self.rows.push(row.to_owned());
         }
         self.cells.insert((row.to_owned(), column.to_owned()), cell);
+    }
+
+    /// Takes all cells of another table, in place of those that are here.
+    pub fn take(&mut self, other: &Table) {
+        for row in &other.rows {
+            for ((_, column), cell) in other.cells.iter().filter(|((of, _), _)| of == row) {
+                self.set(row, column, cell.clone());
+            }
+        }
+    }
+
+    pub fn passes(&self) -> usize {
+        self.cells.values().filter(|cell| cell.is_pass()).count()
+    }
+
+    /// Cells of this table that passed when `recorded` was made and do not now, in words.
+    pub fn lost(&self, recorded: &Table) -> Vec<String> {
+        let has_lost = |(key, cell): &(&(String, String), &Cell)| {
+            !cell.is_pass() && !cell.is_not_installed() && recorded.cells.get(*key).is_some_and(Cell::is_pass)
+        };
+        self.cells.iter().filter(has_lost).map(|((row, column), _)| format!("{row} / {column}")).collect()
+    }
+
+    /// Reads back what [`Table::render`] wrote, wherever it stands in a text; empty when it is not there.
+    pub fn parse(text: &str) -> Table {
+        let mut lines = text.lines().skip_while(|line| !line.starts_with("scenario "));
+        let Some(head) = lines.next() else { return Table::default() };
+        let columns: Vec<&str> = head.split(" | ").skip(1).map(str::trim).collect();
+        let is_reason = |line: &&str| line.starts_with('(');
+        let lines: Vec<&str> = lines.collect();
+        let reasons: Vec<&str> = lines
+            .iter()
+            .filter(|line| is_reason(line))
+            .filter_map(|line| line.split_once(") "))
+            .map(|(_, reason)| reason)
+            .collect();
+        let mut table = Table::default();
+        for line in lines.iter().take_while(|line| line.contains(" | ")) {
+            let mut parts = line.split(" | ").map(str::trim);
+            let row = parts.next().unwrap_or_default();
+            for (column, word) in columns.iter().zip(parts) {
+                if let Some(cell) = cell(word, &reasons) {
+                    table.set(row, column, cell);
+                }
+            }
+        }
+        table
     }
 
     /// As text: one line a scenario, then the reasons that the cells refer to by number.
@@ -54,6 +113,22 @@ impl Table {
             let _ = writeln!(text, "({}) {reason}", number + 1);
         }
         text
+    }
+}
+
+/// What a word of a rendered table stands for.
+fn cell(word: &str, reasons: &[&str]) -> Option<Cell> {
+    if word == "pass" {
+        return Some(Cell::Pass);
+    }
+    let (word, number) = word.split_once(" (")?;
+    let number: usize = number.trim_end_matches(')').parse().ok()?;
+    let reason = (*reasons.get(number.checked_sub(1)?)?).to_owned();
+    match word {
+        "pass" => Some(Cell::PassBut(reason)),
+        "FAIL" => Some(Cell::Fail(reason)),
+        "no" => Some(Cell::Cannot(reason)),
+        _ => None,
     }
 }
 
@@ -89,5 +164,24 @@ mod tests {
         assert_eq!(lines[1], "round trip |            pass |          no (1) |               -");
         assert_eq!(lines[2], "seek       |        pass (2) |          no (1) |        FAIL (3)");
         assert_eq!(&lines[3..], ["(1) no offsets", "(2) no tag", "(3) lost one"]);
+        let again = Table::parse(&format!("# Results\n\n```\n{text}```\n"));
+        assert_eq!((again.cells, again.rows), (table.cells, table.rows));
+    }
+
+    #[test]
+    fn what_passed_once_is_missed_when_it_does_not_any_more() {
+        let mut recorded = Table::default();
+        recorded.set("seek", "a", Cell::Pass);
+        recorded.set("seek", "b", Cell::PassBut("no tag".into()));
+        recorded.set("seek", "c", Cell::Pass);
+        recorded.set("tag", "a", Cell::Cannot("no filter".into()));
+        let mut now = Table::default();
+        now.set("seek", "a", Cell::Cannot("gave up".into()));
+        now.set("seek", "b", Cell::Pass);
+        now.set("seek", "c", Cell::Cannot("c is not installed: no npm".into()));
+        now.set("tag", "a", Cell::Fail("broken".into()));
+        assert_eq!(now.lost(&recorded), ["seek / a"]);
+        recorded.take(&now);
+        assert_eq!((recorded.passes(), recorded.cells.len()), (1, 4));
     }
 }

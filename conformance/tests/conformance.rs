@@ -3,8 +3,9 @@
 //! Environment: `MAILRAIL_BIN` the binary; `MAILRAIL_AGAINST=rocketmq|rabbitmq` drives a real peer instead; `MAILRAIL_SDKS=all`, or
 //! names as in `pika,curl`, drives other SDKs than the quick set; `MAILRAIL_CRASH_ROUNDS` kills (3); `MAILRAIL_JOURNALS` a folder
 //! that keeps the crash run's journals; `MAILRAIL_SEED` repeats the random bytes of a run; `MAILRAIL_LONG=1` adds what only waits
-//! for long. Decides nothing: the scenarios do.
+//! for long; `MAILRAIL_RECORD=1` takes the results into the committed table. Decides nothing: the scenarios do.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -51,14 +52,36 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let cases = scenario::cases(&sdks, rounds, long);
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&world), Arc::clone(&table))).collect();
     let conclusion = libtest_mimic::run(arguments, trials);
-    if !arguments.list {
-        println!(
-            "against {}\n{}",
-            against.name(),
-            table.lock().unwrap_or_else(PoisonError::into_inner).render()
-        );
+    if arguments.list {
+        return Ok(conclusion.exit_code());
+    }
+    let table = table.lock().unwrap_or_else(PoisonError::into_inner);
+    println!("against {}\n{}", against.name(), table.render());
+    if against == Against::Mailrail && !keeps_the_record(&table)? {
+        return Ok(ExitCode::FAILURE);
     }
     Ok(conclusion.exit_code())
+}
+
+/// Compares a run with the committed results: what passed then must pass now. `MAILRAIL_RECORD=1` takes the run's cells into them.
+fn keeps_the_record(table: &Table) -> Result<bool, Failure> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("RESULTS.md");
+    let text = std::fs::read_to_string(&path).map_err(Failure::io(format!("reading {}", path.display())))?;
+    let recorded = Table::parse(&text);
+    let lost = table.lost(&recorded);
+    if !lost.is_empty() {
+        println!("passed when {} was made, and did not now: {}", path.display(), lost.join(", "));
+        return Ok(false);
+    }
+    if std::env::var_os("MAILRAIL_RECORD").is_some() {
+        let mut next = Table::parse(&text);
+        next.take(table);
+        let head = text.split("```").next().unwrap_or_default();
+        std::fs::write(&path, format!("{head}```\n{}```\n", next.render()))
+            .map_err(Failure::io(format!("writing {}", path.display())))?;
+        println!("{}: {} passes, {} before", path.display(), next.passes(), recorded.passes());
+    }
+    Ok(true)
 }
 
 fn trial(case: Case, world: Arc<Mutex<World>>, table: Arc<Mutex<Table>>) -> Trial {
@@ -86,7 +109,7 @@ fn trial(case: Case, world: Arc<Mutex<World>>, table: Arc<Mutex<Table>>) -> Tria
     })
 }
 
-/// As much of it as a table takes.
+/// As much of it as a line of a table takes.
 fn brief(failure: &Failure) -> String {
-    failure.to_string().chars().take(REASON_CHARS_MAX).collect()
+    failure.to_string().replace('\n', " ").chars().take(REASON_CHARS_MAX).collect()
 }
