@@ -156,6 +156,7 @@ fn load_checkpoint(store: &dyn Store) -> Result<Option<(Position, State)>, Store
     items.sort_by_key(|(_, item)| item.rank());
     let mut state = State::default();
     items.into_iter().for_each(|(as_of, item)| state.restore(as_of, item));
+    state.drop_orphans();
     state.forget_dirty();
     Ok(Some((position, state)))
 }

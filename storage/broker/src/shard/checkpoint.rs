@@ -86,6 +86,9 @@ impl Shard {
         let mut items = Vec::new();
         let mut keys = self.state.take_dirty();
         keys.push(ItemKey::Shard);
+        // A store may end up with the first of them only. What others point to comes before those, and of what is no
+        // more, groups go before the topics that replay would remove them with.
+        keys.sort_by_key(|key| (!self.state.has(*key), key.rank()));
         for key in keys {
             self.add_item(position, key, &mut items);
         }

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Publishes, leases, settles and fails some, so that every part of the state has something in it.
-fn eventful() -> (Simulation, Vec<Delivery>) {
+pub(super) fn eventful() -> (Simulation, Vec<Delivery>) {
     let mut sim = Simulation::new();
     let client = sim.connect();
     let topic = sim.make_topic(&client, "t", TopicSettings { queues: 2, ..TopicSettings::default() });

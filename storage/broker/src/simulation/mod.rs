@@ -69,6 +69,18 @@ pub(super) struct Simulation {
     /// While false, nothing is written, or nothing is synced: only written.
     pub writing: bool,
     pub syncing: bool,
+    /// What becomes of checkpoints.
+    pub checkpoints: Checkpoints,
+}
+
+/// How a store takes a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checkpoints {
+    Stored,
+    /// It cannot, and says so.
+    Refused,
+    /// The process dies when so many items are in it.
+    CutAfter(usize),
 }
 
 /// A client: its mailbox, and the events that were taken out of it.
@@ -114,6 +126,7 @@ impl Simulation {
             reports,
             writing: true,
             syncing: true,
+            checkpoints: Checkpoints::Stored,
         };
         simulation.run();
         Ok(simulation)
@@ -175,10 +188,18 @@ impl Simulation {
             self.shard.handle(self.now, done);
         }
         for job in outputs.store_jobs {
-            let number = if let StoreJob::Checkpoint { number, .. } = &job { Some(*number) } else { None };
-            store_thread::apply(&*self.store, job).unwrap();
-            if let Some(number) = number {
-                self.shard.handle(self.now, Input::CheckpointStored { number, stored: true });
+            match (job, self.checkpoints) {
+                (StoreJob::Checkpoint { number, .. }, Checkpoints::Refused) => {
+                    self.shard.handle(self.now, Input::CheckpointStored { number, stored: false });
+                }
+                (StoreJob::Checkpoint { items, .. }, Checkpoints::CutAfter(kept)) => {
+                    self.store.apply(items.into_iter().take(kept).collect()).unwrap();
+                }
+                (job @ StoreJob::Checkpoint { number, .. }, Checkpoints::Stored) => {
+                    store_thread::apply(&*self.store, job).unwrap();
+                    self.shard.handle(self.now, Input::CheckpointStored { number, stored: true });
+                }
+                (job, _) => store_thread::apply(&*self.store, job).unwrap(),
             }
         }
         moved

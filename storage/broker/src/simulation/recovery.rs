@@ -99,6 +99,92 @@ fn ids_are_not_used_again_after_a_start() {
     }
 }
 
+/// Two exchanges, one bound to the other and to two topics.
+fn bind(sim: &mut Simulation) {
+    let client = sim.connect();
+    for name in ["x", "y"] {
+        let settings = ExchangeSettings {
+            kind: ExchangeKind::Fanout,
+            lifetime: Lifetime::Durable,
+            delete_when_unused: false,
+            internal: false,
+            attributes: BTreeMap::new(),
+        };
+        sim.ask(&client, |token| Command::PutExchange { token, name: name.into(), settings }).unwrap();
+    }
+    let (exchange, topic) =
+        (|name: &str| BindTarget::Exchange(name.into()), |name: &str| BindTarget::Topic(name.into()));
+    for target in [exchange("y"), topic("q"), topic("t")] {
+        let (source, key, attributes) = ("x".into(), "".into(), bytes::Bytes::new());
+        sim.ask(&client, |token| Command::Bind { token, source, target, key, attributes }).unwrap();
+    }
+}
+
+/// Something of everything that a checkpoint holds changes once more.
+fn change_everything(sim: &mut Simulation) {
+    let client = sim.connect();
+    sim.ask(&client, |token| Command::DeleteExchange { token, name: "y".into(), if_unused: false }).unwrap();
+    let topic = sim.topic("t");
+    sim.publish(&client, &topic, &["behind the checkpoint"; 3]);
+    let got = sim.receive(&client, "g", "t", 10, 60_000);
+    sim.settle(&client, &got, Outcome::Ack);
+    sim.make_topic(&client, "late", TopicSettings::settled_queue());
+    sim.make_group(&client, "late", GroupSettings::at_once());
+    let late = sim.topic("late");
+    sim.publish(&client, &late, &["late"]);
+    let delete = |token| Command::DeleteTopic { token, name: "q".into(), if_unused: false, if_empty: false };
+    sim.ask(&client, delete).unwrap();
+    let mut batch = PublishBatch::default();
+    let due = sim.now.wall_ms + 90_000;
+    batch.push_due(&draft("t", "waits too"), topic.id, None, 0, Durability::Disk, due).unwrap();
+    sim.send(&client, batch);
+    // The message that waited before is dispatched.
+    sim.pass_ms(60_000);
+}
+
+#[test]
+fn a_checkpoint_that_the_process_dies_in_changes_nothing_about_the_state() {
+    let mut seen = std::collections::BTreeSet::new();
+    for kept in 0..40 {
+        let (mut sim, _) = super::durability::eventful();
+        bind(&mut sim);
+        sim.checkpoint();
+        change_everything(&mut sim);
+        sim.checkpoints = Checkpoints::CutAfter(kept);
+        sim.checkpoint();
+        let (disk, now, store) = (sim.disk.clone(), sim.now, sim.store.clone());
+        let from_store = Simulation::on(disk.fork().power_cut(Loss::Nothing), store, "boot-1", now);
+        let scratch: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let from_log = Simulation::on(disk.fork().power_cut(Loss::Nothing), scratch, "boot-1", now);
+        let (from_store, from_log) = (from_store.fingerprint(), from_log.fingerprint());
+        assert!(from_store.keys().eq(from_log.keys()), "{kept} items were stored");
+        assert!(from_store == from_log, "{kept} items were stored");
+        seen.insert(from_store.len());
+    }
+    assert_eq!(seen.len(), 1);
+}
+
+#[test]
+fn a_store_that_fails_costs_a_checkpoint_and_holds_up_a_trim_and_nothing_else() {
+    let (mut sim, client, topic) = long_log();
+    sim.checkpoints = Checkpoints::Refused;
+    let token = client.token();
+    sim.input(Input::Trim { mailbox: client.mailbox.clone(), token, before: SEGMENT_BYTES });
+    assert!(sim.events(&client).is_empty(), "nothing is trimmed that no checkpoint makes needless");
+    sim.publish(&client, &topic, &["while it failed"]);
+    sim.checkpoints = Checkpoints::Stored;
+    sim.checkpoint();
+    sim.run();
+    let events = sim.events(&client);
+    let trimmed =
+        |event: &Event| matches!(event, Event::Reply { result: Ok(Reply::Count(start)), .. } if *start > 0);
+    assert!(events.iter().any(trimmed), "{events:?}");
+    let before = sim.fingerprint();
+    let sim = Simulation::on(sim.disk.power_cut(Loss::Nothing), sim.store.clone(), "boot-1", sim.now);
+    assert_eq!(before.len(), sim.fingerprint().len());
+    assert_eq!(sim.read("t", 0, 0).last().unwrap().1, "while it failed");
+}
+
 /// A topic over several segments, with a group that has settled some of it.
 fn long_log() -> (Simulation, Client, Arc<Topic>) {
     let mut sim = Simulation::new();

@@ -19,6 +19,21 @@ pub(crate) enum ItemKey {
     Waiting(u64),
 }
 
+impl ItemKey {
+    /// Order in which pieces depend on each other: what others point to comes first.
+    pub fn rank(&self) -> u8 {
+        match self {
+            ItemKey::Shard => 0,
+            ItemKey::Group(_) => 1,
+            ItemKey::Topic(_) => 2,
+            ItemKey::Queue(_) => 3,
+            ItemKey::Exchange(_) => 4,
+            ItemKey::Progress(..) => 5,
+            ItemKey::Waiting(_) => 6,
+        }
+    }
+}
+
 /// One piece of the state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Item {
@@ -154,6 +169,19 @@ impl State {
     /// Pieces that changed since the last call.
     pub fn take_dirty(&mut self) -> Vec<ItemKey> {
         self.dirty.drain().collect()
+    }
+
+    /// True for a piece that there is.
+    pub fn has(&self, key: ItemKey) -> bool {
+        match key {
+            ItemKey::Shard => true,
+            ItemKey::Group(id) => self.groups.contains_key(&id),
+            ItemKey::Topic(id) => self.topics.contains_key(&id),
+            ItemKey::Queue(id) => self.queues.contains_key(&id),
+            ItemKey::Exchange(id) => self.exchanges.contains_key(&id),
+            ItemKey::Progress(group, queue) => self.progress.contains_key(&(group, queue)),
+            ItemKey::Waiting(position) => self.waiting.contains_key(&position),
+        }
     }
 
     /// Every piece, for a snapshot.
@@ -304,6 +332,13 @@ impl State {
                 self.waiting.insert(position, waiting);
             }
         }
+    }
+
+    /// Drops what belongs to topics that are not there: a checkpoint was cut off after one was removed, or before one was
+    /// added whose records replay brings.
+    pub fn drop_orphans(&mut self) {
+        self.queues.retain(|_, queue| self.topics.contains_key(&queue.topic));
+        self.progress.retain(|(_, queue), _| self.queues.contains_key(queue));
     }
 
     /// The next checkpoint must hold everything.

@@ -290,6 +290,8 @@ impl State {
     }
 
     fn delete_topic(&mut self, id: TopicId) {
+        // Also of one that a checkpoint has removed already: not all that pointed to it need be in there.
+        self.remove_target(RouteEnd::Topic(id));
         let Some(topic) = self.topics.remove(&id) else { return };
         self.directory.remove_topic(&topic.shared);
         self.dirty.insert(ItemKey::Topic(id));
@@ -306,7 +308,6 @@ impl State {
             self.progress.remove(&(group, queue));
             self.dirty.insert(ItemKey::Progress(group, queue));
         }
-        self.remove_target(RouteEnd::Topic(id));
         // A queue's default group goes with it.
         let group = self.directory.group(&topic.shared.name).map(|group| group.id);
         if let Some(group) = group.filter(|_| topic.shared.settings().retention == Retention::UntilSettled) {
@@ -394,10 +395,10 @@ impl State {
     }
 
     fn delete_exchange(&mut self, id: ExchangeId) {
+        self.remove_target(RouteEnd::Exchange(id));
         let Some(exchange) = self.exchanges.remove(&id) else { return };
         self.directory.remove_exchange(&exchange.shared);
         self.dirty.insert(ItemKey::Exchange(id));
-        self.remove_target(RouteEnd::Exchange(id));
     }
 
     fn remove_target(&mut self, target: RouteEnd) {
