@@ -1,12 +1,9 @@
-// Drives amqplib by JSON lines; ../README.md says which. Commands are carried out here, the lines are read in lines.js, and the
-// journaled load is in load.js.
+// Drives amqplib by JSON lines; ../README.md says which. Commands are carried out here; lines.js reads them.
 'use strict';
 
 const amqplib = require('amqplib');
 const fs = require('node:fs');
-const { Journal } = require('./journal');
-const { Load } = require('./load');
-const { Unsupported, emit, serve } = require('./lines');
+const { Journal, Load, Unsupported, emit, serve, silence, unsupported } = require('./lines');
 
 const TAG_HEADER = 'x-tag';
 const KEYS_HEADER = 'x-keys';
@@ -191,8 +188,12 @@ async function stop({ consumer }) {
 }
 
 async function startLoad(command) {
-  load = new Load(command);
-  await load.start(`amqp://guest:guest@${endpoint}/`);
+  const opened = await connection();
+  const channel = await quiet(opened.createConfirmChannel());
+  load = new Load(command, (body) => new Promise((resolve, reject) => {
+    channel.publish('', command.topic, body, { persistent: true }, (error) => (error ? reject(error) : resolve({})));
+  }));
+  load.done.then(() => opened.close()).catch(() => {}); // it may have gone already
 }
 
 async function drain({ topic, journal: path, idle_ms: idleMs }) {
@@ -203,12 +204,12 @@ async function drain({ topic, journal: path, idle_ms: idleMs }) {
   let count = 0;
   let last = Date.now();
   await channel.consume(topic, (message) => {
-    journal.received(message.content, message.fields.redelivered ? 2 : 1);
+    journal.received('-', '-', message.content, message.fields.redelivered ? 2 : 1);
     channel.ack(message);
     count += 1;
     last = Date.now();
   });
-  while (Date.now() - last < idleMs) await pause(20);
+  await silence(() => last, idleMs);
   await channel.close();
   await opened.close();
   journal.close();
@@ -221,13 +222,13 @@ async function reset() {
   producer = undefined;
 }
 
-const noOffsets = () => { throw new Unsupported('an AMQP queue has no offsets'); };
+const noOffsets = unsupported('an AMQP queue has no offsets');
 // The package does not export its package.json, so it is found beside the code.
 const packageFile = require.resolve('amqplib').replace(/[^/]+$/, 'package.json');
 
 serve({
   hello: () => ({ sdk: 'amqplib', version: JSON.parse(fs.readFileSync(packageFile)).version }),
   connect: ({ amqp }) => { endpoint = amqp; },
-  create_topic: createTopic, send, consume, settle, stop, load: startLoad, stop_load: () => load.end(), drain, reset,
+  create_topic: createTopic, send, consume, settle, stop, load: startLoad, stop_load: () => load.stop(), drain, reset,
   offsets: noOffsets, seek_time: noOffsets,
 });
