@@ -195,7 +195,7 @@ pub async fn drain(address: &str, command: &Value) -> Answer {
     let mut count = 0_u64;
     while let Ok(Some(delivery)) = tokio::time::timeout(idle, deliveries.next()).await {
         let delivery = delivery?;
-        journal.received(&delivery.data, if delivery.redelivered { 2 } else { 1 })?;
+        journal.received("-", "-", &delivery.data, if delivery.redelivered { 2 } else { 1 })?;
         delivery.acker.ack(BasicAckOptions::default()).await?;
         count += 1;
     }

@@ -100,6 +100,6 @@ async fn publish(run: &Run, channel: &Channel, id: &str) -> Result<(), Refusal> 
     let topic = run.topic.as_str().into();
     let options = BasicPublishOptions::default();
     confirmed(channel.basic_publish("".into(), topic, options, &body, properties).await?).await?;
-    run.journal.acked(id)?;
+    run.journal.acked(id, "-", "-")?;
     Ok(())
 }

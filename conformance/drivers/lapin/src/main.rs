@@ -1,6 +1,7 @@
 //! Drives lapin by JSON lines; ../../README.md says which. Reads commands and writes answers here; knows nothing of messages.
 
 mod consuming;
+#[path = "../../rust-lines/journal.rs"]
 mod journal;
 mod load;
 mod producing;

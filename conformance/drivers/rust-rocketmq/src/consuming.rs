@@ -18,7 +18,7 @@ use rocketmq_model::common::message::message_ext::MessageExt;
 use serde_json::{Value, json};
 
 use crate::command::Command;
-use crate::journal::{Journal, crc_of, id_of, now_ms};
+use crate::journal::Journal;
 use crate::{Answer, Endpoint, Refusal, emit};
 
 const ORDERLY_RETRY_MS: i64 = 300;
@@ -66,7 +66,7 @@ impl Consuming {
         let elapsed_ms = move || u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (lines, counted, last) = (Arc::clone(&journal), Arc::clone(&count), Arc::clone(&last_ms));
         let listener = move |message: &MessageExt| {
-            lines.line(&journal_line(message));
+            note(&lines, message);
             counted.fetch_add(1, Ordering::Relaxed);
             last.store(elapsed_ms(), Ordering::Relaxed);
             true
@@ -76,16 +76,17 @@ impl Consuming {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         consumer.shutdown().await;
-        journal.flush();
+        journal.flush()?;
         Ok(json!({"count": count.load(Ordering::Relaxed)}))
     }
 }
 
-fn journal_line(message: &MessageExt) -> String {
+/// A line that cannot be written is missed by the checker.
+fn note(journal: &Journal, message: &MessageExt) {
     let body = message.body().unwrap_or_default();
     let (queue, offset, attempt) =
         (message.queue_id(), message.queue_offset(), message.reconsume_times() + 1);
-    format!("R {queue} {offset} {} {} {attempt} {}", id_of(&body), crc_of(&body), now_ms())
+    let _ = journal.received(queue, offset, &body, attempt);
 }
 
 /// A started consumer; `on_message` says whether a delivery succeeded.

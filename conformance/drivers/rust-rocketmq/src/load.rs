@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use crate::command::Command;
-use crate::journal::{Journal, body_of, crc_of, now_ms};
+use crate::journal::{Journal, load_body};
 use crate::producing::receipt;
 use crate::{Answer, Refusal, emit};
 
@@ -57,7 +57,7 @@ impl Load {
             for sender in senders {
                 let _ = sender.await; // a sender that panicked has journaled nothing wrong
             }
-            ending.journal.flush();
+            let _ = ending.journal.flush(); // what is missing in it fails the check
             let counts = ending.counts();
             emit(&json!({"event": "load_end", "load": counts}));
             counts
@@ -74,8 +74,8 @@ impl Load {
 async fn send_on(state: Arc<State>) {
     while !state.stop.load(Ordering::Relaxed) && state.failed_in_row.load(Ordering::Relaxed) < FAILURES_MAX {
         let id = format!("{}-{}", state.run, state.sent.fetch_add(1, Ordering::Relaxed));
-        let body = body_of(&id, state.bytes);
-        state.journal.line(&format!("S {id} {} {}", crc_of(&body), now_ms()));
+        let body = load_body(&id, state.bytes);
+        let _ = state.journal.sent(&id, &body); // as with the others, what is missing fails the check
         let message = Message::builder().topic(state.topic.as_str()).body(body).build_unchecked();
         let outcome = match state.producer.send_with_timeout(message, SEND_TIMEOUT_MS).await {
             Ok(result) => receipt(result.as_ref()),
@@ -89,12 +89,7 @@ impl State {
     fn note(&self, id: &str, outcome: Answer) {
         match outcome {
             Ok(receipt) => {
-                self.journal.line(&format!(
-                    "A {id} disk {} {} {}",
-                    now_ms(),
-                    receipt["queue"],
-                    receipt["offset"]
-                ));
+                let _ = self.journal.acked(id, &receipt["queue"], &receipt["offset"]);
                 self.failed_in_row.store(0, Ordering::Relaxed);
                 let acked = self.acked.fetch_add(1, Ordering::Relaxed) + 1;
                 if acked.is_multiple_of(PROGRESS_EVERY) {
@@ -103,7 +98,7 @@ impl State {
             }
             Err(Refusal::Unsupported(_)) => {}
             Err(Refusal::Error(text)) => {
-                self.journal.line(&format!("F {id} {} {}", now_ms(), text.replace('\n', " ")));
+                let _ = self.journal.failed(id, &text);
                 self.failed.fetch_add(1, Ordering::Relaxed);
                 self.failed_in_row.fetch_add(1, Ordering::Relaxed);
             }

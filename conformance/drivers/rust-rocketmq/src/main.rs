@@ -3,6 +3,7 @@
 
 mod command;
 mod consuming;
+#[path = "../../rust-lines/journal.rs"]
 mod journal;
 mod load;
 mod producing;

@@ -1,5 +1,6 @@
 //! The lines that the offline checker reads, and the bodies that they are about. Knows nothing of the client.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::sync::{Mutex, PoisonError};
@@ -21,18 +22,25 @@ impl Journal {
         self.line(&format!("S {id} {} {}", crc(body), now_ms()))
     }
 
-    pub fn acked(&self, id: &str) -> std::io::Result<()> {
-        self.line(&format!("A {id} disk {} - -", now_ms()))
+    /// `queue` and `offset` are `-` where the client does not tell them.
+    pub fn acked(&self, id: &str, queue: impl Display, offset: impl Display) -> std::io::Result<()> {
+        self.line(&format!("A {id} disk {} {queue} {offset}", now_ms()))
     }
 
     pub fn failed(&self, id: &str, reason: &str) -> std::io::Result<()> {
         self.line(&format!("F {id} {} {}", now_ms(), reason.replace('\n', " ")))
     }
 
-    pub fn received(&self, body: &[u8], attempt: u32) -> std::io::Result<()> {
+    pub fn received(
+        &self,
+        queue: impl Display,
+        offset: impl Display,
+        body: &[u8],
+        attempt: i32,
+    ) -> std::io::Result<()> {
         let id = body.split(|byte| *byte == b' ').next().filter(|id| !id.is_empty()).unwrap_or(b"?");
         let id = String::from_utf8_lossy(id);
-        self.line(&format!("R - - {id} {} {attempt} {}", crc(body), now_ms()))
+        self.line(&format!("R {queue} {offset} {id} {} {attempt} {}", crc(body), now_ms()))
     }
 
     pub fn flush(&self) -> std::io::Result<()> {
