@@ -12,6 +12,7 @@ mod remoting;
 mod report;
 mod run;
 mod settings;
+mod stamp;
 mod window;
 
 use std::process::ExitCode;

@@ -154,8 +154,17 @@ impl<'a> Tally<'a> {
     /// One request of `messages` messages, begun at `started_ns`, was acknowledged.
     pub fn acknowledged(&mut self, messages: u64, started_ns: u64) {
         self.messages += messages;
+        self.record(self.now_ns.saturating_sub(started_ns));
+    }
+
+    /// One message arrived, `age_ns` after it was due at its publisher.
+    pub fn arrived(&mut self, age_ns: u64) {
+        self.messages += 1;
+        self.record(age_ns);
+    }
+
+    fn record(&mut self, latency_ns: u64) {
         if self.measuring {
-            let latency_ns = self.now_ns.saturating_sub(started_ns);
             self.latencies.0.saturating_record(latency_ns.clamp(1, LATENCY_NS_MAX));
         }
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::stamp::STAMP_BYTES;
+
 /// Limits that keep a mistyped number from taking the machine down.
 const CONNECTIONS_MAX: usize = 20_000;
 const WINDOW_REQUESTS_MAX: usize = 65_536;
@@ -74,6 +76,10 @@ pub struct Settings {
     /// Seconds before measuring begins.
     #[arg(long, default_value_t = 1.0)]
     pub warm_up: f64,
+    /// Publishers write into each body when it was due, and consumers count latency from that: end to end. For remoting
+    /// and AMQP.
+    #[arg(long)]
+    pub stamp: bool,
     /// Ends after so many messages instead of after a time; there is no warm-up then.
     #[arg(long)]
     pub count: Option<u64>,
@@ -125,6 +131,12 @@ impl Settings {
         }
         if self.rate.is_some() && matches!(self.work, Work::RemotingPull | Work::AmqpConsume) {
             return Err("--rate is for work that publishes".to_owned());
+        }
+        if self.stamp && (self.size < STAMP_BYTES || self.batch > 1) {
+            return Err(format!("--stamp needs a --size of {STAMP_BYTES} or more, and no --batch"));
+        }
+        if self.stamp && matches!(self.work, Work::Bare | Work::RestPublish | Work::HttpGet) {
+            return Err("--stamp is for remoting and AMQP".to_owned());
         }
         if self.ack_every == 0 || self.ack_every > self.window as u64 {
             return Err(format!("--ack-every is {}, must be 1 to --window", self.ack_every));

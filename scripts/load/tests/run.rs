@@ -119,6 +119,7 @@ fn a_setting_that_cannot_work_is_named_before_anything_is_opened() {
         (&["--seconds", "0"], "--seconds"),
         (&["--rate", "0"], "--rate"),
         (&["--ack-every", "2"], "--ack-every"),
+        (&["--stamp"], "--stamp"),
     ] {
         let output = load("bare", nowhere, options);
         assert_eq!(output.status.code(), Some(2), "{output:?}");

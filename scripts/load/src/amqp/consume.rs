@@ -5,12 +5,14 @@ use super::handshake::{self, CHANNEL};
 use crate::conversation::{Connection, Conversation, Failure, Workload};
 use crate::run::{Pace, Tally};
 use crate::settings::Settings;
+use crate::stamp;
 
 /// Consumers on a set of queues; connection `i` consumes queue `i` modulo their number.
 pub struct Consumes {
     address: std::net::SocketAddr,
     prefetch: u16,
     ack_every: u64,
+    stamp: bool,
     queues: Vec<String>,
 }
 
@@ -22,6 +24,7 @@ impl Consumes {
             address: settings.address,
             prefetch: u16::try_from(settings.window).unwrap_or(u16::MAX),
             ack_every: settings.ack_every,
+            stamp: settings.stamp,
             queues: handshake::declare_all(settings.address, &settings.topic, queues, queue_type)?,
         })
     }
@@ -41,6 +44,8 @@ impl Workload for Consumes {
         session.send(CHANNEL, frame::CONSUME, &arguments)?;
         let conversation = ConsumeConversation {
             ack_every: self.ack_every,
+            stamp: self.stamp,
+            age_ns: None,
             tag: 0,
             acknowledged: 0,
             body_left: 0,
@@ -53,6 +58,9 @@ impl Workload for Consumes {
 
 struct ConsumeConversation {
     ack_every: u64,
+    stamp: bool,
+    /// How old the message being delivered is, once its first body frame has told.
+    age_ns: Option<u64>,
     /// The newest delivery tag whose body is complete.
     tag: u64,
     acknowledged: u64,
@@ -79,6 +87,9 @@ impl ConsumeConversation {
                 Ok(())
             }
             (frame::BODY, _) if self.is_delivering => {
+                if self.stamp && self.age_ns.is_none() {
+                    self.age_ns = Some(stamp::age_ns(frame.payload, stamp::wall_ns())?);
+                }
                 self.body_left = self
                     .body_left
                     .checked_sub(frame.payload.len() as u64)
@@ -96,7 +107,10 @@ impl ConsumeConversation {
         if self.body_left == 0 {
             self.is_delivering = false;
             self.tag += 1;
-            tally.acknowledged(1, self.asked_ns);
+            match self.age_ns.take() {
+                Some(age_ns) => tally.arrived(age_ns),
+                None => tally.acknowledged(1, self.asked_ns),
+            }
         }
     }
 }

@@ -7,8 +7,9 @@ pub const HEADER: u8 = 2;
 pub const BODY: u8 = 3;
 pub const HEARTBEAT: u8 = 8;
 const END: u8 = 0xCE;
-const HEAD_BYTES: usize = 7;
-/// Type, channel, size and end byte.
+/// Type, channel and size.
+pub const HEAD_BYTES: usize = 7;
+/// Head and end byte.
 pub const OVERHEAD_BYTES: usize = HEAD_BYTES + 1;
 const PAYLOAD_BYTES_MAX: usize = 16 << 20;
 

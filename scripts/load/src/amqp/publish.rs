@@ -4,6 +4,7 @@ use super::handshake::{self, CHANNEL};
 use crate::conversation::{Connection, Conversation, Failure, Workload};
 use crate::run::{Pace, Tally};
 use crate::settings::{Durability, Settings};
+use crate::stamp;
 use crate::window::Sequence;
 
 const CLASS_BASIC: u16 = 60;
@@ -16,6 +17,7 @@ pub struct Publishes {
     address: std::net::SocketAddr,
     window: usize,
     size: usize,
+    stamp: bool,
     delivery_mode: u8,
     queues: Vec<String>,
 }
@@ -27,6 +29,7 @@ impl Publishes {
             address: settings.address,
             window: settings.window,
             size: settings.size,
+            stamp: settings.stamp,
             delivery_mode: if settings.durability == Durability::Disk { PERSISTENT } else { TRANSIENT },
             queues: handshake::declare_all(
                 settings.address,
@@ -37,8 +40,8 @@ impl Publishes {
         })
     }
 
-    /// The frames of one message: method, content header, as many body frames as it takes.
-    fn encode(&self, queue: &str, payload_bytes_max: usize) -> Vec<u8> {
+    /// The frames of one message: method, content header, as many body frames as it takes; and where its body begins.
+    fn encode(&self, queue: &str, payload_bytes_max: usize) -> (Vec<u8>, usize) {
         let mut out = Vec::new();
         let mut arguments = vec![0, 0];
         frame::put_short_text(&mut arguments, "");
@@ -52,10 +55,11 @@ impl Publishes {
         header.extend_from_slice(&FLAG_DELIVERY_MODE.to_be_bytes());
         header.push(self.delivery_mode);
         frame::write(&mut out, frame::HEADER, CHANNEL, &header);
+        let body_at = out.len() + frame::HEAD_BYTES;
         for part in vec![b'x'; self.size].chunks(payload_bytes_max) {
             frame::write(&mut out, frame::BODY, CHANNEL, part);
         }
-        out
+        (out, body_at)
     }
 }
 
@@ -64,8 +68,10 @@ impl Workload for Publishes {
         let mut session = handshake::open(self.address)?;
         session.call(CHANNEL, frame::CONFIRM_SELECT, &[0], frame::CONFIRM_SELECT_OK)?;
         let queue = &self.queues[index % self.queues.len()];
+        let (message, body_at) = self.encode(queue, session.payload_bytes_max);
         let conversation = PublishConversation {
-            message: self.encode(queue, session.payload_bytes_max),
+            message,
+            stamp_at: self.stamp.then_some(body_at),
             sequence: Sequence::new(self.window),
         };
         Ok(Connection { stream: session.stream, conversation: Box::new(conversation) })
@@ -74,6 +80,8 @@ impl Workload for Publishes {
 
 struct PublishConversation {
     message: Vec<u8>,
+    /// Where each message gets its stamp, if it gets one.
+    stamp_at: Option<usize>,
     sequence: Sequence,
 }
 
@@ -97,10 +105,15 @@ impl PublishConversation {
 
 impl Conversation for PublishConversation {
     fn request(&mut self, out: &mut Vec<u8>, pace: &mut Pace, now_ns: u64) {
+        let wall_ns = if self.stamp_at.is_some() { stamp::wall_ns() } else { 0 };
         while self.sequence.has_room() {
             let Some(started_ns) = pace.next(now_ns) else { return };
             self.sequence.begin(started_ns);
+            let begin = out.len();
             out.extend_from_slice(&self.message);
+            if let Some(at) = self.stamp_at {
+                stamp::write(&mut out[begin + at..], wall_ns, now_ns - started_ns);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use super::route;
 use crate::conversation::{self, Connection, Conversation, Failure, Workload};
 use crate::run::{Pace, Tally};
 use crate::settings::Settings;
+use crate::stamp;
 
 const LITE_PULL: u16 = 361;
 const FOUND: i64 = 0;
@@ -18,12 +19,15 @@ const PULL_MESSAGES: usize = 32;
 const OFFSET_DIGITS: usize = 18;
 const MAGIC_V1: u32 = 0xDAA3_20A7;
 const MAGIC_V2: u32 = 0xDAA3_20AB;
+/// Where a stored message with IPv4 addresses holds its body (reference: RocketMQ's MessageDecoder).
+const BODY_AT: usize = 88;
 
 /// Readers of all queues of one topic.
 pub struct Pulls {
     address: std::net::SocketAddr,
     connections: usize,
     topic: String,
+    stamp: bool,
     route: route::Route,
 }
 
@@ -38,6 +42,7 @@ impl Pulls {
             address: settings.address,
             connections: settings.connections,
             topic: settings.topic.clone(),
+            stamp: settings.stamp,
             route,
         })
     }
@@ -50,7 +55,8 @@ impl Workload for Pulls {
             .map(|queue| Cursor::new(&self.topic, &self.route.broker_name, queue))
             .collect::<Option<Vec<_>>>()
             .ok_or_else(|| Failure::Malformed("a pull without an offset".to_owned()))?;
-        let conversation = PullConversation { cursors, scanner: Scanner::new(), is_stopped: false };
+        let conversation =
+            PullConversation { cursors, scanner: Scanner::new(), stamp: self.stamp, is_stopped: false };
         Ok(Connection { stream: conversation::open(self.address)?, conversation: Box::new(conversation) })
     }
 }
@@ -80,6 +86,7 @@ impl Cursor {
 struct PullConversation {
     cursors: Vec<Cursor>,
     scanner: Scanner,
+    stamp: bool,
     is_stopped: bool,
 }
 
@@ -108,7 +115,21 @@ impl Conversation for PullConversation {
                 .take()
                 .ok_or_else(|| Failure::Malformed(format!("opaque {} answered twice", answer.opaque)))?;
             match answer.code {
-                FOUND => tally.acknowledged(count_messages(answer.body)?, started_ns),
+                FOUND if self.stamp => {
+                    let wall_ns = stamp::wall_ns();
+                    each_message(answer.body, |message| {
+                        tally.arrived(stamp::age_ns(message.get(BODY_AT..).unwrap_or(&[]), wall_ns)?);
+                        Ok(())
+                    })?;
+                }
+                FOUND => {
+                    let mut count = 0;
+                    each_message(answer.body, |_| {
+                        count += 1;
+                        Ok(())
+                    })?;
+                    tally.acknowledged(count, started_ns);
+                }
                 NOT_FOUND | RETRY_IMMEDIATELY | OFFSET_MOVED => {}
                 _ => return Err(answer.refusal()),
             }
@@ -132,18 +153,18 @@ impl Conversation for PullConversation {
 }
 
 /// Walks the stored messages as a client would: total size and magic of each must hold.
-fn count_messages(mut body: &[u8]) -> Result<u64, Failure> {
-    let mut count = 0;
+fn each_message(mut body: &[u8], mut take: impl FnMut(&[u8]) -> Result<(), Failure>) -> Result<(), Failure> {
     while !body.is_empty() {
         let bytes = frame::read_u32(body, 0).unwrap_or(0) as usize;
         let magic = frame::read_u32(body, 4);
         if bytes < 8 || bytes > body.len() || !matches!(magic, Some(MAGIC_V1 | MAGIC_V2)) {
-            return Err(Failure::Malformed(format!("message {count} of a pull is not a stored message")));
+            return Err(Failure::Malformed("a pull gave what is not a stored message".to_owned()));
         }
-        body = &body[bytes..];
-        count += 1;
+        let (message, rest) = body.split_at(bytes);
+        take(message)?;
+        body = rest;
     }
-    Ok(count)
+    Ok(())
 }
 
 #[cfg(test)]
@@ -151,12 +172,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stored_messages_are_counted_and_broken_ones_refused() {
+    fn stored_messages_are_taken_one_by_one_and_broken_ones_refused() {
         let mut one = 12u32.to_be_bytes().to_vec();
         one.extend_from_slice(&MAGIC_V1.to_be_bytes());
         one.extend_from_slice(b"rest");
-        assert_eq!(count_messages(&one.repeat(3)).expect("well formed"), 3);
-        assert!(count_messages(&one.repeat(3)[..30]).is_err(), "cut");
-        assert!(count_messages(&[0; 12]).is_err(), "no magic");
+        let count = |body: &[u8]| {
+            let mut count = 0;
+            each_message(body, |message| {
+                assert_eq!(message, one);
+                count += 1;
+                Ok(())
+            })
+            .map(|()| count)
+        };
+        assert_eq!(count(&one.repeat(3)).expect("well formed"), 3);
+        assert!(count(&one.repeat(3)[..30]).is_err(), "cut");
+        assert!(count(&[0; 12]).is_err(), "no magic");
     }
 }

@@ -1,11 +1,10 @@
 //! Sends: SEND_MESSAGE_V2 (310) with the header and properties of the Java SDK, or SEND_BATCH_MESSAGE (320).
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::frame::{self, OPAQUE_FIRST, OPAQUE_LAST, Scanner, Template};
 use super::route;
 use crate::conversation::{self, Connection, Conversation, Failure, Workload};
 use crate::run::{Pace, Tally};
 use crate::settings::{Durability, Settings};
+use crate::stamp;
 use crate::window::Slots;
 
 const SEND_V2: u16 = 310;
@@ -17,6 +16,7 @@ const UNIQUE_KEY_DIGITS: usize = 12;
 /// Each connection counts in a range of its own, so that no two messages share a key.
 const KEYS_PER_CONNECTION: u64 = 50_000_000;
 const BORN_AT_DIGITS: usize = 13;
+const NS_PER_MS: u64 = 1_000_000;
 /// 20 bytes of head per message in a batch: size, magic, CRC, flag, body length.
 const BATCH_HEAD_BYTES: usize = 20;
 
@@ -25,6 +25,7 @@ pub struct Sends {
     address: std::net::SocketAddr,
     window: usize,
     batch: u64,
+    stamp: bool,
     /// One request per queue.
     requests: Vec<Request>,
 }
@@ -52,6 +53,7 @@ impl Sends {
             address: settings.address,
             window: settings.window,
             batch: settings.batch as u64,
+            stamp: settings.stamp,
             requests,
         })
     }
@@ -66,6 +68,7 @@ impl Workload for Sends {
             slots: Slots::new(self.window, OPAQUE_FIRST, OPAQUE_LAST),
             scanner: Scanner::new(),
             batch: self.batch,
+            stamp: self.stamp,
         };
         Ok(Connection { stream: conversation::open(self.address)?, conversation: Box::new(conversation) })
     }
@@ -105,7 +108,8 @@ impl Request {
         })
     }
 
-    fn write(&self, out: &mut Vec<u8>, opaque: u32, born_at_ms: u64, next_key: &mut u64) {
+    /// Appends the request and gives where its body begins in `out`.
+    fn write(&self, out: &mut Vec<u8>, opaque: u32, born_at_ms: u64, next_key: &mut u64) -> usize {
         let begin = self.template.write(out, opaque);
         debug_assert_eq!(out.len() - begin, self.header_bytes);
         out.extend_from_slice(&self.body);
@@ -114,6 +118,7 @@ impl Request {
             frame::patch_decimal(&mut out[begin + place..][..UNIQUE_KEY_DIGITS], *next_key);
             *next_key += 1;
         }
+        begin + self.header_bytes
     }
 }
 
@@ -153,6 +158,7 @@ struct SendConversation {
     slots: Slots,
     scanner: Scanner,
     batch: u64,
+    stamp: bool,
 }
 
 impl Conversation for SendConversation {
@@ -160,11 +166,15 @@ impl Conversation for SendConversation {
         if !self.slots.has_room() {
             return;
         }
-        let born_at_ms = wall_ms();
+        let wall_ns = stamp::wall_ns();
         while self.slots.has_room() {
             let Some(started_ns) = pace.next(now_ns) else { return };
             let Some(opaque) = self.slots.take(started_ns) else { return };
-            self.requests[self.next_queue].write(out, opaque, born_at_ms, &mut self.next_key);
+            let request = &self.requests[self.next_queue];
+            let body = request.write(out, opaque, wall_ns / NS_PER_MS, &mut self.next_key);
+            if self.stamp {
+                stamp::write(&mut out[body..], wall_ns, now_ns - started_ns);
+            }
             self.next_queue = (self.next_queue + 1) % self.requests.len();
         }
     }
@@ -186,8 +196,4 @@ impl Conversation for SendConversation {
     fn in_flight(&self) -> usize {
         self.slots.in_flight()
     }
-}
-
-fn wall_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
 }
