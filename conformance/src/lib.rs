@@ -10,6 +10,7 @@ pub mod driver;
 pub mod failure;
 pub mod journal;
 pub mod line;
+pub mod reference;
 pub mod scenario;
 pub mod sdk;
 pub mod table;

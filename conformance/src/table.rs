@@ -20,9 +20,28 @@ impl Cell {
         matches!(self, Cell::Pass | Cell::PassBut(_))
     }
 
+    /// The word that a table shows, and the reason with it.
+    fn parts(&self) -> (&'static str, Option<&String>) {
+        match self {
+            Cell::Pass => ("pass", None),
+            Cell::PassBut(reason) => ("pass", Some(reason)),
+            Cell::Fail(reason) => ("FAIL", Some(reason)),
+            Cell::Cannot(reason) => ("no", Some(reason)),
+        }
+    }
+
     /// What a machine lacks says nothing about the broker.
-    fn is_not_installed(&self) -> bool {
+    pub fn is_not_installed(&self) -> bool {
         matches!(self, Cell::Cannot(reason) if reason.contains("is not installed"))
+    }
+}
+
+impl std::fmt::Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.parts() {
+            (word, None) => f.write_str(word),
+            (word, Some(reason)) => write!(f, "{word} ({reason})"),
+        }
     }
 }
 
@@ -48,6 +67,15 @@ impl Table {
                 self.set(row, column, cell.clone());
             }
         }
+    }
+
+    pub fn get(&self, row: &str, column: &str) -> Option<&Cell> {
+        self.cells.get(&(row.to_owned(), column.to_owned()))
+    }
+
+    /// Row, column and outcome of every cell.
+    pub fn cells(&self) -> impl Iterator<Item = (&str, &str, &Cell)> {
+        self.cells.iter().map(|((row, column), cell)| (row.as_str(), column.as_str(), cell))
     }
 
     pub fn passes(&self) -> usize {
@@ -133,12 +161,7 @@ fn cell(word: &str, reasons: &[&str]) -> Option<Cell> {
 }
 
 fn word(cell: &Cell, reasons: &mut Vec<String>) -> String {
-    let (word, reason) = match cell {
-        Cell::Pass => return "pass".into(),
-        Cell::PassBut(reason) => ("pass", reason),
-        Cell::Fail(reason) => ("FAIL", reason),
-        Cell::Cannot(reason) => ("no", reason),
-    };
+    let (word, Some(reason)) = cell.parts() else { return "pass".into() };
     let number = reasons.iter().position(|known| known == reason).unwrap_or_else(|| {
         reasons.push(reason.clone());
         reasons.len() - 1
