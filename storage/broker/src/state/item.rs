@@ -92,18 +92,22 @@ pub(crate) enum Item {
 }
 
 impl Item {
-    /// Order in which items must be restored: what others point to comes first.
-    pub fn rank(&self) -> u8 {
+    /// The piece that it is, or is part of.
+    fn key(&self) -> ItemKey {
         match self {
-            Item::Shard { .. } => 0,
-            Item::Group { .. } => 1,
-            Item::Topic { .. } => 2,
-            Item::Queue { .. } => 3,
-            Item::Index { .. } => 4,
-            Item::Exchange { .. } => 5,
-            Item::Progress { .. } => 6,
-            Item::Waiting { .. } => 7,
+            Item::Shard { .. } => ItemKey::Shard,
+            Item::Topic { id, .. } => ItemKey::Topic(*id),
+            Item::Queue { id: queue, .. } | Item::Index { queue, .. } => ItemKey::Queue(*queue),
+            Item::Group { id, .. } => ItemKey::Group(*id),
+            Item::Exchange { id, .. } => ItemKey::Exchange(*id),
+            Item::Progress { group, queue, .. } => ItemKey::Progress(*group, *queue),
+            Item::Waiting { position, .. } => ItemKey::Waiting(*position),
         }
+    }
+
+    /// Order in which items must be restored: that of their pieces, an index after its queue.
+    pub fn rank(&self) -> (u8, bool) {
+        (self.key().rank(), matches!(self, Item::Index { .. }))
     }
 }
 
