@@ -3,12 +3,14 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use mailrail_broker::connection::{Connection, Output};
 use mailrail_broker::{Event, Now};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
@@ -23,6 +25,8 @@ const SLICES: usize = 64;
 /// While so much waits to be written, the broker's events are left where they are: a peer that does not read gets
 /// nothing further. What it says is still heard, or neither side might ever go on.
 const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Where there is no deadline.
+const DEADLINE_FAR: Duration = Duration::from_secs(86_400);
 /// How long a closing connection may take to read what is still written to it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -48,7 +52,8 @@ pub enum Ended {
 /// What made the driver go on.
 enum Turn {
     Events,
-    Readable,
+    /// So many bytes were read; 0 means that the peer has closed.
+    Read(io::Result<usize>),
     Writable,
     Deadline,
     Phase(Phase),
@@ -94,20 +99,20 @@ pub async fn drive<C: Connection>(
 
 impl<C: Connection> Driver<'_, C> {
     async fn run(&mut self, phase: &mut watch::Receiver<Phase>) -> io::Result<Ended> {
-        let far = Instant::now() + Duration::from_secs(86_400);
-        let sleep = tokio::time::sleep_until(far);
-        tokio::pin!(sleep);
+        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        // The deadline that the timer is set for: one that moves away is looked at again when that is over.
+        let mut set_for = None;
+        let mut now = self.connection.session().broker().now();
         let mut draining = *phase.borrow_and_update() != Phase::Running;
         loop {
             if self.connection.is_closing() {
                 return Ok(Ended::ByProtocol);
             }
-            let now = self.connection.session().broker().now();
-            let wait = self
-                .connection
-                .deadline()
-                .map_or(Duration::from_secs(86_400), |at| at.saturating_sub(now.mono));
-            sleep.as_mut().reset(Instant::now() + wait);
+            let deadline = self.connection.deadline().unwrap_or(now.mono + DEADLINE_FAR);
+            if set_for.is_none_or(|set_for| deadline < set_for) {
+                timer.as_mut().reset(Instant::now() + deadline.saturating_sub(now.mono));
+                set_for = Some(deadline);
+            }
             let turn = {
                 let changed = phase.changed();
                 tokio::pin!(changed);
@@ -115,25 +120,31 @@ impl<C: Connection> Driver<'_, C> {
                     if let Poll::Ready(Ok(())) = changed.as_mut().poll(context) {
                         return Poll::Ready(None);
                     }
-                    self.poll_turn(context, sleep.as_mut(), draining).map(Some)
+                    self.poll_turn(context, timer.as_mut(), draining).map(Some)
                 })
                 .await
             };
             let turn = turn.unwrap_or_else(|| Turn::Phase(*phase.borrow_and_update()));
-            let now = self.connection.session().broker().now();
+            now = self.connection.session().broker().now();
             match turn {
                 Turn::Events => {
                     self.connection.handle_events(now, &mut self.events, &mut self.output);
                     self.events.clear();
                 }
-                Turn::Readable => {
-                    if self.read()? == 0 {
-                        return Ok(Ended::ByPeer);
+                Turn::Read(read) => match read? {
+                    0 => return Ok(Ended::ByPeer),
+                    read => {
+                        self.meter.received(read);
+                        self.handle_input(now);
                     }
-                    self.handle_input(now);
-                }
+                },
                 Turn::Writable => {}
-                Turn::Deadline => self.connection.handle_deadline(now, &mut self.output),
+                Turn::Deadline => {
+                    set_for = None;
+                    if self.connection.deadline().is_some_and(|at| at <= now.mono) {
+                        self.connection.handle_deadline(now, &mut self.output);
+                    }
+                }
                 Turn::Phase(Phase::Closing) => {
                     // The broker has answered everything by now; no answer is left behind.
                     self.connection.session().take_events(&mut self.events);
@@ -164,11 +175,11 @@ impl<C: Connection> Driver<'_, C> {
     fn poll_turn(
         &mut self,
         context: &mut Context<'_>,
-        sleep: std::pin::Pin<&mut Sleep>,
+        timer: std::pin::Pin<&mut Sleep>,
         draining: bool,
     ) -> Poll<Turn> {
         // First, since on a busy connection one of the others is always ready.
-        if sleep.poll(context).is_ready() {
+        if timer.poll(context).is_ready() {
             return Poll::Ready(Turn::Deadline);
         }
         if self.output.len() <= OUTPUT_BYTES_MAX
@@ -179,8 +190,12 @@ impl<C: Connection> Driver<'_, C> {
         if !self.output.is_empty() && self.stream.poll_write_ready(context).is_ready() {
             return Poll::Ready(Turn::Writable);
         }
-        if !draining && self.may_read(context) && self.stream.poll_read_ready(context).is_ready() {
-            return Poll::Ready(Turn::Readable);
+        if !draining
+            && self.may_read(context)
+            && self.stream.poll_read_ready(context).is_ready()
+            && let Poll::Ready(read) = self.poll_read(context)
+        {
+            return Poll::Ready(Turn::Read(read));
         }
         if self.input.is_empty() && self.input.capacity() > 0 {
             // An idle connection keeps no buffer.
@@ -197,24 +212,20 @@ impl<C: Connection> Driver<'_, C> {
                 && self.connection.wants_input())
     }
 
-    /// Reads once; 0 means that the peer has closed.
-    fn read(&mut self) -> io::Result<usize> {
+    /// Reads once. A read that does not fill its room has taken all there is, as the library knows: the next waits for
+    /// the socket instead of asking it again.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.input.reserve(self.read_bytes);
         let room = self.input.capacity() - self.input.len();
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(read) => {
-                self.meter.received(read);
-                self.read_bytes = match read {
-                    read if read == room => (self.read_bytes * 2).min(READ_BYTES_MAX),
-                    read if read < self.read_bytes / 4 => (self.read_bytes / 2).max(READ_BYTES_MIN),
-                    _ => self.read_bytes,
-                };
-                Ok(read)
-            }
-            // Readiness was stale; what is there already is looked at again, which changes nothing.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(usize::MAX),
-            Err(error) => Err(error),
+        let polled = pin!(self.stream.read_buf(&mut self.input)).poll(context);
+        if let Poll::Ready(Ok(read)) = polled {
+            self.read_bytes = match read {
+                read if read == room => (self.read_bytes * 2).min(READ_BYTES_MAX),
+                read if read < self.read_bytes / 4 => (self.read_bytes / 2).max(READ_BYTES_MIN),
+                _ => self.read_bytes,
+            };
         }
+        polled
     }
 
     /// Writes as much as the socket takes now; true when it took something.

@@ -4,6 +4,7 @@
 mod clock;
 mod config;
 mod driver;
+mod gathering;
 mod http;
 mod listeners;
 mod metering;

@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::clock::{SystemClock, boot_id};
 use crate::config::Settings;
 use crate::driver::Phase;
+use crate::gathering::Gathering;
 use crate::http::{self, Timeouts};
 use crate::listeners::{self, Shared, bind};
 use crate::metering;
@@ -116,8 +117,13 @@ async fn open_broker(settings: &Settings) -> Result<Broker, String> {
     config.log.segment_bytes = settings.segment_bytes;
     config.log.cache_bytes = settings.cache_bytes;
     config.store_cache_bytes = settings.store_cache_bytes;
+    let gathering = Arc::new(Gathering::default());
+    let asked = Arc::clone(&gathering);
+    config.wake_later = Arc::new(move || asked.may_wake_later());
     let opened = tokio::task::spawn_blocking(move || Broker::open(config)).await;
-    opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+    let broker = opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+    tokio::spawn(gathering.run(broker.clone()));
+    Ok(broker)
 }
 
 /// The signals that end the program in order.

@@ -43,6 +43,9 @@ pub struct BrokerConfig {
     pub checkpoint_log_bytes: u64,
     pub checkpoint_interval: Duration,
     pub clock: Arc<dyn Clock>,
+    /// Asked when a session submits to a shard that sleeps. True promises that [`Broker::wake`] is called soon, at best
+    /// once for what many sessions submit; false has the shard woken at once.
+    pub wake_later: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Changes with every start of the operating system: tells whether unsynced writes may be lost.
     pub boot: String,
 }
@@ -57,6 +60,7 @@ impl BrokerConfig {
             checkpoint_log_bytes: 256 * 1024 * 1024,
             checkpoint_interval: Duration::from_secs(30),
             clock,
+            wake_later: Arc::new(|| false),
             boot,
         }
     }
@@ -71,6 +75,7 @@ pub struct Broker {
 struct Inner {
     directory: Arc<Directory>,
     inbox: Arc<Inbox<Input>>,
+    wake_later: Arc<dyn Fn() -> bool + Send + Sync>,
     log: LogReader,
     pool: Pool,
     clock: Arc<dyn Clock>,
@@ -136,6 +141,7 @@ impl Broker {
         let inner = Inner {
             directory,
             inbox,
+            wake_later: config.wake_later,
             log: reader,
             pool,
             clock: config.clock,
@@ -163,6 +169,11 @@ impl Broker {
     /// The time as the broker sees it.
     pub fn now(&self) -> Now {
         self.inner.clock.now()
+    }
+
+    /// Wakes the shard as promised, see [`BrokerConfig::wake_later`]; says for how many submits that was.
+    pub fn wake(&self) -> usize {
+        self.inner.inbox.wake()
     }
 
     /// True once the log has failed: it is read-only, and the process should exit with an error.
@@ -196,7 +207,10 @@ impl Broker {
         let bytes = commands.iter().map(Command::weight).sum();
         self.inner.congestion.add(bytes);
         let since = self.inner.clock.now().mono;
-        self.inner.inbox.put(Input::Commands { mailbox: mailbox.clone(), commands, since });
+        let input = Input::Commands { mailbox: mailbox.clone(), commands, since };
+        if self.inner.inbox.put_promising(input) && !(self.inner.wake_later)() {
+            self.inner.inbox.wake();
+        }
     }
 
     pub(crate) fn disconnect(&self, mailbox: &Arc<Mailbox>) {
@@ -363,12 +377,13 @@ impl Drop for EndOfShard {
 impl Host {
     fn run(mut self) {
         let mut stopping = false;
+        let mut inputs = Vec::new();
         while !(stopping && self.shard.is_idle()) {
             let now = self.clock.now();
             let deadline = self.shard.deadline(now);
-            let inputs = self.inbox.take(deadline.map(|at| at.saturating_sub(now.mono)));
+            self.inbox.take(deadline.map(|at| at.saturating_sub(now.mono)), &mut inputs);
             let now = self.clock.now();
-            for input in inputs {
+            for input in inputs.drain(..) {
                 stopping |= matches!(input, Input::Stop);
                 self.measure(now, &input);
                 self.shard.handle(now, input);
