@@ -1,6 +1,7 @@
 //! The `mailrail` program: reads its settings, opens the broker, listens, and stops in order. It decides nothing about
 //! messages.
 
+mod check;
 mod clock;
 mod config;
 mod driver;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::try_parse() {
         Ok(Cli { command: Command::Serve(flags) }) => Settings::read(*flags).map(serve::run),
         Ok(Cli { command: Command::Status(flags) }) => status::run(&flags),
+        Ok(Cli { command: Command::Check(flags) }) => Ok(check::run(&flags)),
         Err(error) => return without_flags(&error),
     };
     let (line, code) = match outcome {

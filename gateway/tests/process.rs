@@ -292,12 +292,7 @@ fn what_is_taken_is_named_in_one_line() {
 fn data_of_a_newer_format_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(Running::start(folder.path()).stop().0, Some(0));
-    let segment = files(&folder.path().join("data")).into_iter().find(|file| {
-        let start = std::fs::read(file).unwrap();
-        start.starts_with(b"MRSEG")
-    });
-    let segment = segment.expect("there is a segment");
-    let mut bytes = std::fs::read(&segment).unwrap();
+    let (segment, mut bytes) = first_segment(folder.path());
     bytes[8..12].copy_from_slice(&7u32.to_le_bytes());
     let sum = crc32c::crc32c(&bytes[..48]);
     bytes[48..52].copy_from_slice(&sum.to_le_bytes());
@@ -306,6 +301,59 @@ fn data_of_a_newer_format_is_left_alone() {
     assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
     assert!(lines[0].contains(segment.to_str().unwrap()) && lines[0].contains("format 7"), "{lines:?}");
     assert!(std::fs::read(&segment).unwrap() == bytes, "the segment was written to");
+}
+
+/// What `check` says of the data below this folder: exit code, standard output and standard error.
+fn checked(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let data = folder.join("data");
+    let output = mailrail().arg("check").arg("--data").arg(data).args(arguments).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn check_tells_what_a_stopped_broker_holds_and_where_it_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, said) = checked(folder.path(), &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("data") && !folder.path().join("data").exists(), "{said}");
+
+    let running = Running::start(folder.path());
+    assert_eq!(status(&mut running.request("PUT /v1/topics/t", r#"{"queues": 1}"#)), 201);
+    for _ in 0..3 {
+        let sent = r#"{"messages": [{"body": "one"}, {"body": "two"}]}"#;
+        assert_eq!(status(&mut running.request("POST /v1/topics/t/messages", sent)), 201);
+    }
+    let (code, _, said) = checked(folder.path(), &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("in use"), "{said}");
+    assert_eq!(running.stop().0, Some(0));
+
+    let (code, found, said) = checked(folder.path(), &["--json"]);
+    assert_eq!((code, said.as_str()), (Some(0), ""));
+    let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+    assert_eq!((&found["messages"], &found["queues"]), (&6.into(), &1.into()), "{found}");
+    assert!(found["log"]["torn_tail"].is_null() && found["log"]["groups"].as_u64() >= Some(4), "{found}");
+    let (code, found, _) = checked(folder.path(), &[]);
+    assert_eq!((code, found.lines().count()), (Some(0), 2));
+    assert!(found.contains("6 messages in 1 queues"), "{found}");
+
+    let (segment, mut bytes) = first_segment(folder.path());
+    let body = bytes.windows(3).position(|bytes| bytes == b"one").unwrap();
+    bytes[body] ^= 1;
+    std::fs::write(&segment, &bytes).unwrap();
+    let (code, found, said) = checked(folder.path(), &[]);
+    assert_eq!((code, found.as_str(), said.lines().count()), (Some(1), "", 1), "{said}");
+    assert!(said.contains(segment.to_str().unwrap()) && said.contains("corrupt at log position"), "{said}");
+    assert!(std::fs::read(&segment).unwrap() == bytes, "the segment was written to");
+}
+
+/// The log segment at the lowest position, with its bytes.
+fn first_segment(folder: &Path) -> (PathBuf, Vec<u8>) {
+    let mut found = files(&folder.join("data"));
+    found.sort();
+    let mut segments = found.into_iter().map(|file| (file.clone(), std::fs::read(&file).unwrap()));
+    segments.find(|(_, bytes)| bytes.starts_with(b"MRSEG")).expect("there is a segment")
 }
 
 /// All files in a folder and below.

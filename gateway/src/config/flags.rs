@@ -19,6 +19,19 @@ pub enum Command {
     Serve(Box<ServeFlags>),
     /// Ask a running broker whether it takes work; exits 0 if it does, else 1.
     Status(StatusFlags),
+    /// Verify the data of a broker that does not run; exits 0 if nothing that was synced is damaged, else 1.
+    Check(CheckFlags),
+}
+
+/// What `check` reads, and how it answers.
+#[derive(Debug, Args)]
+pub struct CheckFlags {
+    /// Folder of everything that is stored.
+    #[arg(long, env = "MAILRAIL_DATA", value_name = "DIR", default_value = "./mailrail-data")]
+    pub data: PathBuf,
+    /// Print what was found as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `status` asks, and how it answers.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-pub use self::flags::{Cli, Command, ServeFlags, StatusFlags};
+pub use self::flags::{CheckFlags, Cli, Command, ServeFlags, StatusFlags};
 
 /// Checked settings of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]

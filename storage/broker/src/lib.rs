@@ -5,6 +5,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
 
 mod broker;
+mod check;
 mod command;
 pub mod connection;
 mod delivery;
@@ -33,6 +34,7 @@ mod store_thread;
 mod time;
 
 pub use broker::{Broker, BrokerConfig, OpenError};
+pub use check::{CheckReport, check};
 pub use command::{BindTarget, Command, Name, Outcome, Receipt, SeekTo};
 pub use directory::{Directory, Exchange, Group, Topic};
 pub use error::Error;

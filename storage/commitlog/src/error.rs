@@ -21,6 +21,9 @@ pub enum OpenError {
     /// Bytes that had been synced are damaged or missing. Never skipped, never cut.
     #[error("{} is corrupt at log position {position}: {what}; {hint}", file.display())]
     Corrupt { file: PathBuf, position: Position, what: String, hint: String },
+    /// There is nothing to check.
+    #[error("there is no log segment in {}", dir.display())]
+    NoLog { dir: PathBuf },
     /// The visitor stopped the open.
     #[error("the record at log position {position} was not accepted: {why}")]
     Visitor { position: Position, why: String },

@@ -33,7 +33,7 @@ pub use config::{
 };
 pub use error::{AppendError, LogFault, OpenError, ReadError};
 pub use format::{FORMAT_VERSION, GROUP_HEADER_BYTES, SEGMENT_HEADER_BYTES};
-pub use open::{Cut, Opened, Recovery, open};
+pub use open::{Checked, Cut, Opened, Recovery, check, open};
 pub use read::LogReader;
 pub use sync::Syncer;
 pub use threads::{LogThreads, spawn};

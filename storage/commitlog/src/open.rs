@@ -88,11 +88,8 @@ pub fn open(
     config.check()?;
     let folder = dir.join(LOG_DIR);
     make_folder(&*disk, dir, &folder)?;
-    let mut finder =
-        Finder { disk: &*disk, dir: &folder, segments: Vec::new(), marks: Vec::new(), log_id: None };
-    finder.find_segments()?;
-    let start = finder.segments.first().map_or(0, |first| first.base);
-    visitor.begins(start).map_err(|why| OpenError::Visitor { position: start, why })?;
+    let mut finder = Finder::new(&*disk, &folder);
+    finder.find_segments()?.into_iter().try_for_each(|passing| finder.remove(&passing))?;
     let recovered = finder.recover(from, visitor)?;
 
     let Recovered { tail, recovery, next_base } = recovered;
@@ -123,6 +120,31 @@ pub fn open(
         reader: LogReader::new(log),
         recovery,
     })
+}
+
+/// What [`check`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    pub segments: usize,
+    pub groups: u64,
+    /// Lowest position the log still holds.
+    pub start: Position,
+    /// Where the whole part ends.
+    pub end: Position,
+    /// The torn tail that the next open will cut, if there is one.
+    pub cut: Option<Cut>,
+}
+
+/// Reads the whole log in the `log` folder of `dir` as [`open`] does, every checksum, and shows `visitor` every record.
+/// Changes nothing: a torn tail is reported and stays. For a log that no other process has open.
+pub fn check(disk: &dyn Disk, dir: &Path, visitor: &mut dyn Visitor) -> Result<Checked, OpenError> {
+    let folder = dir.join(LOG_DIR);
+    let mut finder = Finder::new(disk, &folder);
+    finder.find_segments()?;
+    let segments = finder.segments.len();
+    let found = finder.find_end(None, visitor)?;
+    let Found { chain, end, cut, .. } = found.ok_or_else(|| OpenError::NoLog { dir: folder.clone() })?;
+    Ok(Checked { segments, groups: chain.groups, start: finder.start(), end, cut })
 }
 
 fn make_folder(disk: &dyn Disk, dir: &Path, folder: &Path) -> Result<(), OpenError> {
@@ -166,6 +188,14 @@ struct Finder<'a> {
     log_id: Option<u64>,
 }
 
+/// The end of the log, as the segments have it.
+struct Found {
+    stop: Stop,
+    chain: Chain,
+    end: Position,
+    cut: Option<Cut>,
+}
+
 struct Recovered {
     tail: Tail,
     recovery: Recovery,
@@ -184,10 +214,19 @@ struct Stop {
     parts: Vec<Range<u64>>,
 }
 
-impl Finder<'_> {
-    fn find_segments(&mut self) -> Result<(), OpenError> {
+impl<'a> Finder<'a> {
+    fn new(disk: &'a dyn Disk, dir: &'a Path) -> Self {
+        Self { disk, dir, segments: Vec::new(), marks: Vec::new(), log_id: None }
+    }
+
+    fn start(&self) -> Position {
+        self.segments.first().map_or(0, |first| first.base)
+    }
+
+    /// Finds the segments; returns the files that are on their way to become one, or to go.
+    fn find_segments(&mut self) -> Result<Vec<PathBuf>, OpenError> {
         let names = self.disk.list(self.dir).map_err(|error| OpenError::io("listing", self.dir, error))?;
-        let mut bases = Vec::new();
+        let (mut bases, mut passing) = (Vec::new(), Vec::new());
         for name in names {
             let path = self.dir.join(&name);
             match base_of(&name) {
@@ -197,14 +236,17 @@ impl Finder<'_> {
                     let hint = "move the file out of the log's folder".to_owned();
                     return Err(OpenError::Corrupt { file: path, position: 0, what, hint });
                 }
-                None if name.ends_with(PASSING_SUFFIX) => {
-                    self.disk.remove(&path).map_err(|error| OpenError::io("removing", &path, error))?;
-                }
+                None if name.ends_with(PASSING_SUFFIX) => passing.push(path),
                 None => {}
             }
         }
         bases.sort_unstable();
-        bases.into_iter().try_for_each(|(base, path)| self.add_segment(base, path))
+        bases.into_iter().try_for_each(|(base, path)| self.add_segment(base, path))?;
+        Ok(passing)
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), OpenError> {
+        self.disk.remove(path).map_err(|error| OpenError::io("removing", path, error))
     }
 
     fn add_segment(&mut self, base: Position, path: PathBuf) -> Result<(), OpenError> {
@@ -248,7 +290,29 @@ impl Finder<'_> {
     }
 
     fn recover(&mut self, from: Option<Position>, visitor: &mut dyn Visitor) -> Result<Recovered, OpenError> {
-        let start = self.segments.first().map_or(0, |first| first.base);
+        let start = self.start();
+        let Some(Found { stop, chain, end, cut }) = self.find_end(from, visitor)? else {
+            return no_segments(from);
+        };
+        let next_base = self.segments.get(stop.index).map_or(0, |last| last.end);
+        let marked = self.marks.iter().map(|mark| mark.epoch);
+        let epochs = self.segments.iter().map(|segment| segment.epoch).chain(marked);
+        let epoch = epochs.chain([chain.epoch]).max().unwrap_or(0) + 1;
+        self.settle(&stop, cut.as_ref())?;
+        let last = self.segments.last().filter(|_| !stop.sealed).cloned();
+        let empty = chain.groups == 0 && self.segments.len() <= 1;
+        let tail = Tail { segment: last, position: end, prev_group: chain.prev_group.unwrap_or(0) };
+        Ok(Recovered { tail, recovery: Recovery { start, end, epoch, cut, empty }, next_base })
+    }
+
+    /// Shows the records from `from` on and finds where they end; `None` when there are no segments.
+    fn find_end(
+        &self,
+        from: Option<Position>,
+        visitor: &mut dyn Visitor,
+    ) -> Result<Option<Found>, OpenError> {
+        let start = self.start();
+        visitor.begins(start).map_err(|why| OpenError::Visitor { position: start, why })?;
         if let Some(from) = from.filter(|&from| from < start) {
             return Err(OpenError::FromTrimmed { from, start });
         }
@@ -259,23 +323,14 @@ impl Finder<'_> {
             synced_to: self.marks.iter().map(|mark| mark.synced_to).max().unwrap_or(0),
             groups: 0,
         };
-        let Some(stop) = self.walk(from, &mut chain, visitor)? else {
-            return no_segments(from);
-        };
+        let Some(stop) = self.walk(from, &mut chain, visitor)? else { return Ok(None) };
         let cut = self.judge(&stop, &chain)?;
-        let next_base = self.segments.get(stop.index).map_or(0, |last| last.end);
-        let end = if stop.sealed { next_base + wide(SEGMENT_HEADER_BYTES) } else { stop.position };
+        // A sealed last segment ends where the next one's header would.
+        let end = if stop.sealed { stop.position + wide(SEGMENT_HEADER_BYTES) } else { stop.position };
         if let Some(from) = from.filter(|&from| from > end) {
             return Err(OpenError::FromBeyond { from, end });
         }
-        let marked = self.marks.iter().map(|mark| mark.epoch);
-        let epochs = self.segments.iter().map(|segment| segment.epoch).chain(marked);
-        let epoch = epochs.chain([chain.epoch]).max().unwrap_or(0) + 1;
-        self.settle(&stop, cut.as_ref())?;
-        let last = self.segments.last().filter(|_| !stop.sealed).cloned();
-        let empty = chain.groups == 0 && self.segments.len() <= 1;
-        let tail = Tail { segment: last, position: end, prev_group: chain.prev_group.unwrap_or(0) };
-        Ok(Recovered { tail, recovery: Recovery { start, end, epoch, cut, empty }, next_base })
+        Ok(Some(Found { stop, chain, end, cut }))
     }
 
     /// Walks the segments from the one that holds `from` on. `None` when there are no segments.

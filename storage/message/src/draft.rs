@@ -83,7 +83,7 @@ impl Draft<'_> {
         out.reserve(self.encoded_len());
         out.extend_from_slice(&len_u32(self.record_len()).to_be_bytes());
         out.extend_from_slice(&magic.to_be_bytes());
-        out.extend_from_slice(&(crc32fast::hash(self.body) & 0x7FFF_FFFF).to_be_bytes());
+        out.extend_from_slice(&body_crc(self.body).to_be_bytes());
         out.extend_from_slice(&0u32.to_be_bytes());
         out.extend_from_slice(&self.flag.to_be_bytes());
         out.extend_from_slice(&[0; 16]);
@@ -140,4 +140,9 @@ pub(crate) fn put_host(out: &mut impl BufMut, host: SocketAddr) {
         SocketAddr::V6(v6) => out.put_slice(&v6.ip().octets()),
     }
     out.put_u32(u32::from(host.port()));
+}
+
+/// CRC-32 of a body in 31 bits, as RocketMQ keeps it.
+pub(crate) fn body_crc(body: &[u8]) -> u32 {
+    crc32fast::hash(body) & 0x7FFF_FFFF
 }

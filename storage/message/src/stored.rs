@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::annex::{AnnexKind, Annexes};
+use crate::draft::body_crc;
 use crate::layout::*;
 use crate::property::Properties;
 use crate::read::*;
@@ -110,6 +111,11 @@ impl<'a> StoredMessage<'a> {
 
     pub fn body_crc(&self) -> u32 {
         self.u32(AT_BODY_CRC)
+    }
+
+    /// The body is what its checksum says.
+    pub fn has_whole_body(&self) -> bool {
+        self.body_crc() == body_crc(self.body())
     }
 
     pub fn queue_index(&self) -> u32 {

@@ -21,6 +21,8 @@ use crate::store::{Mended, Store, StoreError, open_sled, set_aside};
 pub enum OpenError {
     #[error("the data folder {} cannot be made: {error}", path.display())]
     Folder { path: PathBuf, error: std::io::Error },
+    #[error("the data folder {} cannot be read: {error}", path.display())]
+    NoFolder { path: PathBuf, error: std::io::Error },
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
