@@ -20,22 +20,12 @@ fn checked(disk: &FaultDisk) -> (Result<Checked, OpenError>, Vec<Held>) {
     (result, seen.0)
 }
 
-fn three_groups() -> (Rig, [u64; 4]) {
-    let mut rig = Rig::new();
-    let mut ends = [4096; 4];
-    for (index, body) in [[1; 90], [2; 90], [3; 90]].iter().enumerate() {
-        ends[index + 1] = rig.group(&[&body[..40], &body[..]], true);
-        rig.pump();
-    }
-    (rig, ends)
-}
-
 #[test]
 fn a_whole_log_is_read_to_its_end() {
     let (rig, ends) = three_groups();
     let (result, seen) = checked(&rig.disk);
     let found = result.expect("it is whole");
-    assert_eq!((found.start, found.end, found.groups, found.cut), (0, ends[3], 3, None));
+    assert_eq!((found.start, found.end, found.groups, found.cut), (0, ends[3] as u64, 3, None));
     assert_eq!(found.segments, 2, "the one in use and the one that is ready");
     assert_eq!(seen, rig.submitted);
 }
@@ -44,11 +34,11 @@ fn a_whole_log_is_read_to_its_end() {
 fn a_torn_tail_is_told_and_left_for_the_next_open() {
     let (rig, [.., last, end]) = three_groups();
     let disk = rig.disk.fork();
-    disk.tamper(&segment_path(0), |bytes| bytes[end as usize - 40..].fill(0));
+    disk.tamper(&segment_path(0), |bytes| bytes[end - 40..].fill(0));
     let (result, seen) = checked(&disk);
     let found = result.expect("nothing that was synced is damaged");
-    assert_eq!(found.end, last);
-    assert_eq!(found.cut.map(|cut| cut.position), Some(last));
+    assert_eq!(found.end, last as u64);
+    assert_eq!(found.cut.map(|cut| cut.position), Some(last as u64));
     assert_eq!(seen, rig.submitted[..4]);
 }
 
@@ -56,7 +46,7 @@ fn a_torn_tail_is_told_and_left_for_the_next_open() {
 fn damage_below_what_was_synced_is_told_as_an_open_tells_it() {
     let (rig, ends) = three_groups();
     let disk = rig.disk.fork();
-    disk.tamper(&segment_path(0), |bytes| bytes[ends[0] as usize + 80] ^= 1);
+    disk.tamper(&segment_path(0), |bytes| bytes[ends[0] + 80] ^= 1);
     let (result, _) = checked(&disk);
     let opened = open_from(&disk.fork(), None).map(|_| ());
     assert_eq!(result.map(|_| ()).map_err(|e| e.to_string()), opened.map_err(|e| e.to_string()));

@@ -201,3 +201,15 @@ impl Rig {
         }
     }
 }
+
+/// Two synced groups (the second says that the first is synced), then one that nobody knows to be synced. Returns where
+/// each of the three begins, and where the last ends.
+pub fn three_groups() -> (Rig, [usize; 4]) {
+    let mut rig = Rig::new();
+    let mut starts = [4096; 4];
+    for (index, body) in [[1; 90], [2; 90], [3; 90]].iter().enumerate() {
+        starts[index + 1] = rig.group(&[&body[..40], &body[..]], true) as usize;
+        rig.pump();
+    }
+    (rig, starts)
+}
