@@ -21,7 +21,7 @@ fn as_json(report: &CheckReport) -> String {
     let cut =
         log.cut.as_ref().map(|cut| json!({"position": cut.position, "bytes": cut.bytes, "what": cut.what}));
     json!({
-        "log": {"segments": log.segments, "groups": log.groups, "start": log.start, "end": log.end, "torn_tail": cut},
+        "log": {"segments": log.segments, "kept_files": log.kept_files, "groups": log.groups, "start": log.start, "end": log.end, "torn_tail": cut},
         "messages": report.messages,
         "queues": report.queues,
         "waiting": report.waiting,
@@ -39,10 +39,11 @@ fn as_text(report: &CheckReport) -> String {
         }
     };
     format!(
-        "whole: {} segments with {} groups, log positions {} to {}, {tail}\n\
+        "whole: {} segments with {} groups, {} kept files, log positions {} to {}, {tail}\n\
          {} messages in {} queues, {} stored for a later time, {} other changes",
         log.segments,
         log.groups,
+        log.kept_files,
         log.start,
         log.end,
         report.messages,

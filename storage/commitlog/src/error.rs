@@ -1,6 +1,7 @@
 //! What can go wrong in a log, by what it ends: the open, one append, one read, or all further writing. Text is for
 //! people; whoever calls decides by the variant.
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -73,6 +74,24 @@ pub enum AppendError {
     Refused { from: Position },
     #[error("the log is read-only since a fault: {0}")]
     Poisoned(LogFault),
+}
+
+/// Why a kept file was not made. Nothing has changed.
+#[derive(Debug, Error)]
+pub enum KeepError {
+    #[error("making a kept file in {}: {why}", dir.display())]
+    Io { dir: PathBuf, errno: Option<i32>, why: String },
+    #[error("log positions {} to {} cut {}", range.start, range.end, file.display())]
+    CutsKeptFile { range: Range<Position>, file: PathBuf },
+    /// What is to be kept is not in the log.
+    #[error("no record lies at log position {position}")]
+    Missing { position: Position },
+    /// A group that was synced is not whole any more.
+    #[error("{} is damaged at log position {position}", file.display())]
+    Damaged { file: PathBuf, position: Position },
+    /// What is kept comes from files that are not as they were written.
+    #[error(transparent)]
+    Source(#[from] OpenError),
 }
 
 /// Why one range was not read. Other ranges of the same call are not affected.

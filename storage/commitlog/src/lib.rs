@@ -14,6 +14,7 @@ mod error;
 mod format;
 mod hand;
 mod keep;
+mod kept;
 mod log;
 mod open;
 mod read;
@@ -31,8 +32,9 @@ pub use config::{
     READ_RUN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_STEP_BYTES, UNSYNCED_BYTES_MAX,
     WRITE_BYTES_MAX, WRITE_PIECES_MAX,
 };
-pub use error::{AppendError, LogFault, OpenError, ReadError};
+pub use error::{AppendError, KeepError, LogFault, OpenError, ReadError};
 pub use format::{FORMAT_VERSION, GROUP_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+pub use kept::Extent;
 pub use open::{Checked, Cut, Opened, Recovery, check, open};
 pub use read::LogReader;
 pub use sync::Syncer;

@@ -12,6 +12,7 @@ use crate::disk::Disk;
 use crate::error::{AppendError, LogFault, is_broken, is_full};
 use crate::format::SegmentHeader;
 use crate::hand::HandOver;
+use crate::kept::KeptFiles;
 use crate::segment::{self, MakeError, Segment};
 use crate::{LogConfig, LogEvents, Position};
 
@@ -25,6 +26,10 @@ pub(crate) struct Log {
     pub epoch: u64,
     /// In order, without gaps. Only the appender changes it.
     pub segments: ArcSwap<Vec<Arc<Segment>>>,
+    /// What is left of positions below the start, in order.
+    pub kept: ArcSwap<KeptFiles>,
+    /// Held while a kept file is made.
+    pub keeping: Mutex<()>,
     pub cache: Cache,
     pub hand: HandOver,
     /// Lowest position that is still held.

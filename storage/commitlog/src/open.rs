@@ -16,6 +16,7 @@ use crate::disk::{Disk, read_full};
 use crate::error::{AppendError, OpenError, is_full};
 use crate::format::{FORMAT_VERSION, HeaderFault, Mark, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::hand::HandOver;
+use crate::kept::{self, KeptFiles};
 use crate::log::{Log, Spare};
 use crate::read::LogReader;
 use crate::scan::{self, Chain, End};
@@ -76,7 +77,7 @@ impl fmt::Display for Cut {
 }
 
 /// Opens the log in the `log` folder of `dir`, making it if there is none, and shows `visitor` the records from `from`
-/// on (`None` = the log's start). A torn tail is cut off, durably, before this returns; the epoch is a new one. A log
+/// on (`None` = all: what is kept from before the log's start, then the segments). A torn tail is cut off, durably, before this returns; the epoch is a new one. A log
 /// that was opened with `from` is checked from the segment of `from` on.
 pub fn open(
     disk: Arc<dyn Disk>,
@@ -89,18 +90,20 @@ pub fn open(
     let folder = dir.join(LOG_DIR);
     make_folder(&*disk, dir, &folder)?;
     let mut finder = Finder::new(&*disk, &folder);
-    finder.find_segments()?.into_iter().try_for_each(|passing| finder.remove(&passing))?;
+    finder.find_files()?.into_iter().try_for_each(|passing| finder.remove(&passing))?;
     let recovered = finder.recover(from, visitor)?;
 
     let Recovered { tail, recovery, next_base } = recovered;
     let log_id = finder.log_id.unwrap_or_else(|| disk.nonce());
-    let segments = std::mem::take(&mut finder.segments);
+    let (segments, kept) = (finder.segments, finder.kept);
     let log = Arc::new(Log {
         dir: folder,
         config,
         log_id,
         epoch: recovery.epoch,
         segments: ArcSwap::from_pointee(segments),
+        kept: ArcSwap::from_pointee(kept),
+        keeping: Mutex::new(()),
         cache: Cache::new(),
         hand: HandOver::new(recovery.end),
         start: recovery.start.into(),
@@ -126,6 +129,8 @@ pub fn open(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     pub segments: usize,
+    /// Files with what is left of trimmed segments.
+    pub kept_files: usize,
     pub groups: u64,
     /// Lowest position the log still holds.
     pub start: Position,
@@ -140,11 +145,11 @@ pub struct Checked {
 pub fn check(disk: &dyn Disk, dir: &Path, visitor: &mut dyn Visitor) -> Result<Checked, OpenError> {
     let folder = dir.join(LOG_DIR);
     let mut finder = Finder::new(disk, &folder);
-    finder.find_segments()?;
-    let segments = finder.segments.len();
+    finder.find_files()?;
+    let (segments, kept_files) = (finder.segments.len(), finder.kept.len());
     let found = finder.find_end(None, visitor)?;
     let Found { chain, end, cut, .. } = found.ok_or_else(|| OpenError::NoLog { dir: folder.clone() })?;
-    Ok(Checked { segments, groups: chain.groups, start: finder.start(), end, cut })
+    Ok(Checked { segments, kept_files, groups: chain.groups, start: finder.start(), end, cut })
 }
 
 fn make_folder(disk: &dyn Disk, dir: &Path, folder: &Path) -> Result<(), OpenError> {
@@ -178,11 +183,12 @@ fn finish(log: &Log, tail: &Tail) -> Result<(), OpenError> {
     }
 }
 
-/// Finds the segments and where the log ends.
+/// Finds the log's files and where it ends.
 struct Finder<'a> {
     disk: &'a dyn Disk,
     dir: &'a Path,
     segments: Vec<Arc<Segment>>,
+    kept: KeptFiles,
     /// What the segments' headers say is synced.
     marks: Vec<Mark>,
     log_id: Option<u64>,
@@ -216,20 +222,20 @@ struct Stop {
 
 impl<'a> Finder<'a> {
     fn new(disk: &'a dyn Disk, dir: &'a Path) -> Self {
-        Self { disk, dir, segments: Vec::new(), marks: Vec::new(), log_id: None }
+        Self { disk, dir, segments: Vec::new(), kept: Vec::new(), marks: Vec::new(), log_id: None }
     }
 
     fn start(&self) -> Position {
         self.segments.first().map_or(0, |first| first.base)
     }
 
-    /// Finds the segments; returns the files that are on their way to become one, or to go.
-    fn find_segments(&mut self) -> Result<Vec<PathBuf>, OpenError> {
+    /// Finds segments and kept files; returns the files that are on their way to become one, or to go.
+    fn find_files(&mut self) -> Result<Vec<PathBuf>, OpenError> {
         let names = self.disk.list(self.dir).map_err(|error| OpenError::io("listing", self.dir, error))?;
         let (mut bases, mut passing) = (Vec::new(), Vec::new());
-        for name in names {
-            let path = self.dir.join(&name);
-            match base_of(&name) {
+        for name in &names {
+            let path = self.dir.join(name);
+            match base_of(name) {
                 Some(Ok(base)) => bases.push((base, path)),
                 Some(Err(())) => {
                     let what = "its name is not that of a log segment".to_owned();
@@ -242,6 +248,10 @@ impl<'a> Finder<'a> {
         }
         bases.sort_unstable();
         bases.into_iter().try_for_each(|(base, path)| self.add_segment(base, path))?;
+        let (kept, needless) =
+            kept::find(self.disk, self.dir, &names, self.log_id.unwrap_or(0), self.start())?;
+        self.kept = kept;
+        passing.extend(needless);
         Ok(passing)
     }
 
@@ -315,6 +325,10 @@ impl<'a> Finder<'a> {
         visitor.begins(start).map_err(|why| OpenError::Visitor { position: start, why })?;
         if let Some(from) = from.filter(|&from| from < start) {
             return Err(OpenError::FromTrimmed { from, start });
+        }
+        if from.is_none() {
+            // What lies behind the start is still in its segment, which will show it.
+            self.kept.iter().try_for_each(|kept| kept.walk(self.disk, start, visitor))?;
         }
         let mut chain = Chain {
             log_id: self.log_id.unwrap_or(0),

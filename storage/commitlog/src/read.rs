@@ -2,6 +2,7 @@
 //! together. It checks no checksum: recovery did, or this process wrote the bytes; and it knows nothing of records.
 use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -10,7 +11,8 @@ use bytes::{Bytes, BytesMut};
 use crate::Position;
 use crate::config::{READ_FILES_MAX, READ_GAP_BYTES_MAX, READ_RUN_BYTES_MAX};
 use crate::disk::{DiskFile, read_full};
-use crate::error::ReadError;
+use crate::error::{KeepError, ReadError};
+use crate::kept::{self, Extent};
 use crate::log::{Log, locked};
 use crate::segment::Segment;
 use crate::width::{from_u32, narrow};
@@ -42,7 +44,7 @@ impl LogReader {
         self.log.cache.get(position, len)
     }
 
-    /// Lowest position that can be read.
+    /// Lowest position of the segments; below it there is only what is kept.
     pub fn start(&self) -> Position {
         self.log.start.load(Ordering::Acquire)
     }
@@ -55,21 +57,31 @@ impl LogReader {
         // In this order: what is below `written` lies in a segment that was listed before.
         let written = self.log.written();
         let segments = self.log.segments.load();
-        let mut rest = wanted;
-        while let Some(&(position, bytes)) = rest.first() {
+        while let Some(rest) = wanted.get(results.len()..)
+            && let Some(&(position, bytes)) = rest.first()
+        {
             match self.locate(&segments, position, bytes, written) {
                 Ok(segment) => {
                     let run = gather(segment, rest, written.min(segment.end));
-                    rest = rest.get(run.ranges.len()..).unwrap_or_default();
                     self.read_run(&run, &mut results);
                 }
-                Err(error) => {
-                    results.push(Err(error));
-                    rest = rest.get(1..).unwrap_or_default();
-                }
+                Err(ReadError::Trimmed { .. }) => kept::read(&self.log, rest, &mut results),
+                Err(error) => results.push(Err(error)),
             }
         }
         results
+    }
+
+    /// The parts of the log that can be given back, in order: all but the newest segment.
+    pub fn extents(&self) -> Vec<Extent> {
+        kept::extents(&self.log)
+    }
+
+    /// Sees to it that the records at `live` (sorted, each the start of a record, all synced) are still found when the
+    /// segments in `range` are trimmed, and that kept files in `range` hold nothing else. `range` goes from the start of
+    /// an extent to the end of one. Blocks for as long as copying takes.
+    pub fn keep(&self, range: Range<Position>, live: &[Position]) -> Result<(), KeepError> {
+        kept::keep(&self.log, range, live)
     }
 
     fn locate<'a>(
@@ -96,14 +108,15 @@ impl LogReader {
             let read = read_full(&*file, &mut buffer, run.start - run.segment.base)?;
             if read < buffer.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
         });
+        if read.is_err() && run.start < self.start() {
+            // The segment was trimmed while it was read.
+            return kept::read(&self.log, run.ranges, results);
+        }
         let buffer = buffer.freeze();
         results.extend(run.ranges.iter().map(|&(position, bytes)| match &read {
             Ok(()) => {
                 let from = narrow(position - run.start);
                 Ok(buffer.slice(from..from + from_u32(bytes)))
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound && position < self.start() => {
-                Err(ReadError::Trimmed { position, start: self.start() })
             }
             Err(error) => {
                 Err(ReadError::Io { position, errno: error.raw_os_error(), why: error.to_string() })

@@ -1,0 +1,212 @@
+//! What outlives its segments: which kept files there are, reading from them, and making new ones out of segments and
+//! older kept files.
+mod file;
+
+use std::io;
+use std::iter::Peekable;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use self::file::{Block, Kept, KeptWriter, Name};
+use crate::disk::Disk;
+use crate::error::{KeepError, OpenError, ReadError};
+use crate::log::{Log, locked};
+use crate::scan::{self, Chain, End};
+use crate::segment::Segment;
+use crate::width::from_u32;
+use crate::{Position, Visitor};
+
+pub(crate) type KeptFiles = Vec<Arc<Kept>>;
+
+/// A part of the log that is given back as a whole: a kept file, or a segment that is not the newest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extent {
+    pub positions: Range<Position>,
+    /// What it takes on the disk.
+    pub bytes: u64,
+    pub is_kept: bool,
+}
+
+/// Finds the kept files of a log that starts at `start`, in order. Those that others replace, or that were made for a
+/// trim which did not happen, are returned second.
+pub(crate) fn find(
+    disk: &dyn Disk,
+    dir: &Path,
+    names: &[String],
+    log_id: u64,
+    start: Position,
+) -> Result<(KeptFiles, Vec<PathBuf>), OpenError> {
+    let (mut found, mut needless) = (Vec::new(), Vec::new());
+    for name in names {
+        match Name::parse(name) {
+            Some(Ok(parsed)) => found.push((parsed, dir.join(name))),
+            Some(Err(())) => {
+                let what = "its name is not that of a kept file".to_owned();
+                let hint = "move the file out of the log's folder".to_owned();
+                return Err(OpenError::Corrupt { file: dir.join(name), position: 0, what, hint });
+            }
+            None => {}
+        }
+    }
+    found.sort_by_key(|(name, _)| std::cmp::Reverse(name.generation));
+    let mut kept: KeptFiles = Vec::new();
+    for (name, path) in found {
+        let is_replaced =
+            |newer: &Arc<Kept>| newer.range.start < name.range.end && name.range.start < newer.range.end;
+        if name.range.start >= start || kept.iter().any(is_replaced) {
+            needless.push(path);
+        } else {
+            kept.push(Arc::new(Kept::open(disk, path, &name, log_id)?));
+        }
+    }
+    kept.sort_by_key(|kept| kept.range.start);
+    Ok((kept, needless))
+}
+
+/// Reads the first of `ranges`, which lies below the log's start, and those behind it that the same block holds; adds
+/// their results.
+pub(crate) fn read(log: &Log, ranges: &[(Position, u32)], results: &mut Vec<Result<Bytes, ReadError>>) {
+    let Some(&(position, _)) = ranges.first() else { return };
+    let block = read_block(log, position);
+    let start = log.start.load(Ordering::Acquire);
+    let before = results.len();
+    for &(position, bytes) in ranges.iter().take_while(|(position, _)| *position < start) {
+        let found = match &block {
+            Ok(Some(block)) => block.get(position, from_u32(bytes)),
+            Ok(None) => None,
+            Err(error) => {
+                let (errno, why) = (error.raw_os_error(), error.to_string());
+                results.push(Err(ReadError::Io { position, errno, why }));
+                return;
+            }
+        };
+        match found {
+            Some(bytes) => results.push(Ok(bytes)),
+            // The first is in this block or nowhere; another may be in the next one.
+            None if results.len() == before => {
+                results.push(Err(ReadError::Trimmed { position, start }));
+                return;
+            }
+            None => return,
+        }
+    }
+}
+
+fn read_block(log: &Log, position: Position) -> io::Result<Option<Block>> {
+    loop {
+        let files = log.kept.load();
+        let at = files.partition_point(|kept| kept.range.end <= position);
+        let Some(kept) = files.get(at).filter(|kept| kept.range.contains(&position)) else { return Ok(None) };
+        let Some(number) = kept.block_of(position) else { return Ok(None) };
+        match log.disk.open(&kept.path).and_then(|file| kept.read_block(&*file, number)) {
+            // It was replaced in the meantime.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && !log.kept.load().iter().any(|now| Arc::ptr_eq(now, kept)) => {}
+            read => return read.map(Some),
+        }
+    }
+}
+
+/// What the log consists of, but for the newest segment: kept files, then segments, in order.
+pub(crate) fn extents(log: &Log) -> Vec<Extent> {
+    let kept = log.kept.load();
+    let segments = log.segments.load();
+    let older = segments.len().saturating_sub(1);
+    let of_kept =
+        |kept: &Arc<Kept>| Extent { positions: kept.range.clone(), bytes: kept.record_bytes, is_kept: true };
+    let of_segment = |segment: &Arc<Segment>| Extent {
+        positions: segment.base..segment.end,
+        bytes: segment.bytes(),
+        is_kept: false,
+    };
+    kept.iter().map(of_kept).chain(segments.iter().take(older).map(of_segment)).collect()
+}
+
+/// Makes what is left of the positions in `range` into one kept file: the records at `live`, which are sorted. Whole
+/// kept files in the range are replaced by it. Every group and block that is read is checked.
+pub(crate) fn keep(log: &Log, range: Range<Position>, live: &[Position]) -> Result<(), KeepError> {
+    let _one_at_a_time = locked(&log.keeping);
+    let files = log.kept.load_full();
+    let overlaps = |kept: &&Arc<Kept>| kept.range.start < range.end && range.start < kept.range.end;
+    let replaced: Vec<Arc<Kept>> = files.iter().filter(overlaps).cloned().collect();
+    if let Some(cut) =
+        replaced.iter().find(|kept| kept.range.start < range.start || kept.range.end > range.end)
+    {
+        return Err(KeepError::CutsKeptFile { range, file: cut.path.clone() });
+    }
+    let made = if live.is_empty() { None } else { Some(Arc::new(make(log, &range, &replaced, live)?)) };
+    let mut now: KeptFiles = files.iter().filter(|kept| !overlaps(kept)).cloned().chain(made).collect();
+    now.sort_by_key(|kept| kept.range.start);
+    log.kept.store(Arc::new(now));
+    let removed = replaced.iter().try_for_each(|kept| log.disk.remove(&kept.path));
+    if let Err(error) = removed.and_then(|()| log.disk.sync_dir(&log.dir)) {
+        // It takes room until the next open, which knows what others replace, or the next call for the same range.
+        tracing::warn!(%error, "a replaced file was not removed");
+    }
+    Ok(())
+}
+
+fn make(
+    log: &Log,
+    range: &Range<Position>,
+    replaced: &[Arc<Kept>],
+    live: &[Position],
+) -> Result<Kept, KeepError> {
+    let disk = &*log.disk;
+    let io = |error: io::Error| KeepError::Io {
+        dir: log.dir.clone(),
+        errno: error.raw_os_error(),
+        why: error.to_string(),
+    };
+    let generation = replaced.iter().map(|kept| kept.generation + 1).max().unwrap_or(0);
+    let name = Name { range: range.clone(), generation };
+    let writer = KeptWriter::create(disk, &log.dir, log.log_id, name).map_err(io)?;
+    let mut copy = Copy { writer, wanted: live.iter().peekable() };
+    for kept in replaced {
+        kept.walk(disk, range.end, &mut copy)?;
+    }
+    let kept_to = replaced.last().map_or(range.start, |kept| kept.range.end);
+    for segment in
+        log.segments.load().iter().filter(|segment| segment.base >= kept_to && segment.end <= range.end)
+    {
+        copy_segment(log, segment, &mut copy)?;
+    }
+    let Copy { writer, mut wanted } = copy;
+    if let Some(&position) = wanted.next() {
+        return Err(KeepError::Missing { position });
+    }
+    writer.finish().map_err(io)
+}
+
+fn copy_segment(log: &Log, segment: &Segment, copy: &mut Copy<'_>) -> Result<(), KeepError> {
+    let file =
+        log.disk.open(&segment.path).map_err(|error| OpenError::io("opening", &segment.path, error))?;
+    let mut chain = Chain { log_id: log.log_id, prev_group: None, epoch: 0, synced_to: 0, groups: 0 };
+    match scan::walk(segment, &*file, &mut chain, segment.base, copy)? {
+        End::Sealed => Ok(()),
+        End::Blank(position) | End::Bad { position, .. } => {
+            Err(KeepError::Damaged { file: segment.path.clone(), position })
+        }
+    }
+}
+
+/// Copies the wanted ones of the records it is shown.
+struct Copy<'a> {
+    writer: KeptWriter<'a>,
+    /// Still to come, in order.
+    wanted: Peekable<std::slice::Iter<'a, Position>>,
+}
+
+impl Visitor for Copy<'_> {
+    fn record(&mut self, position: Position, kind: u8, payload: &[u8]) -> Result<(), String> {
+        if self.wanted.next_if(|wanted| **wanted == position).is_none() {
+            return Ok(());
+        }
+        self.writer.add(position, kind, payload).map_err(|error| error.to_string())
+    }
+}
