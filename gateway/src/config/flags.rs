@@ -86,6 +86,12 @@ pub struct ServeFlags {
     /// Size of a log segment in MiB [default: 128].
     #[arg(long, env = "MAILRAIL_SEGMENT_MIB", value_name = "MIB")]
     pub segment_mib: Option<u64>,
+    /// Age in hours at which messages of topics that keep what was read go; 0 = none [default: 72].
+    #[arg(long, env = "MAILRAIL_RETENTION_HOURS", value_name = "HOURS")]
+    pub retention_hours: Option<u64>,
+    /// Size of the log in MiB beyond which the oldest of those messages go; 0 = none [default: 0].
+    #[arg(long, env = "MAILRAIL_RETENTION_MIB", value_name = "MIB")]
+    pub retention_mib: Option<u64>,
     /// Memory for the newest messages in MiB [default: 16, or a 16th of what may be used where that is less].
     #[arg(long, env = "MAILRAIL_CACHE_MIB", value_name = "MIB")]
     pub cache_mib: Option<u64>,
@@ -116,6 +122,8 @@ impl ServeFlags {
             cluster_name: self.cluster_name.or(other.cluster_name),
             broker_name: self.broker_name.or(other.broker_name),
             segment_mib: self.segment_mib.or(other.segment_mib),
+            retention_hours: self.retention_hours.or(other.retention_hours),
+            retention_mib: self.retention_mib.or(other.retention_mib),
             cache_mib: self.cache_mib.or(other.cache_mib),
             connections_max: self.connections_max.or(other.connections_max),
             log_level: self.log_level.or(other.log_level),

@@ -6,7 +6,9 @@ mod memory;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use mailrail_broker::RetentionPolicy;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -26,6 +28,8 @@ pub struct Settings {
     pub cluster_name: String,
     pub broker_name: String,
     pub segment_bytes: u64,
+    /// What topics keep that keep what was read: for how long, and how much.
+    pub retention: RetentionPolicy,
     pub cache_bytes: usize,
     pub store_cache_bytes: u64,
     /// What this process may use, if the system tells.
@@ -55,6 +59,7 @@ const REMOTING_LISTEN: &str = "127.0.0.1:9876";
 const AMQP_LISTEN: &str = "127.0.0.1:5672";
 const DATA: &str = "./mailrail-data";
 const SEGMENT_MIB: u64 = 128;
+const RETENTION_HOURS: u64 = 72;
 const CONNECTIONS_MAX: u64 = 10_000;
 
 impl Settings {
@@ -104,6 +109,7 @@ impl Settings {
             cluster_name: raw.cluster_name.unwrap_or_else(|| "DefaultCluster".to_owned()),
             broker_name: raw.broker_name.unwrap_or_else(|| "mailrail".to_owned()),
             segment_bytes: mebibytes("segment-mib", raw.segment_mib.unwrap_or(SEGMENT_MIB), 1, 2_048)?,
+            retention: retention(raw.retention_hours, raw.retention_mib)?,
             cache_bytes: match raw.cache_mib {
                 Some(mib) => mebibytes("cache-mib", mib, 1, 65_536)?,
                 None => default_cache_bytes,
@@ -184,6 +190,17 @@ fn log_filter(value: String) -> Result<String, SettingsError> {
     Ok(value)
 }
 
+/// What is kept by age in hours and by size in MiB; 0 means without end.
+fn retention(hours: Option<u64>, mib: Option<u64>) -> Result<RetentionPolicy, SettingsError> {
+    let hours = between("retention-hours", hours.unwrap_or(RETENTION_HOURS), 0, 1_000_000)?;
+    let seconds = u64::try_from(hours).unwrap_or(u64::MAX).saturating_mul(3_600);
+    let bytes = mebibytes("retention-mib", mib.unwrap_or(0), 0, 1 << 30)?;
+    Ok(RetentionPolicy {
+        age: (seconds > 0).then(|| Duration::from_secs(seconds)),
+        bytes: (bytes > 0).then_some(bytes),
+    })
+}
+
 fn between(key: &'static str, value: u64, min: u64, max: u64) -> Result<usize, SettingsError> {
     if (min..=max).contains(&value) {
         return Ok(usize::try_from(value).unwrap_or(usize::MAX));
@@ -223,6 +240,19 @@ mod tests {
         assert_eq!(settings.amqp_listen, "127.0.0.1:5672".parse().unwrap());
         assert_eq!(settings.data, Path::new("./mailrail-data"));
         assert_eq!(settings.advertised, settings.remoting_listen.ip());
+        assert_eq!(settings.retention, RetentionPolicy::default());
+    }
+
+    #[test]
+    fn retention_without_end_is_zero() {
+        let kept = |hours, mib| {
+            check(|flags| (flags.retention_hours, flags.retention_mib) = (Some(hours), Some(mib)))
+                .unwrap()
+                .retention
+        };
+        assert_eq!(kept(0, 0), RetentionPolicy { age: None, bytes: None });
+        let day = Duration::from_secs(24 * 60 * 60);
+        assert_eq!(kept(24, 1), RetentionPolicy { age: Some(day), bytes: Some(1 << 20) });
     }
 
     #[test]
@@ -244,13 +274,15 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named() {
         type Change = fn(&mut ServeFlags);
-        let cases: [(Change, &str); 11] = [
+        let cases: [(Change, &str); 13] = [
             (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
             (
                 |f| f.amqp_listen = Some("0.0.0.0:5672".into()),
                 "amqp-listen is 0.0.0.0:5672, which others can reach",
             ),
             (|f| f.segment_mib = Some(0), "segment-mib is \"0\""),
+            (|f| f.retention_hours = Some(1_000_001), "retention-hours is \"1000001\""),
+            (|f| f.retention_mib = Some(u64::MAX), "retention-mib is \"18446744073709551615\""),
             (|f| f.connections_max = Some(0), "connections-max is \"0\""),
             (|f| f.log_level = Some("inof".into()), "log-level is \"inof\""),
             (|f| f.log_level = Some("info,mailrail=inof".into()), "log-level is \"info,mailrail=inof\""),

@@ -21,6 +21,7 @@ use crate::limits::*;
 use crate::queue::Queue;
 use crate::read::{ReadBatch, ReadRequest};
 use crate::reader::{Fetched, Pool, ReadContext};
+use crate::retention::RetentionPolicy;
 use crate::session::{Grant, Letter, Mailbox, Session};
 use crate::shard::{Input, Shard};
 use crate::stages::{ReadMeter, ShardMeter, WakeMeter};
@@ -42,6 +43,7 @@ pub struct BrokerConfig {
     /// A checkpoint is made after so much log, or so much time, whichever comes first.
     pub checkpoint_log_bytes: u64,
     pub checkpoint_interval: Duration,
+    pub retention: RetentionPolicy,
     pub clock: Arc<dyn Clock>,
     /// Asked when a session submits to a shard that sleeps. True promises that [`Broker::wake`] is called soon, at best
     /// once for what many sessions submit; false has the shard woken at once.
@@ -59,6 +61,7 @@ impl BrokerConfig {
             reader_threads: 2,
             checkpoint_log_bytes: 256 * 1024 * 1024,
             checkpoint_interval: Duration::from_secs(30),
+            retention: RetentionPolicy::default(),
             clock,
             wake_later: Arc::new(|| false),
             boot,
@@ -181,8 +184,8 @@ impl Broker {
         self.inner.faulted.load(Ordering::Acquire)
     }
 
-    /// Drops the log below a position, as far as whole segments allow, after a snapshot of all that is still needed.
-    /// The answer is [`Reply::Count`]: the log's new start.
+    /// Drops the log below a position, as far as whole segments allow. Of topics that retain by time and size, messages
+    /// there are lost; what else is still needed is kept. The answer is [`Reply::Count`]: the log's new start.
     pub fn trim_log(&self, session: &Session, token: Token, before: Position) {
         self.inner.inbox.put(Input::Trim { mailbox: session.mailbox().clone(), token, before });
     }
@@ -281,8 +284,11 @@ impl Broker {
     pub(crate) fn fetch(&self, mailbox: &Arc<Mailbox>, to: Recipient, grants: Vec<Grant>) {
         let (mailbox, inbox) = (mailbox.clone(), self.inner.inbox.clone());
         self.inner.pool.run(Box::new(move |context| {
-            let Fetched { deliveries, unread, rest } = context.fetch(grants);
-            let unread_count = u32::try_from(unread.len()).unwrap_or(u32::MAX);
+            let Fetched { deliveries, unread, gone, rest } = context.fetch(grants);
+            let unread_count = u32::try_from(unread.len() + gone.len()).unwrap_or(u32::MAX);
+            if !gone.is_empty() {
+                inbox.put(Input::Gone { receipts: gone });
+            }
             if !unread.is_empty() {
                 inbox.put(Input::Unread { receipts: unread });
             }

@@ -21,6 +21,7 @@ mod queue;
 mod read;
 mod reader;
 mod record;
+mod retention;
 mod route;
 mod session;
 mod settings;
@@ -43,6 +44,7 @@ pub use ids::{ConsumerId, ExchangeId, GroupId, QueueId, SessionId, Token, TopicI
 pub use publish::{Destination, PublishBatch};
 pub use queue::Queue;
 pub use read::{ReadBatch, ReadEntry, ReadRequest};
+pub use retention::RetentionPolicy;
 pub use session::Session;
 pub use settings::*;
 pub use time::{Clock, Now};

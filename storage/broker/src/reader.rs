@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
-use mailrail_commitlog::{LogReader, record};
+use mailrail_commitlog::{LogReader, ReadError, record};
 use mailrail_message::{RECORD_MESSAGE_BYTES_MAX, StoredMessage};
 
 use crate::command::Receipt;
@@ -32,6 +32,8 @@ pub(crate) struct Fetched {
     pub deliveries: Vec<Delivery>,
     /// Entries whose messages could not be read.
     pub unread: Vec<Receipt>,
+    /// Entries whose messages are no more.
+    pub gone: Vec<Receipt>,
     /// What one read has no room for.
     pub rest: Vec<Grant>,
 }
@@ -120,7 +122,7 @@ pub(crate) fn deliveries_in_memory(log: &LogReader, grants: &[Grant]) -> Option<
 }
 
 fn in_memory(log: &LogReader, entry: &Entry) -> Option<Bytes> {
-    log.cached(message_position(entry), to_usize(entry.bytes))
+    log.cached(message_position(entry), to_usize(entry.bytes)).filter(|_| entry.is_there())
 }
 
 fn message_position(entry: &Entry) -> u64 {
@@ -140,7 +142,7 @@ fn look_at(request: &ReadRequest, max: usize) -> usize {
 }
 
 fn wanted(request: &ReadRequest, entry: &Entry) -> bool {
-    request.tags.as_ref().is_none_or(|tags| tags.contains(&entry.tag_hash))
+    entry.is_there() && request.tags.as_ref().is_none_or(|tags| tags.contains(&entry.tag_hash))
 }
 
 fn is_full(request: &ReadRequest, batch: &ReadBatch, bytes: usize, entry: &Entry) -> bool {
@@ -181,14 +183,19 @@ impl ReadContext {
             batch.next_offset = entry.offset + 1;
         }
         for (entry, message) in chosen.iter().zip(self.messages(&chosen)) {
-            let message = message.map_err(|error| failed(&error))?;
+            let message = match message {
+                Ok(message) => message,
+                // Its queue's own group has settled it.
+                Err(ReadError::Trimmed { .. }) => continue,
+                Err(error) => return Err(failed(&error)),
+            };
             batch.entries.push(ReadEntry { offset: entry.offset, store_ms: entry.store_ms, message });
         }
         Ok(batch)
     }
 
     /// The messages of entries, in their order.
-    pub fn messages(&self, entries: &[Entry]) -> Vec<Result<Bytes, mailrail_commitlog::ReadError>> {
+    pub fn messages(&self, entries: &[Entry]) -> Vec<Result<Bytes, ReadError>> {
         let mut wanted: Vec<_> = entries.iter().map(|entry| (message_position(entry), entry.bytes)).collect();
         let sorted = wanted.is_sorted();
         if sorted {
@@ -230,11 +237,12 @@ impl ReadContext {
     /// One entry of a queue with its message; `None` when it is no more.
     pub fn entry(&self, queue: &Queue, offset: u64) -> Result<Option<Bytes>, Error> {
         let entries = queue.entries(offset, 1, &self.blocks).map_err(|e| Error::Read(e.to_string()))?;
-        let Some(entry) = entries.first().filter(|entry| entry.offset == offset) else { return Ok(None) };
-        self.messages(std::slice::from_ref(entry))
-            .pop()
-            .transpose()
-            .map_err(|error| Error::Read(error.to_string()))
+        let is_it = |entry: &&Entry| entry.offset == offset && entry.is_there();
+        let Some(entry) = entries.first().filter(is_it) else { return Ok(None) };
+        match self.messages(std::slice::from_ref(entry)).pop() {
+            Some(Err(ReadError::Trimmed { .. })) => Ok(None),
+            read => read.transpose().map_err(|error| Error::Read(error.to_string())),
+        }
     }
 
     /// Reads the messages of grants, in their order, as far as the bytes of one read go.
@@ -258,13 +266,17 @@ impl ReadContext {
         let (mut next, end) = (grant.first_offset, grant.end_offset());
         while next < end {
             let max = usize::try_from(end - next).unwrap_or(usize::MAX);
-            let mut entries = grant.queue.entries(next, max, &self.blocks).unwrap_or_else(|error| {
-                tracing::error!(queue = grant.queue.id.0, offset = next, %error, "reading the index failed");
-                Vec::new()
-            });
+            let mut entries = match grant.queue.entries(next, max, &self.blocks) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    tracing::error!(queue = grant.queue.id.0, offset = next, %error, "reading the index failed");
+                    fetched.unread.extend((next..end).map(|offset| grant.receipt(offset)));
+                    return end;
+                }
+            };
             entries.retain(|entry| entry.offset < end);
             let Some(last) = entries.last() else {
-                fetched.unread.extend((next..end).map(|offset| grant.receipt(offset)));
+                fetched.gone.extend((next..end).map(|offset| grant.receipt(offset)));
                 return end;
             };
             let behind = last.offset + 1;
@@ -280,14 +292,16 @@ impl ReadContext {
         next
     }
 
-    /// Reads the entries of a run of offsets; what is missing among them, or cannot be read, is unread.
+    /// Reads the entries of a run of offsets; what is missing among them is gone.
     fn fetch_entries(&self, grant: &Grant, run: Range<u64>, entries: &[Entry], fetched: &mut Fetched) {
         let mut next = run.start;
         for (entry, message) in entries.iter().zip(self.messages(entries)) {
-            fetched.unread.extend((next..entry.offset).map(|offset| grant.receipt(offset)));
+            fetched.gone.extend((next..entry.offset).map(|offset| grant.receipt(offset)));
             next = entry.offset + 1;
             match message {
+                _ if !entry.is_there() => fetched.gone.push(grant.receipt(entry.offset)),
                 Ok(message) => fetched.deliveries.push(delivery(grant, entry, message)),
+                Err(ReadError::Trimmed { .. }) => fetched.gone.push(grant.receipt(entry.offset)),
                 Err(error) => {
                     let (queue, offset) = (grant.queue.id.0, entry.offset);
                     tracing::error!(queue, offset, %error, "reading a message failed");
@@ -295,7 +309,7 @@ impl ReadContext {
                 }
             }
         }
-        fetched.unread.extend((next..run.end).map(|offset| grant.receipt(offset)));
+        fetched.gone.extend((next..run.end).map(|offset| grant.receipt(offset)));
     }
 }
 

@@ -72,7 +72,7 @@ impl LogReader {
         results
     }
 
-    /// The parts of the log that can be given back, in order: all but the newest segment.
+    /// The parts of the log that can be given back, in order: all but the newest segments.
     pub fn extents(&self) -> Vec<Extent> {
         kept::extents(&self.log)
     }

@@ -12,7 +12,7 @@ use mailrail_commitlog::{LogConfig, LogReader, Opened as OpenedLog, Position, Sy
 use self::replay::{Replay, SnapshotFinder};
 use crate::broker::BrokerConfig;
 use crate::queue::Blocks;
-use crate::shard::{CheckpointPolicy, Journal, MARK_KEY, Shard};
+use crate::shard::{CheckpointPolicy, Journal, MARK_KEY, ReclaimPolicy, Shard};
 use crate::state::{Item, State, decode_parts};
 use crate::store::{Mended, Store, StoreError, open_sled, set_aside};
 
@@ -67,7 +67,8 @@ pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
         CheckpointPolicy { log_bytes: config.checkpoint_log_bytes, interval: config.checkpoint_interval };
     let now = config.clock.now();
     let blocks = Arc::new(Blocks::new(store.clone()));
-    let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, now);
+    let reclaim = ReclaimPolicy { retention: config.retention, segment_bytes: config.log.segment_bytes };
+    let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, reclaim, now);
     shard.begin(now, &config.boot).map_err(OpenError::Begin)?;
     Ok(OpenedShard { shard, writer: log.writer, syncer: log.syncer, reader: log.reader, store, blocks, lock })
 }

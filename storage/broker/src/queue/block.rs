@@ -4,6 +4,7 @@
 //! entry the varints position delta, bytes, tag (zigzag of the difference to the one before), store time delta.
 
 use super::chunk::{Entry, wide};
+use crate::retention::stored_bytes;
 
 const VERSION: u8 = 1;
 
@@ -14,6 +15,8 @@ pub(crate) struct BlockRef {
     pub count: u32,
     pub first_position: u64,
     pub first_store_ms: u64,
+    /// Bytes that its messages take in the log.
+    pub bytes: u64,
 }
 
 impl BlockRef {
@@ -53,6 +56,7 @@ pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
         count,
         first_position: first.position,
         first_store_ms: first.store_ms,
+        bytes: entries.iter().map(|entry| stored_bytes(entry.bytes)).sum(),
     };
     Some((block, out))
 }

@@ -8,11 +8,18 @@ pub struct Entry {
     pub offset: u64,
     /// Log position of the message's record.
     pub position: u64,
-    /// Bytes of the stored message, without record header and padding.
+    /// Bytes of the stored message, without record header and padding; 0 where it is no more.
     pub bytes: u32,
     pub tag_hash: i32,
     /// Milliseconds of the Unix epoch; never decreases within a queue.
     pub store_ms: u64,
+}
+
+impl Entry {
+    /// False for the place of a message that is no more.
+    pub fn is_there(&self) -> bool {
+        self.bytes > 0
+    }
 }
 
 const ENTRY_WORDS: usize = 3;

@@ -9,6 +9,7 @@ mod blocks;
 mod chunk;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -18,6 +19,7 @@ use self::chunk::Chunk;
 use crate::command::Name;
 use crate::event::Event;
 use crate::ids::*;
+use crate::retention::{Run, stored_bytes};
 use crate::session::{Letter, Mailbox};
 use crate::store::{Store, StoreError};
 
@@ -146,15 +148,6 @@ impl Queue {
         block.first_store_ms + took.saturating_mul(entries) / u64::from(block.count.max(1))
     }
 
-    /// Log position of the first entry that is not visible yet.
-    pub(crate) fn first_invisible(&self) -> Option<u64> {
-        let end = self.end_offset();
-        let tail = self.tail.load();
-        let at = tail.partition_point(|chunk| chunk.end_offset() <= end);
-        let chunk = tail.get(at)?;
-        chunk.get(end.max(chunk.first_offset)).map(|entry| entry.position)
-    }
-
     /// Visible entries from an offset on, from memory or the store. May block on the store; returns at most one
     /// block's worth.
     pub(crate) fn entries(&self, from: u64, max: usize, blocks: &Blocks) -> Result<Vec<Entry>, IndexError> {
@@ -218,6 +211,63 @@ impl Queue {
         sealed.get(sealed.partition_point(|block| block.end_offset() <= offset)).copied()
     }
 
+    /// Tells where in the log the messages of runs of offsets lie, and what they take there: a range of positions and
+    /// the bytes in it. Where the index is in the store, a block's messages are assumed to be alike.
+    pub(crate) fn spread(&self, runs: &[Run], tell: &mut dyn FnMut(Range<u64>, u64)) {
+        // In this order: what is sealed meanwhile is seen twice rather than never.
+        let tail = self.tail.load_full();
+        let sealed: Vec<BlockRef> =
+            self.sealed.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        let sealed_end = sealed.last().map_or(0, BlockRef::end_offset);
+        let open = || tail.iter().filter(|chunk| chunk.end_offset() > sealed_end);
+        let first_open = open().find_map(|chunk| chunk.get(chunk.first_offset)).map(|entry| entry.position);
+        for (block, at) in sealed.iter().zip(1..) {
+            let count = overlap(runs, block.first_offset..block.end_offset());
+            if count > 0 {
+                let next = sealed.get(at).map(|next| next.first_position).or(first_open);
+                let end = next.unwrap_or(block.first_position + block.bytes).max(block.first_position + 1);
+                let share = u128::from(block.bytes) * u128::from(count) / u128::from(block.count.max(1));
+                tell(block.first_position..end, u64::try_from(share).unwrap_or(u64::MAX));
+            }
+        }
+        for (first, end) in runs {
+            for chunk in open() {
+                let offsets = chunk.first_offset.max(*first)..chunk.end_offset().min(*end);
+                for entry in offsets.filter_map(|offset| chunk.get(offset)).filter(Entry::is_there) {
+                    tell(entry.position..entry.position + 1, stored_bytes(entry.bytes));
+                }
+            }
+        }
+    }
+
+    /// Adds the log positions in a range that runs of offsets lead to. May block on the store.
+    pub(crate) fn positions(
+        &self,
+        runs: &[Run],
+        range: &Range<u64>,
+        blocks: &Blocks,
+        found: &mut Vec<u64>,
+    ) -> Result<(), IndexError> {
+        let start = self.offset_at_position(range.start, blocks)?;
+        for (first, end) in runs.iter().filter(|(_, end)| *end > start) {
+            let mut next = start.max(*first);
+            while next < *end {
+                let entries = self.entries(next, BLOCK_ENTRIES, blocks)?;
+                let Some(last) = entries.last() else { return Ok(()) };
+                next = last.offset + 1;
+                for entry in entries.iter().take_while(|entry| entry.offset < *end) {
+                    if entry.position >= range.end {
+                        return Ok(());
+                    }
+                    if entry.is_there() {
+                        found.push(entry.position);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     // What only the shard does.
 
     /// Appends an entry, not visible yet. Returns chunks to seal when the open end has grown long enough.
@@ -242,6 +292,11 @@ impl Queue {
         });
         let seal = open_entries >= BLOCK_ENTRIES || (gap && open_entries > 0);
         seal.then(|| Sealing { queue: self.clone(), chunks: open })
+    }
+
+    /// Offset behind the last appended entry; `None` when there never was one.
+    pub(crate) fn appended_end(&self) -> Option<u64> {
+        self.tail.load().last().map(|last| last.end_offset())
     }
 
     /// Chunks that no sealing is under way for: those behind the last full block's worth.
@@ -388,6 +443,13 @@ impl Sealing {
         });
         Ok(())
     }
+}
+
+/// How many of the offsets in a range are in runs.
+fn overlap(runs: &[Run], range: Range<u64>) -> u64 {
+    let after = runs.partition_point(|(_, end)| *end <= range.start);
+    let inside = runs.iter().skip(after).take_while(|(first, _)| *first < range.end);
+    inside.map(|(first, end)| (*end).min(range.end) - (*first).max(range.start)).sum()
 }
 
 /// Where a block lies in the store: sorted by queue, then offset.

@@ -1,5 +1,5 @@
 //! Checkpoints: from time to time what has changed in the state goes into the store, so that a start need not replay
-//! the whole log. And snapshots: the same pieces in the log itself, before anything is trimmed from it.
+//! the whole log.
 
 use super::*;
 use crate::state::{ItemKey, checkpoint_key, encode_parts};
@@ -23,7 +23,6 @@ pub(super) struct Checkpoints {
     position: Position,
     at: Duration,
     state: Stage,
-    trim: Option<TrimRequest>,
 }
 
 #[derive(Debug)]
@@ -36,18 +35,9 @@ enum Stage {
     Storing,
 }
 
-#[derive(Debug)]
-struct TrimRequest {
-    mailbox: Arc<Mailbox>,
-    token: Token,
-    before: Position,
-    /// The snapshot that must be safe first ends here.
-    snapshot_end: Position,
-}
-
 impl Checkpoints {
     pub fn new(policy: CheckpointPolicy, number: u64, position: Position, now: Now) -> Self {
-        Checkpoints { policy, number, position, at: now.mono, state: Stage::Idle, trim: None }
+        Checkpoints { policy, number, position, at: now.mono, state: Stage::Idle }
     }
 
     pub fn are_idle(&self) -> bool {
@@ -62,7 +52,7 @@ impl Checkpoints {
 impl Shard {
     pub(super) fn checkpoint_if_due(&mut self, now: Now) {
         let since = self.journal.end().saturating_sub(self.checkpoints.position);
-        let due = self.checkpoints.trim.is_some()
+        let due = self.reclaim.awaits_checkpoint()
             || since >= self.checkpoints.policy.log_bytes
             || now.mono >= self.checkpoints.at + self.checkpoints.policy.interval;
         if due && self.checkpoints.are_idle() {
@@ -139,79 +129,11 @@ impl Shard {
         }
         let position = self.checkpoints.position;
         if stored && self.log_loosely(Change::Checkpoint { number, position }) {
-            self.finish_trim(position);
+            self.trim_behind(now, position);
         }
         if self.stopping {
             self.log_loosely(Change::Closed { wall_ms: now.wall_ms });
             self.journal.want_sync();
-        }
-    }
-
-    /// Drops what lies below `before`, as far as nobody needs it. What groups had not settled there is lost to them,
-    /// but for topics that keep entries until they are settled, and for waiting messages: those are not passed.
-    pub(super) fn trim(&mut self, mailbox: &Arc<Mailbox>, token: Token, before: Position) {
-        match self.prepare_trim(before) {
-            Ok(before) => {
-                self.checkpoints.trim = Some(TrimRequest {
-                    mailbox: mailbox.clone(),
-                    token,
-                    before,
-                    snapshot_end: self.journal.end(),
-                });
-            }
-            Err(error) => self.reply(mailbox, token, Err(error)),
-        }
-    }
-
-    fn prepare_trim(&mut self, before: Position) -> Result<Position, Error> {
-        let searched = |error: crate::queue::IndexError| Error::Read(error.to_string());
-        let pinned = self.state.waiting.keys().next().copied();
-        // What nobody has seen yet stays too, and so does the snapshot itself, which begins at the log's end.
-        let unseen = self.state.queues.values().filter_map(|queue| queue.shared.first_invisible()).min();
-        let mut before = before.min(self.journal.end());
-        before = pinned.into_iter().chain(unseen).fold(before, Position::min);
-        let mut mins = Vec::new();
-        for queue in self.state.queues.values() {
-            let settings = self.state.topics.get(&queue.topic).map(|topic| topic.shared.settings());
-            if settings.is_some_and(|s| s.retention == crate::settings::Retention::UntilSettled) {
-                let first =
-                    queue.shared.entries(queue.shared.min_offset(), 1, &self.blocks).map_err(searched)?;
-                before = first.first().map_or(before, |entry| before.min(entry.position));
-            }
-        }
-        for queue in self.state.queues.values() {
-            let min = queue.shared.offset_at_position(before, &self.blocks).map_err(searched)?;
-            if min > queue.shared.min_offset() {
-                mins.push((queue.shared.id, min));
-            }
-        }
-        for (queue, min) in mins {
-            self.log(Change::QueueTrimmed { queue, min })?;
-        }
-        self.snapshot()?;
-        Ok(before)
-    }
-
-    /// Writes the whole state into the log, but for indexes, which retained messages carry.
-    fn snapshot(&mut self) -> Result<(), Error> {
-        let start = self.journal.end();
-        let mut items: Vec<_> =
-            self.state.all_keys().into_iter().filter_map(|key| self.state.item(key)).collect();
-        items.sort_by_key(|item| item.rank());
-        let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
-        for item in items {
-            self.log(Change::Snapshot(Box::new(item)))?;
-        }
-        self.log(Change::SnapshotEnd { start, items: count })?;
-        self.journal.want_sync();
-        Ok(())
-    }
-
-    /// A checkpoint behind the snapshot is stored: what lies below is needed by nobody.
-    fn finish_trim(&mut self, checkpoint: Position) {
-        if let Some(request) = self.checkpoints.trim.take_if(|request| request.snapshot_end <= checkpoint) {
-            let start = self.journal.trim(request.before.min(checkpoint));
-            self.reply(&request.mailbox, request.token, Ok(Reply::Count(start)));
         }
     }
 }

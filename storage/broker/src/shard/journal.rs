@@ -41,6 +41,11 @@ impl Journal {
         self.appender.synced_to()
     }
 
+    /// Where the log's segments begin.
+    pub fn start(&self) -> Position {
+        self.appender.start()
+    }
+
     pub fn epoch(&self) -> u64 {
         self.appender.epoch()
     }

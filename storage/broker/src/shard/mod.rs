@@ -13,6 +13,7 @@ mod membership;
 mod pending;
 mod position;
 mod publish;
+mod reclaim;
 mod settle;
 mod topology;
 mod waiting;
@@ -30,6 +31,8 @@ pub(crate) use self::checkpoint::{CheckpointPolicy, MARK_KEY};
 use self::dead_letter::Dead;
 pub(crate) use self::journal::Journal;
 use self::pending::{Due, Pending};
+use self::reclaim::Reclaim;
+pub(crate) use self::reclaim::ReclaimPolicy;
 use self::waiting::{Dispatch, Waits};
 use crate::command::{Command, Receipt};
 use crate::delivery::{Flow, Members, Subscription};
@@ -40,6 +43,7 @@ use crate::ids::*;
 use crate::queue::Blocks;
 use crate::reader::ReadContext;
 use crate::record::Change;
+use crate::retention::{Expired, Expiry, Survey, Surveyed};
 use crate::session::{Letter, Mailbox};
 use crate::state::State;
 use crate::store_thread::StoreJob;
@@ -74,6 +78,12 @@ pub(crate) enum Input {
     Unread {
         receipts: Vec<Receipt>,
     },
+    /// Granted entries whose messages are no more.
+    Gone {
+        receipts: Vec<Receipt>,
+    },
+    Expired(Expired),
+    Surveyed(Surveyed),
     DeadReady(Dead),
     DispatchReady(Dispatch),
     CheckpointStored {
@@ -93,6 +103,8 @@ pub(crate) enum Input {
 pub(crate) enum Work {
     Dead(Dead),
     Dispatch(Dispatch),
+    Expire(Expiry),
+    Survey(Survey),
 }
 
 impl Work {
@@ -100,6 +112,8 @@ impl Work {
         match self {
             Work::Dead(dead) => Input::DeadReady(dead.read(context)),
             Work::Dispatch(dispatch) => Input::DispatchReady(dispatch.read(context)),
+            Work::Expire(expiry) => Input::Expired(expiry.find(context)),
+            Work::Survey(survey) => Input::Surveyed(survey.carry_out(context)),
         }
     }
 }
@@ -144,6 +158,7 @@ pub(crate) struct Shard {
     members: Members,
     waits: Waits,
     checkpoints: Checkpoints,
+    reclaim: Reclaim,
     next_lease: u64,
     /// Queues below the position of their last entry that waits for a sync.
     unsynced: FxHashMap<QueueId, publish::Unsynced>,
@@ -168,11 +183,13 @@ impl Shard {
         journal: Journal,
         blocks: Arc<Blocks>,
         policy: CheckpointPolicy,
+        reclaim: ReclaimPolicy,
         now: Now,
     ) -> Self {
         let waits = Waits::new(&state.waiting);
         let end = journal.end();
         let checkpoints = Checkpoints::new(policy, state.checkpoint, end, now);
+        let reclaim = Reclaim::new(reclaim, journal.start(), now);
         Shard {
             state,
             journal,
@@ -191,6 +208,7 @@ impl Shard {
             members: Members::default(),
             waits,
             checkpoints,
+            reclaim,
             next_lease: 1,
             unsynced: FxHashMap::default(),
             outputs: Outputs::default(),
@@ -223,6 +241,9 @@ impl Shard {
             Input::Refused { from } => self.refused(from),
             Input::Poisoned(why) => self.poison(why),
             Input::Unread { receipts } => self.unread(now, receipts),
+            Input::Gone { receipts } => self.gone(receipts),
+            Input::Expired(expired) => self.expired(now, expired),
+            Input::Surveyed(surveyed) => self.surveyed(now, surveyed),
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
             Input::CheckpointStored { number, stored } => self.checkpoint_stored(now, number, stored),
@@ -239,6 +260,7 @@ impl Shard {
         self.expire_members(now);
         self.start_due_dispatches(now);
         self.serve_hungry(now);
+        self.reclaim_if_due(now);
         self.checkpoint_if_due(now);
         self.take_store_jobs();
         // Before the log gets to know of it: its writer looks once it has written.
@@ -258,7 +280,7 @@ impl Shard {
         let members = self.members.deadline();
         let waits = self.waits.deadline(now);
         let checkpoints = self.checkpoints.deadline();
-        [flows, receives, members, waits, checkpoints].into_iter().flatten().min()
+        [flows, receives, members, waits, checkpoints, self.reclaim_deadline()].into_iter().flatten().min()
     }
 
     #[cfg(test)]
@@ -442,6 +464,7 @@ impl Shard {
             self.outputs.store_jobs.push(job);
         }
         self.checkpoint_synced(to);
+        self.reclaim_synced(to);
     }
 
     fn carry_out(&mut self, due: Due) {
@@ -478,6 +501,7 @@ impl Shard {
             self.answer_with_error(due, &Error::Poisoned(why.clone()));
         }
         self.poisoned = Some(why);
+        self.abandon_reclaim();
     }
 
     /// Answers with an error what would have been answered with success.

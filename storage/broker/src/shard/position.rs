@@ -111,6 +111,7 @@ impl Shard {
                 from = leased + 1;
             }
             purged += self.ready(line, queue.end_offset());
+            self.reclaim.want();
             if !runs.is_empty() {
                 self.settle_now(group, queue.id, runs)?;
             }

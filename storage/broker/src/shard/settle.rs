@@ -241,6 +241,28 @@ impl Shard {
             self.put_back(now, group, queue, offset, attempts, UNREAD_RETRY_MS);
         }
     }
+
+    /// Entries that were handed out but whose messages are no more: lost to the group, since retention let them go or
+    /// another group settled them.
+    pub(super) fn gone(&mut self, receipts: Vec<Receipt>) {
+        for receipt in receipts {
+            if self.check_receipt(&receipt, Outcome::Release).is_err() {
+                continue;
+            }
+            let (group, queue, offset) = (receipt.group, receipt.queue, receipt.offset);
+            tracing::warn!(
+                group = group.0,
+                queue = queue.0,
+                offset,
+                "a message was gone before it was handed out"
+            );
+            metrics::counter!("mailrail_lost_messages_total").increment(1);
+            if let Err(error) = self.settle_now(group, queue, vec![(offset, 1)]) {
+                tracing::warn!(%error, "what is gone is looked for again: that could not be recorded");
+            }
+            self.look_at((group, queue));
+        }
+    }
 }
 
 /// Wait before an entry that could not be read is handed out again.

@@ -22,6 +22,7 @@ impl Shard {
                 (token, self.put_topic(session, &name, &settings, adopt))
             }
             Command::DeleteTopic { token, name, if_unused, if_empty } => {
+                self.reclaim.want();
                 (token, self.delete_topic(session, &name, if_unused, if_empty).map(Reply::Count))
             }
             Command::PutGroup { token, name, settings } => (token, self.put_group(&name, settings)),

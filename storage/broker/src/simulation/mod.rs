@@ -5,6 +5,7 @@ mod consumption;
 mod durability;
 mod histories;
 mod recovery;
+mod space;
 mod topology;
 
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ use mailrail_message::{Draft, StoredMessage, property, tag_hash};
 use crate::queue::Blocks;
 use crate::reader::{self, ReadContext};
 use crate::session::{Letter, Mailbox};
-use crate::shard::{CheckpointPolicy, Input, Journal, Shard};
+use crate::shard::{CheckpointPolicy, Input, Journal, ReclaimPolicy, Shard};
 use crate::state::{Item, ItemKey, State};
 use crate::store::{MemoryStore, Store};
 use crate::store_thread::{self, StoreJob};
@@ -106,9 +107,11 @@ impl Simulation {
         let data = PathBuf::from("/data");
         let (state, log) = crate::open::bring_up(Arc::new(disk.clone()), &data, &config, &store)?;
         let policy = CheckpointPolicy { log_bytes: u64::MAX, interval: Duration::from_secs(1 << 40) };
+        let retention = RetentionPolicy { age: None, bytes: None };
+        let reclaim = ReclaimPolicy { retention, segment_bytes: SEGMENT_BYTES };
         let directory = state.directory.clone();
         let blocks = Arc::new(Blocks::new(store.clone()));
-        let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, now);
+        let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, reclaim, now);
         shard.begin(now, boot).map_err(OpenError::Begin)?;
         let context = ReadContext { log: log.reader.clone(), blocks, directory };
         let (writer, syncer, reader) = (log.writer, log.syncer, log.reader);
@@ -245,7 +248,10 @@ impl Simulation {
                 let hot = reader::deliveries_in_memory(&self.reader, &grants);
                 let deliveries = hot.unwrap_or_else(|| {
                     let fetched = self.context.fetch(grants);
-                    assert!(fetched.unread.is_empty() && fetched.rest.is_empty(), "{fetched:?}");
+                    assert!(
+                        fetched.unread.is_empty() && fetched.gone.is_empty() && fetched.rest.is_empty(),
+                        "{fetched:?}"
+                    );
                     fetched.deliveries
                 });
                 Event::Deliveries { to, deliveries }

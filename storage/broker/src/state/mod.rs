@@ -95,6 +95,9 @@ pub(crate) struct State {
     pub store_jobs: Vec<StoreJob>,
 }
 
+/// Most missing entries in a row for which an index gets placeholders.
+const MISSING_ENTRIES_MAX: u64 = 4_096;
+
 impl State {
     /// Whether a topic outlives this run of the broker.
     fn lasts(settings: &TopicSettings) -> bool {
@@ -122,6 +125,12 @@ impl State {
     pub fn append_retained(&mut self, id: QueueId, entry: &Entry) {
         let Some(queue) = self.queues.get(&id) else { return };
         if (queue.shared.min_offset()..queue.next_offset).contains(&entry.offset) {
+            // Of a row that was settled here and there only the rest is kept. Its index stays one row.
+            let next = queue.shared.appended_end().filter(|next| entry.offset - next <= MISSING_ENTRIES_MAX);
+            for offset in next.unwrap_or(entry.offset)..entry.offset {
+                let missing = Entry { offset, bytes: 0, tag_hash: 0, ..*entry };
+                self.store_jobs.extend(queue.shared.append(&missing).map(StoreJob::Seal));
+            }
             self.store_jobs.extend(queue.shared.append(entry).map(StoreJob::Seal));
         }
     }
@@ -164,8 +173,13 @@ impl State {
             }),
             Change::Positioned { group, queue, offset } => {
                 let gaps = self.queues.get(queue).map(|state| state.gaps.clone()).unwrap_or_default();
+                let is_final = self.is_final(*group, *queue);
                 self.change_progress(position, *group, *queue, |progress| {
-                    *progress = Progress::at(*offset);
+                    let before = std::mem::replace(progress, Progress::at(*offset));
+                    if is_final {
+                        progress.pass(0, before.floor);
+                        before.settled.iter().for_each(|(first, end)| progress.pass(first, end));
+                    }
                     gaps.iter().for_each(|(first, end)| progress.pass(*first, *end));
                 });
                 self.drop_settled(*group, *queue);
@@ -461,13 +475,18 @@ impl State {
     /// In a topic whose entries go when settled, what the default group has settled goes.
     fn drop_settled(&mut self, group: GroupId, queue: QueueId) {
         let Some(floor) = self.progress(group, queue).map(|progress| progress.floor) else { return };
-        let Some(topic) = self.queues.get(&queue).and_then(|state| self.topics.get(&state.topic)) else {
-            return;
-        };
-        let is_default = self.groups.get(&group).is_some_and(|group| group.name == topic.shared.name);
-        if is_default && topic.shared.settings().retention == Retention::UntilSettled {
+        if self.is_final(group, queue) {
             self.trim_queue(queue, floor);
         }
+    }
+
+    /// True where what the group settles is gone: for the default group of a topic whose entries go when settled.
+    fn is_final(&self, group: GroupId, queue: QueueId) -> bool {
+        let topic = self.queues.get(&queue).and_then(|state| self.topics.get(&state.topic));
+        topic.is_some_and(|topic| {
+            topic.shared.settings().retention == Retention::UntilSettled
+                && self.groups.get(&group).is_some_and(|group| group.name == topic.shared.name)
+        })
     }
 
     fn trim_queue(&mut self, id: QueueId, min: u64) {

@@ -22,7 +22,7 @@ use crate::{Position, Visitor};
 
 pub(crate) type KeptFiles = Vec<Arc<Kept>>;
 
-/// A part of the log that is given back as a whole: a kept file, or a segment that is not the newest.
+/// A part of the log that is given back as a whole: a kept file, or a segment that is synced to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {
     pub positions: Range<Position>,
@@ -112,11 +112,12 @@ fn read_block(log: &Log, position: Position) -> io::Result<Option<Block>> {
     }
 }
 
-/// What the log consists of, but for the newest segment: kept files, then segments, in order.
+/// What the log consists of, but for segments that are not synced: kept files, then segments, in order.
 pub(crate) fn extents(log: &Log) -> Vec<Extent> {
+    let synced = log.synced();
     let kept = log.kept.load();
     let segments = log.segments.load();
-    let older = segments.len().saturating_sub(1);
+    let start = segments.first().map_or(0, |first| first.base);
     let of_kept =
         |kept: &Arc<Kept>| Extent { positions: kept.range.clone(), bytes: kept.record_bytes, is_kept: true };
     let of_segment = |segment: &Arc<Segment>| Extent {
@@ -124,7 +125,9 @@ pub(crate) fn extents(log: &Log) -> Vec<Extent> {
         bytes: segment.bytes(),
         is_kept: false,
     };
-    kept.iter().map(of_kept).chain(segments.iter().take(older).map(of_segment)).collect()
+    // A kept file for a trim that did not come about says nothing new.
+    let before = kept.iter().filter(|kept| kept.range.start < start).map(of_kept);
+    before.chain(segments.iter().filter(|segment| segment.end <= synced).map(of_segment)).collect()
 }
 
 /// Makes what is left of the positions in `range` into one kept file: the records at `live`, which are sorted. Whole
@@ -134,12 +137,17 @@ pub(crate) fn keep(log: &Log, range: Range<Position>, live: &[Position]) -> Resu
     let files = log.kept.load_full();
     let overlaps = |kept: &&Arc<Kept>| kept.range.start < range.end && range.start < kept.range.end;
     let replaced: Vec<Arc<Kept>> = files.iter().filter(overlaps).cloned().collect();
+    let start = log.start.load(Ordering::Acquire);
+    let sources: Vec<&Kept> =
+        replaced.iter().map(|kept| &**kept).filter(|kept| kept.range.start < start).collect();
     if let Some(cut) =
-        replaced.iter().find(|kept| kept.range.start < range.start || kept.range.end > range.end)
+        sources.iter().find(|kept| kept.range.start < range.start || kept.range.end > range.end)
     {
         return Err(KeepError::CutsKeptFile { range, file: cut.path.clone() });
     }
-    let made = if live.is_empty() { None } else { Some(Arc::new(make(log, &range, &replaced, live)?)) };
+    let generation = replaced.iter().map(|kept| kept.generation + 1).max().unwrap_or(0);
+    let name = Name { range: range.clone(), generation };
+    let made = if live.is_empty() { None } else { Some(Arc::new(make(log, name, &sources, live)?)) };
     let mut now: KeptFiles = files.iter().filter(|kept| !overlaps(kept)).cloned().chain(made).collect();
     now.sort_by_key(|kept| kept.range.start);
     log.kept.store(Arc::new(now));
@@ -151,26 +159,20 @@ pub(crate) fn keep(log: &Log, range: Range<Position>, live: &[Position]) -> Resu
     Ok(())
 }
 
-fn make(
-    log: &Log,
-    range: &Range<Position>,
-    replaced: &[Arc<Kept>],
-    live: &[Position],
-) -> Result<Kept, KeepError> {
+fn make(log: &Log, name: Name, sources: &[&Kept], live: &[Position]) -> Result<Kept, KeepError> {
     let disk = &*log.disk;
     let io = |error: io::Error| KeepError::Io {
         dir: log.dir.clone(),
         errno: error.raw_os_error(),
         why: error.to_string(),
     };
-    let generation = replaced.iter().map(|kept| kept.generation + 1).max().unwrap_or(0);
-    let name = Name { range: range.clone(), generation };
+    let range = name.range.clone();
     let writer = KeptWriter::create(disk, &log.dir, log.log_id, name).map_err(io)?;
     let mut copy = Copy { writer, wanted: live.iter().peekable() };
-    for kept in replaced {
+    for kept in sources {
         kept.walk(disk, range.end, &mut copy)?;
     }
-    let kept_to = replaced.last().map_or(range.start, |kept| kept.range.end);
+    let kept_to = sources.last().map_or(range.start, |kept| kept.range.end);
     for segment in
         log.segments.load().iter().filter(|segment| segment.base >= kept_to && segment.end <= range.end)
     {
