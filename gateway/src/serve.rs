@@ -115,6 +115,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
 async fn open_broker(settings: &Settings) -> Result<Broker, String> {
     let mut config = BrokerConfig::new(&settings.data, Arc::new(SystemClock::start()), boot_id());
     config.log.segment_bytes = settings.segment_bytes;
+    config.log.free_bytes_min = settings.disk_free_bytes_min;
     config.retention = settings.retention;
     config.log.cache_bytes = settings.cache_bytes;
     config.store_cache_bytes = settings.store_cache_bytes;

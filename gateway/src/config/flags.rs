@@ -92,6 +92,9 @@ pub struct ServeFlags {
     /// Size of the log in MiB beyond which the oldest of those messages go; 0 = none [default: 0].
     #[arg(long, env = "MAILRAIL_RETENTION_MIB", value_name = "MIB")]
     pub retention_mib: Option<u64>,
+    /// Free room on the disk in MiB below which messages are refused; 0 = refuse when it is full [default: 512].
+    #[arg(long, env = "MAILRAIL_DISK_FREE_MIB_MIN", value_name = "MIB")]
+    pub disk_free_mib_min: Option<u64>,
     /// Memory for the newest messages in MiB [default: 16, or a 16th of what may be used where that is less].
     #[arg(long, env = "MAILRAIL_CACHE_MIB", value_name = "MIB")]
     pub cache_mib: Option<u64>,
@@ -124,6 +127,7 @@ impl ServeFlags {
             segment_mib: self.segment_mib.or(other.segment_mib),
             retention_hours: self.retention_hours.or(other.retention_hours),
             retention_mib: self.retention_mib.or(other.retention_mib),
+            disk_free_mib_min: self.disk_free_mib_min.or(other.disk_free_mib_min),
             cache_mib: self.cache_mib.or(other.cache_mib),
             connections_max: self.connections_max.or(other.connections_max),
             log_level: self.log_level.or(other.log_level),

@@ -30,6 +30,8 @@ pub struct Settings {
     pub segment_bytes: u64,
     /// What topics keep that keep what was read: for how long, and how much.
     pub retention: RetentionPolicy,
+    /// With less room on the disk no messages are taken.
+    pub disk_free_bytes_min: u64,
     pub cache_bytes: usize,
     pub store_cache_bytes: u64,
     /// What this process may use, if the system tells.
@@ -60,6 +62,7 @@ const AMQP_LISTEN: &str = "127.0.0.1:5672";
 const DATA: &str = "./mailrail-data";
 const SEGMENT_MIB: u64 = 128;
 const RETENTION_HOURS: u64 = 72;
+const DISK_FREE_MIB_MIN: u64 = 512;
 const CONNECTIONS_MAX: u64 = 10_000;
 
 impl Settings {
@@ -110,6 +113,12 @@ impl Settings {
             broker_name: raw.broker_name.unwrap_or_else(|| "mailrail".to_owned()),
             segment_bytes: mebibytes("segment-mib", raw.segment_mib.unwrap_or(SEGMENT_MIB), 1, 2_048)?,
             retention: retention(raw.retention_hours, raw.retention_mib)?,
+            disk_free_bytes_min: mebibytes(
+                "disk-free-mib-min",
+                raw.disk_free_mib_min.unwrap_or(DISK_FREE_MIB_MIN),
+                0,
+                1 << 30,
+            )?,
             cache_bytes: match raw.cache_mib {
                 Some(mib) => mebibytes("cache-mib", mib, 1, 65_536)?,
                 None => default_cache_bytes,

@@ -346,6 +346,10 @@ impl LogEvents for ToShard {
         self.inbox.put(Input::Refused { from });
     }
 
+    fn short_of_room(&self, is_short: bool) {
+        self.inbox.put(Input::ShortOfRoom { is_short });
+    }
+
     fn poisoned(&self, why: &LogFault) {
         self.faulted.store(true, Ordering::Release);
         self.inbox.put(Input::Poisoned(why.to_string()));

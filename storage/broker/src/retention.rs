@@ -134,7 +134,7 @@ impl Survey {
         let Some(to) = self.new_start(&parts) else { return Ok(None) };
         for range in chunks(&parts, to, self.kept_file_bytes) {
             let live = self.live_positions(&range, context).map_err(|error| error.to_string())?;
-            tracing::info!(from = range.start, to = range.end, records = live.len(), "keeping what is left");
+            tracing::debug!(from = range.start, to = range.end, records = live.len(), "keeping what is left");
             context.log.keep(range, &live).map_err(|error| error.to_string())?;
         }
         Ok(Some(to).filter(|to| start.is_some_and(|start| *to > start)))

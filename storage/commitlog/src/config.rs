@@ -37,13 +37,20 @@ pub struct LogConfig {
     pub segment_bytes: u64,
     /// Longest time that written data waits for a sync when nobody asked for one.
     pub sync_interval: Duration,
+    /// With less room on the disk the log says that it is short of room; it goes on taking records.
+    pub free_bytes_min: u64,
     /// Bytes of the newest submitted pieces that readers find in memory.
     pub cache_bytes: usize,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { segment_bytes: 128 << 20, sync_interval: Duration::from_millis(500), cache_bytes: 16 << 20 }
+        Self {
+            segment_bytes: 128 << 20,
+            sync_interval: Duration::from_millis(500),
+            free_bytes_min: 0,
+            cache_bytes: 16 << 20,
+        }
     }
 }
 

@@ -167,7 +167,7 @@ impl HandOver {
 
     pub fn wait_as_writer<'a>(&self, mut hand: MutexGuard<'a, Hand>) -> MutexGuard<'a, Hand> {
         hand.writer_waits = true;
-        self.writer.wait(hand).unwrap_or_else(PoisonError::into_inner)
+        wait(&self.writer, hand, None)
     }
 
     /// As [`HandOver::wait_as_writer`], for no longer than that.
@@ -177,12 +177,17 @@ impl HandOver {
         longest: Duration,
     ) -> MutexGuard<'a, Hand> {
         hand.writer_waits = true;
-        self.writer.wait_timeout(hand, longest).unwrap_or_else(PoisonError::into_inner).0
+        wait(&self.writer, hand, Some(longest))
     }
 
-    pub fn wait_as_keeper<'a>(&self, mut hand: MutexGuard<'a, Hand>) -> MutexGuard<'a, Hand> {
+    /// Waits for something to be kept or removed; with `longest` for no longer than that.
+    pub fn wait_as_keeper<'a>(
+        &self,
+        mut hand: MutexGuard<'a, Hand>,
+        longest: Option<Duration>,
+    ) -> MutexGuard<'a, Hand> {
         hand.keeper_waits = true;
-        self.keeper.wait(hand).unwrap_or_else(PoisonError::into_inner)
+        wait(&self.keeper, hand, longest)
     }
 
     /// Waits for a reason to sync; with `longest` for no longer than that.
@@ -192,11 +197,13 @@ impl HandOver {
         longest: Option<Duration>,
     ) -> MutexGuard<'a, Hand> {
         hand.syncer_waits = true;
-        match longest {
-            None => self.syncer.wait(hand).unwrap_or_else(PoisonError::into_inner),
-            Some(longest) => {
-                self.syncer.wait_timeout(hand, longest).unwrap_or_else(PoisonError::into_inner).0
-            }
-        }
+        wait(&self.syncer, hand, longest)
+    }
+}
+
+fn wait<'a>(on: &Condvar, hand: MutexGuard<'a, Hand>, longest: Option<Duration>) -> MutexGuard<'a, Hand> {
+    match longest {
+        None => on.wait(hand).unwrap_or_else(PoisonError::into_inner),
+        Some(longest) => on.wait_timeout(hand, longest).unwrap_or_else(PoisonError::into_inner).0,
     }
 }

@@ -1,9 +1,10 @@
-//! Keeps the segment files: prepares the next one, removes trimmed ones. Both can take tens of milliseconds, so that
-//! neither writes nor syncs may wait for them.
+//! Keeps the segment files: prepares the next one, removes trimmed ones, and watches the room on the disk. That can take
+//! tens of milliseconds, so that neither writes nor syncs may wait for it.
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
+use crate::LogEvents;
 use crate::error::{AppendError, LogFault, is_broken};
 use crate::log::Log;
 use crate::segment::{Segment, trimmed_file_name};
@@ -16,15 +17,16 @@ pub(crate) struct Keeper {
     pub log: Arc<Log>,
     /// Trimmed and still to be removed, lowest first.
     removals: VecDeque<Arc<Segment>>,
+    is_short: bool,
 }
 
 impl Keeper {
     pub fn new(log: Arc<Log>) -> Self {
-        Self { log, removals: VecDeque::new() }
+        Self { log, removals: VecDeque::new(), is_short: false }
     }
 
     /// Does all there is to do; false when that was nothing.
-    pub fn step(&mut self) -> bool {
+    pub fn step(&mut self, events: &dyn LogEvents) -> bool {
         let mut hand = self.log.hand.lock();
         let wanted = std::mem::take(&mut hand.spare_wanted);
         let removals = std::mem::take(&mut hand.removals);
@@ -37,7 +39,41 @@ impl Keeper {
             self.removals.extend(removals);
             self.remove();
         }
-        wanted || removed
+        let looked = self.look_for_room(wanted || removed, events);
+        wanted || removed || looked
+    }
+
+    /// True while there is too little room, which comes back without anything being done here.
+    pub fn is_short(&self) -> bool {
+        self.is_short
+    }
+
+    /// Looks how much room there is, if that may have changed; true when something was told.
+    fn look_for_room(&mut self, has_changed: bool, events: &dyn LogEvents) -> bool {
+        let min = self.log.config.free_bytes_min;
+        if min == 0 || !(has_changed || self.is_short) {
+            return false;
+        }
+        let free = match self.log.disk.free_bytes(&self.log.dir) {
+            Ok(free) => free,
+            Err(error) => {
+                tracing::warn!(%error, "how much of the disk is free is not known");
+                return false;
+            }
+        };
+        // A little more than the least ends it, so that it does not begin again at once.
+        let is_short = free < if self.is_short { min + min / 8 } else { min };
+        if is_short == self.is_short {
+            return false;
+        }
+        self.is_short = is_short;
+        if is_short {
+            tracing::warn!(free, min, "the disk is nearly full");
+        } else {
+            tracing::info!(free, min, "the disk has room again");
+        }
+        events.short_of_room(is_short);
+        true
     }
 
     fn prepare(&self) {

@@ -55,6 +55,8 @@ pub trait LogEvents: Send + Sync {
     /// there is room; until then nothing more is taken, and whoever waits for them should be told that they are not
     /// stored. Told once; that there is room again shows in `written`.
     fn refused(&self, from: Position, why: &LogFault);
+    /// Less than [`LogConfig::free_bytes_min`] of the disk is free, or no longer. Told when it changes.
+    fn short_of_room(&self, is_short: bool);
     /// Nothing more will be written or synced by this log. Reads go on.
     fn poisoned(&self, why: &LogFault);
 }

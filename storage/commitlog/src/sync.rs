@@ -28,7 +28,7 @@ impl Syncer {
         if synced == Step::Poisoned {
             return synced;
         }
-        let kept = self.keeper.step();
+        let kept = self.keeper.step(events);
         if self.log.tell_fault(events) {
             return Step::Poisoned;
         }

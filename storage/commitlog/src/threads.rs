@@ -14,6 +14,9 @@ use crate::write::{Step, Writer};
 /// How often a full disk is tried again.
 const ROOM_RETRY: Duration = Duration::from_millis(200);
 
+/// How often it is looked whether a nearly full disk has room again.
+const SHORT_RETRY: Duration = Duration::from_secs(1);
+
 const WRITER: &str = "writer";
 const SYNCER: &str = "syncer";
 const KEEPER: &str = "keeper";
@@ -32,10 +35,11 @@ pub struct LogThreads {
 pub fn spawn(mut writer: Writer, syncer: Syncer, events: Arc<dyn LogEvents>) -> LogThreads {
     let Syncer { log, mut keeper } = syncer;
     let for_syncer = (Arc::clone(&log), Arc::clone(&events));
+    let for_keeper = Arc::clone(&events);
     let threads = [
         start(WRITER, &log, move || run_writer(&mut writer, &*events)),
         start(SYNCER, &log, move || run_syncer(&for_syncer.0, &*for_syncer.1)),
-        start(KEEPER, &log, move || run_keeper(&mut keeper)),
+        start(KEEPER, &log, move || run_keeper(&mut keeper, &*for_keeper)),
     ];
     LogThreads { log, threads: threads.map(|thread| thread.expect("a process without threads can't serve")) }
 }
@@ -152,15 +156,21 @@ fn run_syncer(log: &Log, events: &dyn LogEvents) {
     sync::close(log, events);
 }
 
-fn run_keeper(keeper: &mut Keeper) {
+fn run_keeper(keeper: &mut Keeper, events: &dyn LogEvents) {
     loop {
-        keeper.step();
+        keeper.step(events);
+        // Others may give room back.
+        let again = keeper.is_short().then(|| Instant::now() + SHORT_RETRY);
         let mut hand = keeper.log.hand.lock();
         while !hand.spare_wanted && hand.removals.is_empty() {
             if hand.closing || keeper.log.poisoned() {
                 return;
             }
-            hand = keeper.log.hand.wait_as_keeper(hand);
+            let left = again.map(|again| again.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break;
+            }
+            hand = keeper.log.hand.wait_as_keeper(hand, left);
         }
         if keeper.log.poisoned() {
             return;

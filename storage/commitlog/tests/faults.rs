@@ -193,6 +193,28 @@ fn a_disk_without_room_for_a_segment_refuses_before_anything_changes_and_goes_on
 }
 
 #[test]
+fn a_disk_that_is_nearly_full_is_told_once_and_so_is_its_end() {
+    let mut rig = Rig::new();
+    let told = |rig: &Rig| rig.told.0.lock().unwrap().short.clone();
+    rig.pump();
+    assert_eq!(told(&rig), [] as [bool; 0]);
+    // Room for what is there, the next segment, and not quite what should be left.
+    rig.disk.limit_bytes(Some(3 * SEGMENT_BYTES_MIN as usize + (32 << 10) - 1));
+    for _ in 0..4 {
+        rig.group(&[&[1; 5000]], true);
+        rig.pump();
+    }
+    assert_eq!(told(&rig), [true], "and the log took what it was given");
+    rig.disk.limit_bytes(Some(3 * SEGMENT_BYTES_MIN as usize + (33 << 10)));
+    rig.sync();
+    assert_eq!(told(&rig), [true], "it is not over at the first bytes");
+    rig.disk.limit_bytes(None);
+    rig.sync();
+    rig.sync();
+    assert_eq!(told(&rig), [true, false]);
+}
+
+#[test]
 fn too_many_open_files_is_no_fault_of_the_log() {
     let mut rig = Rig::new();
     rig.group(&[&[1; 10_000]], true);

@@ -43,6 +43,7 @@ impl LogEvents for Waiter {
     fn refused(&self, _: Position, why: &LogFault) {
         self.poisoned(why);
     }
+    fn short_of_room(&self, _: bool) {}
     fn poisoned(&self, why: &LogFault) {
         self.tell(|told| told.2 = Some(why.clone()));
     }
@@ -248,6 +249,7 @@ fn a_panic_in_what_is_told_poisons_instead_of_hanging() {
         }
         fn synced(&self, _: Position) {}
         fn refused(&self, _: Position, _: &LogFault) {}
+        fn short_of_room(&self, _: bool) {}
         fn poisoned(&self, _: &LogFault) {}
     }
     let dir = tempfile::tempdir().unwrap();

@@ -73,6 +73,10 @@ pub(crate) enum Input {
     Refused {
         from: Position,
     },
+    /// The disk is nearly full, or no longer.
+    ShortOfRoom {
+        is_short: bool,
+    },
     Poisoned(String),
     /// Granted entries whose messages could not be read.
     Unread {
@@ -173,6 +177,8 @@ pub(crate) struct Shard {
     topology_end: Position,
     /// Blocks to drop from the store once the log is synced to a position: what made them needless might be lost.
     block_drops: VecDeque<(Position, StoreJob)>,
+    /// The disk is nearly full: what is left of it is for settlements and for giving space back.
+    is_short_of_room: bool,
     poisoned: Option<String>,
     stopping: bool,
 }
@@ -218,6 +224,7 @@ impl Shard {
             synced_to: end,
             topology_end: 0,
             block_drops: VecDeque::new(),
+            is_short_of_room: false,
             poisoned: None,
             stopping: false,
         }
@@ -239,6 +246,10 @@ impl Shard {
             Input::Written { to, .. } => self.written(to),
             Input::Synced { to, .. } => self.synced(to),
             Input::Refused { from } => self.refused(from),
+            Input::ShortOfRoom { is_short } => {
+                self.is_short_of_room = is_short;
+                self.reclaim.want();
+            }
             Input::Poisoned(why) => self.poison(why),
             Input::Unread { receipts } => self.unread(now, receipts),
             Input::Gone { receipts } => self.gone(receipts),
@@ -308,6 +319,7 @@ impl Shard {
             return self.refuse(mailbox, command, refusal);
         }
         match command {
+            Command::Publish { .. } if self.is_short_of_room => self.refuse(mailbox, command, Error::NoSpace),
             Command::Publish { token, batch } => self.publish(now, mailbox, token, batch),
             Command::Commit { token, group, commits } => {
                 let result = self.commit(&group, &commits);

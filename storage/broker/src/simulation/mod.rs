@@ -50,6 +50,10 @@ impl LogEvents for Reports {
         self.0.lock().unwrap().push(Input::Refused { from });
     }
 
+    fn short_of_room(&self, is_short: bool) {
+        self.0.lock().unwrap().push(Input::ShortOfRoom { is_short });
+    }
+
     fn poisoned(&self, why: &LogFault) {
         self.0.lock().unwrap().push(Input::Poisoned(why.to_string()));
     }
@@ -91,6 +95,7 @@ pub(super) struct Client {
 }
 
 const SEGMENT_BYTES: u64 = 1 << 20;
+const FREE_BYTES_MIN: u64 = 2 * SEGMENT_BYTES;
 
 impl Simulation {
     pub fn new() -> Self {
@@ -103,7 +108,11 @@ impl Simulation {
     }
 
     pub fn try_on(disk: FaultDisk, store: Arc<dyn Store>, boot: &str, now: Now) -> Result<Self, OpenError> {
-        let config = LogConfig { segment_bytes: SEGMENT_BYTES, ..LogConfig::default() };
+        let config = LogConfig {
+            segment_bytes: SEGMENT_BYTES,
+            free_bytes_min: FREE_BYTES_MIN,
+            ..LogConfig::default()
+        };
         let data = PathBuf::from("/data");
         let (state, log) = crate::open::bring_up(Arc::new(disk.clone()), &data, &config, &store)?;
         let policy = CheckpointPolicy { log_bytes: u64::MAX, interval: Duration::from_secs(1 << 40) };

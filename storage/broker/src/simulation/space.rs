@@ -230,6 +230,28 @@ fn what_the_default_group_settled_is_lost_to_others_and_holds_them_up_no_longer(
 }
 
 #[test]
+fn a_nearly_full_disk_refuses_publishes_and_takes_them_again_when_what_is_settled_gave_room() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let queue = settled_queue(&mut sim, &client, "q");
+    sim.disk.limit_bytes(Some(8 << 20));
+    let filler = "1 ".to_owned() + &"x".repeat(FILLER_BYTES);
+    let mut taken = 0;
+    while sim.publish(&client, &queue, &[filler.as_str()])[0].is_ok() {
+        taken += 1;
+    }
+    assert!((300..700).contains(&taken), "{taken}");
+    assert_eq!(sim.publish(&client, &queue, &[filler.as_str()])[0], Err(Error::NoSpace));
+    // All else goes on, and gives the room back.
+    assert_eq!(sim.read("q", 0, 0).len(), taken);
+    assert!(drain(&mut sim, &client, "q", |_| true).is_empty());
+    sim.pass_ms(A_WHILE_MS);
+    for _ in 0..100 {
+        assert!(sim.publish(&client, &queue, &[filler.as_str()])[0].is_ok());
+    }
+}
+
+#[test]
 fn a_power_cut_at_any_change_while_space_is_given_back_loses_nothing() {
     let history = || {
         let mut sim = Simulation::new();

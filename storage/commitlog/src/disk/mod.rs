@@ -32,6 +32,8 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Bytes that are free for this process where `dir` lies.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
     /// Takes a folder for this process until the lock is dropped.
     fn lock(&self, dir: &Path) -> Result<DirLock, LockError>;
     /// A number that cannot be foreseen from outside; a simulation draws it from its seed.

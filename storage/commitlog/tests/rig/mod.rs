@@ -24,6 +24,7 @@ pub fn small_segments() -> LogConfig {
     LogConfig {
         segment_bytes: SEGMENT_BYTES_MIN,
         sync_interval: Duration::from_secs(3600),
+        free_bytes_min: 32 << 10,
         cache_bytes: 1 << 20,
     }
 }
@@ -45,6 +46,8 @@ pub struct Told {
     pub written: Position,
     pub synced: Position,
     pub refused: Vec<(Position, LogFault)>,
+    /// Whether the log is short of room, each time that it said so.
+    pub short: Vec<bool>,
     pub poisoned: Vec<LogFault>,
 }
 
@@ -66,6 +69,10 @@ impl LogEvents for Journal {
 
     fn refused(&self, from: Position, why: &LogFault) {
         self.0.lock().unwrap().refused.push((from, why.clone()));
+    }
+
+    fn short_of_room(&self, is_short: bool) {
+        self.0.lock().unwrap().short.push(is_short);
     }
 
     fn poisoned(&self, why: &LogFault) {

@@ -315,6 +315,11 @@ impl Disk for FaultDisk {
         done((), stays_on)
     }
 
+    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        let state = self.locked();
+        Ok(state.bytes_max.map_or(u64::MAX, |max| wide(max.saturating_sub(state.held_bytes()))))
+    }
+
     fn lock(&self, dir: &Path) -> Result<DirLock, LockError> {
         let mut state = self.locked();
         if state.boot != self.boot || !state.locks.insert(dir.to_owned()) {
@@ -362,12 +367,7 @@ impl FaultFile {
     }
 
     fn grown_by(&self, state: &State, length: usize) -> io::Result<()> {
-        let held: usize = state
-            .files
-            .iter()
-            .filter(|(file, _)| state.is_named(**file))
-            .map(|(_, content)| content.live.len())
-            .sum();
+        let held = state.held_bytes();
         let growth = length.saturating_sub(state.files[&self.file].live.len());
         if state.bytes_max.is_some_and(|max| growth > 0 && held + growth > max) {
             return Err(io::Error::from_raw_os_error(ENOSPC));

@@ -101,6 +101,12 @@ impl State {
         (z ^ (z >> 31)) % below.max(1)
     }
 
+    /// Bytes of all files that have a name.
+    pub fn held_bytes(&self) -> usize {
+        let named = self.files.iter().filter(|(file, _)| self.is_named(**file));
+        named.map(|(_, content)| content.live.len()).sum()
+    }
+
     pub fn is_named(&self, file: u64) -> bool {
         self.names.values().any(|&named| named == file)
     }
