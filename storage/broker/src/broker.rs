@@ -18,6 +18,7 @@ use crate::event::{Delivery, Event, Recipient, Reply};
 use crate::ids::*;
 use crate::inbox::Inbox;
 use crate::limits::*;
+use crate::lookup::FindRequest;
 use crate::queue::Queue;
 use crate::read::{ReadBatch, ReadRequest};
 use crate::reader::{Fetched, Pool, ReadContext};
@@ -114,6 +115,7 @@ impl Broker {
             log: reader.clone(),
             blocks: opened.blocks,
             directory: directory.clone(),
+            lookup: opened.lookup,
         });
         let pool = Pool::start(config.reader_threads, context);
         let writes_awaited = opened.shard.writes_awaited();
@@ -263,6 +265,14 @@ impl Broker {
         self.inner.pool.run(Box::new(move |context| {
             let result = context.read_position(position);
             mailbox.put([Letter::Event(Event::Read { token, result })]);
+        }));
+    }
+
+    pub(crate) fn find(&self, mailbox: &Arc<Mailbox>, token: Token, request: FindRequest) {
+        let mailbox = mailbox.clone();
+        self.inner.pool.run(Box::new(move |context| {
+            let result = context.find(&request);
+            mailbox.put([Letter::Event(Event::Found { token, result })]);
         }));
     }
 

@@ -8,6 +8,7 @@ use crate::command::{Name, Receipt};
 use crate::directory::Topic;
 use crate::error::Error;
 use crate::ids::*;
+use crate::lookup::Found;
 use crate::read::ReadBatch;
 
 /// One answer or notice.
@@ -23,6 +24,8 @@ pub enum Event {
     ConsumerEnded { consumer: ConsumerId },
     /// A read by offset that could not be answered at once.
     Read { token: Token, result: Result<ReadBatch, Error> },
+    /// What a search by key found, the newest first.
+    Found { token: Token, result: Result<Vec<Found>, Error> },
     /// The queue has entries at or beyond the offset that was waited for, or the wait's queue is gone.
     Readable { token: Token },
     /// The members of a group have changed; sent to every session that has one in it.

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::event::Delivery;
 use crate::ids::QueueId;
 use crate::limits::*;
+use crate::lookup::Lookup;
 use crate::queue::{Blocks, Entry, Queue};
 use crate::read::{ReadBatch, ReadEntry, ReadRequest};
 use crate::session::Grant;
@@ -24,6 +25,7 @@ pub(crate) struct ReadContext {
     pub log: LogReader,
     pub blocks: Arc<Blocks>,
     pub directory: Arc<Directory>,
+    pub lookup: Arc<Lookup>,
 }
 
 /// What came of reading the messages of grants.
@@ -209,15 +211,20 @@ impl ReadContext {
         messages.into_iter().map(|(_, message)| message).collect()
     }
 
+    /// What a record at a position would hold; whether one is there is not known yet.
+    pub fn message_at(&self, position: u64) -> Result<Bytes, Error> {
+        let none = || Error::NoMessage(position);
+        let read = |at, bytes| self.log.read(&[(at, bytes)]).pop().ok_or_else(none)?.map_err(|_| none());
+        let (_, payload_len) = crate::record::header(&read(position, HEADER_READ_BYTES)?).ok_or_else(none)?;
+        let bytes = u32::try_from(payload_len.min(RECORD_MESSAGE_BYTES_MAX)).map_err(|_| none())?;
+        read(behind_header(position), bytes)
+    }
+
     /// The message at a position a client named. Only what an index entry leads to is a message: a position may be
     /// forged, and bodies hold anything.
     pub fn read_position(&self, position: u64) -> Result<ReadBatch, Error> {
         let none = || Error::NoMessage(position);
-        let head = self.log.read(&[(position, 64)]).pop().ok_or_else(none)?.map_err(|_| none())?;
-        let (_, payload_len) = crate::record::header(&head).ok_or_else(none)?;
-        let bytes = u32::try_from(payload_len.min(RECORD_MESSAGE_BYTES_MAX)).map_err(|_| none())?;
-        let at = behind_header(position);
-        let message = self.log.read(&[(at, bytes)]).pop().ok_or_else(none)?.map_err(|_| none())?;
+        let message = self.message_at(position)?;
         let stored = StoredMessage::parse(&message).map_err(|_| none())?;
         for target in stored.targets().map_err(|_| none())? {
             let Some(queue) = self.directory.queue(QueueId(target.queue)) else { continue };
@@ -312,6 +319,9 @@ impl ReadContext {
         fetched.gone.extend((next..run.end).map(|offset| grant.receipt(offset)));
     }
 }
+
+/// Enough for the header of a record, and less than any stored message.
+const HEADER_READ_BYTES: u32 = 64;
 
 /// How many entries there is room for; one is taken whatever its length if nothing was before it.
 fn fitting(entries: &[Entry], room: &mut usize) -> usize {

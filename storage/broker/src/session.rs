@@ -12,6 +12,7 @@ use crate::command::{Command, Outcome, Receipt};
 use crate::error::Error;
 use crate::event::{Delivery, Event, Recipient};
 use crate::ids::*;
+use crate::lookup::FindRequest;
 use crate::queue::Queue;
 use crate::read::{ReadBatch, ReadRequest};
 use crate::stages::WakeMeter;
@@ -210,6 +211,11 @@ impl Session {
     /// Reads the message at a log position, if it is one; the answer is [`Event::Read`] with one entry.
     pub fn read_position(&mut self, token: Token, position: u64) {
         self.broker.read_position(&self.mailbox, token, position);
+    }
+
+    /// Finds messages by key, the newest first; the answer is [`Event::Found`].
+    pub fn find(&mut self, token: Token, request: FindRequest) {
+        self.broker.find(&self.mailbox, token, request);
     }
 
     /// First offset stored at or after `time_ms`; the answer is [`crate::Reply::Offsets`] with one offset (the end

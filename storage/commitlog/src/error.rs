@@ -86,9 +86,6 @@ pub enum KeepError {
     /// What is to be kept is not in the log.
     #[error("no record lies at log position {position}")]
     Missing { position: Position },
-    /// A group that was synced is not whole any more.
-    #[error("{} is damaged at log position {position}", file.display())]
-    Damaged { file: PathBuf, position: Position },
     /// What is kept comes from files that are not as they were written.
     #[error(transparent)]
     Source(#[from] OpenError),

@@ -28,7 +28,7 @@ use crate::{LogConfig, Position, Visitor};
 
 /// Folder of the segment files.
 const LOG_DIR: &str = "log";
-const RESTORE_HINT: &str = "it had been synced, so nothing was cut: restore the file from a backup or another copy, or check the disk";
+pub(crate) const RESTORE_HINT: &str = "it had been synced, so nothing was cut: restore the file from a backup or another copy, or check the disk";
 
 /// A log that is open for reading and appending.
 #[derive(Debug)]

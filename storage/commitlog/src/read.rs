@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::Position;
 use crate::config::{READ_FILES_MAX, READ_GAP_BYTES_MAX, READ_RUN_BYTES_MAX};
 use crate::disk::{DiskFile, read_full};
-use crate::error::{KeepError, ReadError};
+use crate::error::{KeepError, OpenError, ReadError};
 use crate::kept::{self, Extent};
 use crate::log::{Log, locked};
 use crate::segment::Segment;
 use crate::width::{from_u32, narrow};
+use crate::{Position, Visitor};
 
 /// Reads the log from any thread. Cheap to clone; shares no lock with the appender or the log's threads.
 #[derive(Debug, Clone)]
@@ -82,6 +82,12 @@ impl LogReader {
     /// an extent to the end of one. Blocks for as long as copying takes.
     pub fn keep(&self, range: Range<Position>, live: &[Position]) -> Result<(), KeepError> {
         kept::keep(&self.log, range, live)
+    }
+
+    /// Shows the records in `range`, in order, as far as they are synced, with every checksum: what is kept of it, then
+    /// what its segments hold. Blocks for as long as the disk takes.
+    pub fn walk(&self, range: Range<Position>, visitor: &mut dyn Visitor) -> Result<(), OpenError> {
+        kept::walk(&self.log, range, visitor)
     }
 
     fn locate<'a>(

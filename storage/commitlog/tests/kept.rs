@@ -224,6 +224,6 @@ fn damage_in_a_segment_is_not_copied() {
     let kept = every_third(&rig, &range);
     rig.disk.tamper(&rig::segment_path(0), |bytes| bytes[kept[3].0 as usize + 20] ^= 1);
     let error = rig.log.reader.keep(range, &positions(&kept)).unwrap_err();
-    assert!(matches!(error, KeepError::Damaged { .. }), "{error}");
+    assert!(matches!(error, KeepError::Source(OpenError::Corrupt { .. })), "{error}");
     assert!(kept_files(&rig.disk).is_empty());
 }

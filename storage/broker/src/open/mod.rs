@@ -11,6 +11,7 @@ use mailrail_commitlog::{LogConfig, LogReader, Opened as OpenedLog, Position, Sy
 
 use self::replay::{Replay, SnapshotFinder};
 use crate::broker::BrokerConfig;
+use crate::lookup::Lookup;
 use crate::queue::Blocks;
 use crate::shard::{CheckpointPolicy, Journal, MARK_KEY, ReclaimPolicy, Shard};
 use crate::state::{Item, State, decode_parts};
@@ -47,11 +48,14 @@ pub(crate) struct OpenedShard {
     pub reader: LogReader,
     pub store: Arc<dyn Store>,
     pub blocks: Arc<Blocks>,
+    pub lookup: Arc<Lookup>,
     pub lock: DirLock,
 }
 
 /// Folder of the store, in the data folder.
 const STORE_DIR: &str = "store";
+/// Folder of the key files.
+const LOOKUP_DIR: &str = "keys";
 
 pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
     let data = &config.data;
@@ -70,7 +74,10 @@ pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
     let reclaim = ReclaimPolicy { retention: config.retention, segment_bytes: config.log.segment_bytes };
     let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, reclaim, now);
     shard.begin(now, &config.boot).map_err(OpenError::Begin)?;
-    Ok(OpenedShard { shard, writer: log.writer, syncer: log.syncer, reader: log.reader, store, blocks, lock })
+    let lookup = Lookup::open(Arc::new(OsDisk), data.join(LOOKUP_DIR))
+        .map_err(|error| OpenError::Folder { path: data.join(LOOKUP_DIR), error })?;
+    let (writer, syncer, reader, lookup) = (log.writer, log.syncer, log.reader, Arc::new(lookup));
+    Ok(OpenedShard { shard, writer, syncer, reader, store, blocks, lookup, lock })
 }
 
 /// A store whose damage shows only while it is read is set aside like one that does not open.

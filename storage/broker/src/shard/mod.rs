@@ -9,6 +9,7 @@ mod dead_letter;
 mod disconnect;
 mod dispatch;
 mod journal;
+mod keys;
 mod membership;
 mod pending;
 mod position;
@@ -30,6 +31,7 @@ use self::checkpoint::Checkpoints;
 pub(crate) use self::checkpoint::{CheckpointPolicy, MARK_KEY};
 use self::dead_letter::Dead;
 pub(crate) use self::journal::Journal;
+use self::keys::Keys;
 use self::pending::{Due, Pending};
 use self::reclaim::Reclaim;
 pub(crate) use self::reclaim::ReclaimPolicy;
@@ -88,6 +90,9 @@ pub(crate) enum Input {
     },
     Expired(Expired),
     Surveyed(Surveyed),
+    KeysMade {
+        more: bool,
+    },
     DeadReady(Dead),
     DispatchReady(Dispatch),
     CheckpointStored {
@@ -109,6 +114,8 @@ pub(crate) enum Work {
     Dispatch(Dispatch),
     Expire(Expiry),
     Survey(Survey),
+    /// Makes key files of parts of the log that are complete.
+    MakeKeys,
 }
 
 impl Work {
@@ -118,6 +125,7 @@ impl Work {
             Work::Dispatch(dispatch) => Input::DispatchReady(dispatch.read(context)),
             Work::Expire(expiry) => Input::Expired(expiry.find(context)),
             Work::Survey(survey) => Input::Surveyed(survey.carry_out(context)),
+            Work::MakeKeys => Input::KeysMade { more: context.make_keys() },
         }
     }
 }
@@ -163,6 +171,7 @@ pub(crate) struct Shard {
     waits: Waits,
     checkpoints: Checkpoints,
     reclaim: Reclaim,
+    keys: Keys,
     next_lease: u64,
     /// Queues below the position of their last entry that waits for a sync.
     unsynced: FxHashMap<QueueId, publish::Unsynced>,
@@ -215,6 +224,7 @@ impl Shard {
             waits,
             checkpoints,
             reclaim,
+            keys: Keys::default(),
             next_lease: 1,
             unsynced: FxHashMap::default(),
             outputs: Outputs::default(),
@@ -255,6 +265,7 @@ impl Shard {
             Input::Gone { receipts } => self.gone(receipts),
             Input::Expired(expired) => self.expired(now, expired),
             Input::Surveyed(surveyed) => self.surveyed(now, surveyed),
+            Input::KeysMade { more } => self.keys.made(more),
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
             Input::CheckpointStored { number, stored } => self.checkpoint_stored(now, number, stored),
@@ -272,6 +283,7 @@ impl Shard {
         self.start_due_dispatches(now);
         self.serve_hungry(now);
         self.reclaim_if_due(now);
+        self.make_keys_if_due();
         self.checkpoint_if_due(now);
         self.take_store_jobs();
         // Before the log gets to know of it: its writer looks once it has written.

@@ -67,6 +67,10 @@ impl Reclaim {
         Reclaim { policy, stage: Stage::Idle, at: now.mono, position, is_wanted: false, asked, serving }
     }
 
+    pub fn segment_bytes(&self) -> u64 {
+        self.policy.segment_bytes
+    }
+
     /// A topic or much of a queue is gone.
     pub fn want(&mut self) {
         self.is_wanted = true;
@@ -227,6 +231,7 @@ impl Shard {
             && end <= checkpoint
         {
             self.journal.trim(start.min(checkpoint));
+            self.make_keys_again();
             self.end_reclaim(now, Ok(()));
         }
     }

@@ -4,6 +4,7 @@
 mod consumption;
 mod durability;
 mod histories;
+mod lookup;
 mod recovery;
 mod space;
 mod topology;
@@ -18,6 +19,7 @@ use mailrail_commitlog::disk::{FaultDisk, Loss};
 use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, Position, Step, Syncer, Writer};
 use mailrail_message::{Draft, StoredMessage, property, tag_hash};
 
+use crate::lookup::Lookup;
 use crate::queue::Blocks;
 use crate::reader::{self, ReadContext};
 use crate::session::{Letter, Mailbox};
@@ -122,7 +124,9 @@ impl Simulation {
         let blocks = Arc::new(Blocks::new(store.clone()));
         let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, reclaim, now);
         shard.begin(now, boot).map_err(OpenError::Begin)?;
-        let context = ReadContext { log: log.reader.clone(), blocks, directory };
+        let lookup = Lookup::open(Arc::new(disk.clone()), data.join("keys"));
+        let lookup = Arc::new(lookup.map_err(|error| OpenError::Folder { path: data, error })?);
+        let context = ReadContext { log: log.reader.clone(), blocks, directory, lookup };
         let (writer, syncer, reader) = (log.writer, log.syncer, log.reader);
         let (reports, boot) = (Reports::default(), boot.to_owned());
         let mut simulation = Simulation {

@@ -61,7 +61,7 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
 }
 
 /// Reads until `into` is full or the file ends; returns how many bytes were read.
-pub(crate) fn read_full(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io::Result<usize> {
+pub fn read_full(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;
     while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, offset + crate::width::wide(done)) {
@@ -75,7 +75,7 @@ pub(crate) fn read_full(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io
 }
 
 /// Writes all pieces; returns the error together with how many bytes were written before it.
-pub(crate) fn write_full(
+pub fn write_full(
     file: &dyn DiskFile,
     mut pieces: &mut [IoSlice<'_>],
     mut offset: u64,

@@ -15,6 +15,7 @@ use self::file::{Block, Kept, KeptWriter, Name};
 use crate::disk::Disk;
 use crate::error::{KeepError, OpenError, ReadError};
 use crate::log::{Log, locked};
+use crate::open::RESTORE_HINT;
 use crate::scan::{self, Chain, End};
 use crate::segment::Segment;
 use crate::width::from_u32;
@@ -169,15 +170,7 @@ fn make(log: &Log, name: Name, sources: &[&Kept], live: &[Position]) -> Result<K
     let range = name.range.clone();
     let writer = KeptWriter::create(disk, &log.dir, log.log_id, name).map_err(io)?;
     let mut copy = Copy { writer, wanted: live.iter().peekable() };
-    for kept in sources {
-        kept.walk(disk, range.end, &mut copy)?;
-    }
-    let kept_to = sources.last().map_or(range.start, |kept| kept.range.end);
-    for segment in
-        log.segments.load().iter().filter(|segment| segment.base >= kept_to && segment.end <= range.end)
-    {
-        copy_segment(log, segment, &mut copy)?;
-    }
+    walk_files(log, &range, sources, &mut copy)?;
     let Copy { writer, mut wanted } = copy;
     if let Some(&position) = wanted.next() {
         return Err(KeepError::Missing { position });
@@ -185,16 +178,48 @@ fn make(log: &Log, name: Name, sources: &[&Kept], live: &[Position]) -> Result<K
     writer.finish().map_err(io)
 }
 
-fn copy_segment(log: &Log, segment: &Segment, copy: &mut Copy<'_>) -> Result<(), KeepError> {
-    let file =
-        log.disk.open(&segment.path).map_err(|error| OpenError::io("opening", &segment.path, error))?;
-    let mut chain = Chain { log_id: log.log_id, prev_group: None, epoch: 0, synced_to: 0, groups: 0 };
-    match scan::walk(segment, &*file, &mut chain, segment.base, copy)? {
-        End::Sealed => Ok(()),
-        End::Blank(position) | End::Bad { position, .. } => {
-            Err(KeepError::Damaged { file: segment.path.clone(), position })
-        }
+/// Shows the records in a range, as far as they are synced.
+pub(crate) fn walk(log: &Log, range: Range<Position>, visitor: &mut dyn Visitor) -> Result<(), OpenError> {
+    let files = log.kept.load();
+    let start = log.start.load(Ordering::Acquire);
+    let is_source = |kept: &&Kept| kept.range.start < range.end.min(start) && range.start < kept.range.end;
+    let sources: Vec<&Kept> = files.iter().map(|kept| &**kept).filter(is_source).collect();
+    walk_files(log, &range, &sources, visitor)
+}
+
+/// Shows the records of kept files, then those of the segments behind them in a range.
+fn walk_files(
+    log: &Log,
+    range: &Range<Position>,
+    sources: &[&Kept],
+    visitor: &mut dyn Visitor,
+) -> Result<(), OpenError> {
+    for kept in sources {
+        kept.walk(&*log.disk, range.end, visitor)?;
     }
+    let from = sources.last().map_or(range.start, |kept| kept.range.end);
+    let synced = log.synced();
+    let segments = log.segments.load();
+    for segment in segments.iter().filter(|segment| segment.base >= from && segment.base < range.end) {
+        let file =
+            log.disk.open(&segment.path).map_err(|error| OpenError::io("opening", &segment.path, error))?;
+        let mut chain = Chain { log_id: log.log_id, prev_group: None, epoch: 0, synced_to: 0, groups: 0 };
+        let end = scan::walk(segment, &*file, &mut chain, segment.base, visitor)?;
+        let position = match end {
+            End::Sealed => continue,
+            End::Blank(position) | End::Bad { position, .. } => position,
+        };
+        if position < synced {
+            return Err(OpenError::Corrupt {
+                file: segment.path.clone(),
+                position,
+                what: "a group that was synced is damaged".to_owned(),
+                hint: RESTORE_HINT.to_owned(),
+            });
+        }
+        return Ok(());
+    }
+    Ok(())
 }
 
 /// Copies the wanted ones of the records it is shown.
