@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 
 use crate::Failure;
-use crate::line::{Answer, Arrived, Event, Line, LoadCounts, Outgoing, QueueOffsets, Receipt};
+use crate::line::{Answer, Arrived, Event, Found, Line, LoadCounts, Outgoing, QueueOffsets, Receipt};
 use crate::sdk::Sdk;
 
 /// What a driver gets for one command unless the call says otherwise; a cold JVM on a busy machine needs most of it.
@@ -349,6 +349,13 @@ impl Driver {
     pub fn seek_time(&mut self, topic: &str, group: &str, time_ms: u64) -> Result<(), Failure> {
         self.command("seek_time", json!({"topic": topic, "group": group, "time_ms": time_ms}), COMMAND_MS_MAX)
             .map(drop)
+    }
+
+    /// Bodies of the messages with a key, the newest first.
+    pub fn find(&mut self, topic: &str, key: &str, max: u32) -> Result<Vec<String>, Failure> {
+        let ok = self.command("find", json!({"topic": topic, "key": key, "max": max}), COMMAND_MS_MAX)?;
+        let found: Vec<Found> = self.decode("find", ok["messages"].clone())?;
+        Ok(found.iter().map(|found| String::from_utf8_lossy(&found.body).into_owned()).collect())
     }
 
     /// Starts a journaled load that goes on until [`Driver::stop_load`] or until the broker is gone.

@@ -83,6 +83,13 @@ impl Arrived {
     }
 }
 
+/// A message that was found by key.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Found {
+    #[serde(deserialize_with = "from_base64")]
+    pub body: Vec<u8>,
+}
+
 /// A queue of a topic as a group sees it.
 #[derive(Debug, Clone, Deserialize)]
 pub struct QueueOffsets {

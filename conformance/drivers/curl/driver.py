@@ -192,6 +192,12 @@ def seek_time(command):
     call("POST", f"{group_path(command)}/seek", {"time_ms": command["time_ms"]})
 
 
+def find(command):
+    query = {name: command[name] for name in ("topic", "key", "max")}
+    found = call("GET", "messages", query=query)["messages"]
+    return {"messages": [{"body": lines.text_of(body_of(message))} for message in found]}
+
+
 class Load(threading.Thread):
     """Sends batches, `window` of them at a time, each by one run of curl."""
 
@@ -297,7 +303,7 @@ def version():
 if __name__ == "__main__":
     lines.serve({
         "hello": lambda _: {"sdk": "curl", "version": version()}, "connect": connect, "create_topic": create_topic, "send": send,
-        "consume": consume, "settle": settle, "stop": stop, "offsets": offsets, "seek_time": seek_time, "load": start_load,
-        "stop_load": stop_load, "drain": drain, "reset": reset,
+        "consume": consume, "settle": settle, "stop": stop, "offsets": offsets, "seek_time": seek_time, "find": find,
+        "load": start_load, "stop_load": stop_load, "drain": drain, "reset": reset,
     })
     sys.exit(0)

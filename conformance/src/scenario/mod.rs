@@ -6,6 +6,7 @@
 mod across;
 mod balance;
 mod crash;
+mod find;
 mod hostile;
 mod load;
 mod modes;
@@ -57,7 +58,7 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
         cases.push(Case::new(row, consumer, move |world| order::run(world, producer, consumer)));
     }
     type Single = fn(&mut World, Sdk) -> Result<Outcome, Failure>;
-    let singles: [(&str, Single); 12] = [
+    let singles: [(&str, Single); 13] = [
         ("every way of sending", modes::run),
         ("load is complete and where receipts say", load::run),
         ("filter by tag", tag::run),
@@ -69,6 +70,7 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
         ("exhausted message is dead-lettered", retry::dead_letter),
         ("requeue sets redelivered", requeue::run),
         ("group seeks back by time", seek::run),
+        ("message is found by its key", find::run),
         ("client outlives the broker's restart", restart::run),
     ];
     for (row, scenario) in singles {

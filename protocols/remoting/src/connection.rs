@@ -233,9 +233,19 @@ impl Connection {
                     self.end_promise(handle::send_back::ASSUMED_BYTES);
                     handle::send_back::read(self, now, returned, result, output);
                 }
+                Some(Waiting::Viewed { asker, position }) => {
+                    self.end_promise(handle::send_back::ASSUMED_BYTES);
+                    handle::query::viewed(asker, position, result, output);
+                }
                 Some(Waiting::StoreTime { asker }) => handle::offsets::put_store_time(asker, result, output),
                 _ => {}
             },
+            Event::Found { token, result } => {
+                if let Some(Waiting::Found { asker }) = self.outstanding.take(token) {
+                    self.end_promise(handle::pull::ANSWER_BYTES_MAX);
+                    handle::query::found(self, asker, result, output);
+                }
+            }
             Event::Readable { token } => {
                 if let Some(Waiting::Pull(pull)) = self.outstanding.take(token) {
                     handle::pull::wake(self, now, token, pull, output);

@@ -63,6 +63,15 @@ pub(crate) enum Waiting {
     StoreTime {
         asker: Asker,
     },
+    /// Messages are being looked for by key.
+    Found {
+        asker: Asker,
+    },
+    /// The message at a position is being read.
+    Viewed {
+        asker: Asker,
+        position: i64,
+    },
     Locked {
         asker: Asker,
         queues: Vec<(QueueId, QueueName)>,

@@ -4,7 +4,7 @@
 
 use bytes::{Bytes, BytesMut};
 use mailrail_broker::connection::Output;
-use mailrail_broker::{Error, Queue, ReadEntry, Stored};
+use mailrail_broker::{Error, Found, Queue, ReadEntry, Stored};
 use mailrail_message::{DraftError, OffsetId, Rewrite, StoredMessage, rewrite_into};
 
 use crate::codec::response_code as response;
@@ -158,6 +158,41 @@ pub(crate) fn put_pull_found(
     for record in records {
         output.push(record);
     }
+}
+
+/// Messages that were found by key, in one body.
+pub(crate) fn put_found(output: &mut Output, asker: Asker, config: &RemotingConfig, found: &[Found]) {
+    if asker.one_way {
+        return;
+    }
+    let records: Vec<Bytes> =
+        found.iter().filter_map(|found| record(config, &found.queue, &found.entry)).collect();
+    let body_bytes = records.iter().map(Bytes::len).sum();
+    // Clients show it as how far the index reaches; here nothing is missing from it.
+    let newest = found.first().map_or(0, |found| found.entry.store_ms);
+    output.append(|out| {
+        answer(out, asker, response::SUCCESS, None)
+            .number("indexLastUpdateTimestamp", signed(newest))
+            .number("indexLastUpdatePhyoffset", 0)
+            .finish(body_bytes);
+    });
+    for record in records {
+        output.push(record);
+    }
+}
+
+/// One message as it is stored.
+pub(crate) fn put_viewed(output: &mut Output, asker: Asker, entry: &ReadEntry) {
+    if asker.one_way {
+        return;
+    }
+    let Ok(message) = StoredMessage::parse(&entry.message) else {
+        let remark = "the stored message cannot be read";
+        return put_refusal(output, asker, &Refusal::new(response::SYSTEM_ERROR, remark));
+    };
+    let record = entry.message.slice(..message.record().len());
+    output.append(|out| answer(out, asker, response::SUCCESS, None).finish(record.len()));
+    output.push(record);
 }
 
 fn pull_answer(out: &mut BytesMut, asker: Asker, code: i32, remark: &str, bounds: Bounds, body_bytes: usize) {

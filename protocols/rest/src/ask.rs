@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mailrail_broker::{
-    Command, Delivery, Error, Event, Queue, ReadBatch, ReadRequest, Receipt, Recipient, Reply, Session,
-    Stored, Token,
+    Command, Delivery, Error, Event, FindRequest, Found, Queue, ReadBatch, ReadRequest, Receipt, Recipient,
+    Reply, Session, Stored, Token,
 };
 use tokio::time::timeout;
 
@@ -101,6 +101,16 @@ impl Line {
         }
     }
 
+    /// Finds messages by key.
+    pub async fn find(&mut self, request: FindRequest) -> Result<Vec<Found>, Refusal> {
+        let token = self.token();
+        self.session.find(token, request);
+        match self.answer(token, self.answer_ms_max).await? {
+            Event::Found { result, .. } => Ok(result?),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     /// First offset of a queue stored at or after a time.
     pub async fn offset_at(&mut self, queue: &Arc<Queue>, time_ms: u64) -> Result<u64, Refusal> {
         let token = self.token();
@@ -163,6 +173,7 @@ fn token_of(event: &Event) -> Option<Token> {
         | Event::Reply { token, .. }
         | Event::Deliveries { to: Recipient::Request(token), .. }
         | Event::Read { token, .. }
+        | Event::Found { token, .. }
         | Event::Readable { token } => Some(*token),
         Event::Deliveries { .. } | Event::ConsumerEnded { .. } | Event::MembersChanged { .. } => None,
     }

@@ -91,7 +91,7 @@ fn number<T: std::str::FromStr>(value: &str) -> Result<T, Refusal> {
     value.parse().map_err(|_| Refusal::invalid(format!("{value:?} is not a number in range")))
 }
 
-fn time(value: &str) -> Result<WallTime, Refusal> {
+pub(crate) fn time(value: &str) -> Result<WallTime, Refusal> {
     WallTime::parse(value).map_err(Refusal::invalid)
 }
 

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::problem::{ItemProblem, Kind, Problem, Refusal};
-use crate::resource::{events, groups, health, publish, read, receive, settle, topics};
+use crate::resource::{events, find, groups, health, publish, read, receive, settle, topics};
 use crate::state::RestState;
 
 const DOCUMENT_PATH: &str = "/openapi.json";
@@ -30,7 +30,7 @@ const DOCUMENT_PATH: &str = "/openapi.json";
     ),
     tags(
         (name = "topics", description = "Named sets of queues"),
-        (name = "messages", description = "Publish, read by offset, time or id, and stream"),
+        (name = "messages", description = "Publish, read by offset, time, id or key, and stream"),
         (name = "groups", description = "Consume by lease, settle, and move positions"),
         (name = "health", description = "For load balancers and supervisors"),
     ),
@@ -45,6 +45,7 @@ fn api() -> OpenApiRouter<RestState> {
         .routes(routes!(publish::publish_messages))
         .routes(routes!(read::read_messages))
         .routes(routes!(read::get_message))
+        .routes(routes!(find::find_messages))
         .routes(routes!(events::stream_events))
         .routes(routes!(groups::list_groups))
         .routes(routes!(groups::put_group, groups::get_group, groups::delete_group))

@@ -1,7 +1,9 @@
 import com.google.gson.JsonObject;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.List;
 import java.util.Map;
+import org.apache.rocketmq.client.QueryResult;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
@@ -34,6 +36,23 @@ final class Reading {
                 asker.commit(command.get("group").getAsString(), queue, asker.sdk.searchOffset(queue, command.get("time_ms").getAsLong()));
             }
             return Map.of();
+        }
+    }
+
+    /** Finds messages by key, and each of them again by its offset message id. */
+    Object find(JsonObject command) throws Exception {
+        try (Asker asker = new Asker()) {
+            String topic = command.get("topic").getAsString();
+            QueryResult result = asker.sdk.queryMessage(topic, command.get("key").getAsString(), command.get("max").getAsInt(), 0, Long.MAX_VALUE);
+            List<Object> found = new ArrayList<>();
+            for (MessageExt message : result.getMessageList()) {
+                MessageExt viewed = asker.sdk.viewMessage(topic, message.getMsgId());
+                if (viewed.getQueueId() != message.getQueueId() || viewed.getQueueOffset() != message.getQueueOffset()) {
+                    throw new IllegalStateException("the id " + message.getMsgId() + " leads to " + viewed);
+                }
+                found.add(Map.of("body", Base64.getEncoder().encodeToString(viewed.getBody())));
+            }
+            return Map.of("messages", found);
         }
     }
 

@@ -7,6 +7,7 @@ pub(crate) mod locks;
 pub(crate) mod members;
 pub(crate) mod offsets;
 pub(crate) mod pull;
+pub(crate) mod query;
 pub(crate) mod route;
 pub(crate) mod send;
 pub(crate) mod send_back;
@@ -48,6 +49,8 @@ pub(crate) fn carry_out(
         Command::SendBack(back) => send_back::send_back(connection, asker, back),
         Command::GetRoute(route) => route::route(connection, asker, route, output),
         Command::GetCluster => route::cluster(connection, asker, &frame.header, output),
+        Command::QueryMessage(query) => query::query(connection, asker, query),
+        Command::ViewMessage(view) => query::view(connection, asker, view),
         Command::Unsupported(code) => Err(Refusal::unsupported(*code)),
     }
 }

@@ -20,7 +20,7 @@ use crate::to_wire::{self, Bounds};
 /// Bytes of an answer when the client does not say: what RocketMQ gives.
 const ANSWER_BYTES_USUAL: usize = 256 * 1024;
 /// And at most, whatever it says; RocketMQ keeps to its usual ones. One message is always answered whole.
-const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 pub(crate) fn pull(
     connection: &mut Connection,

@@ -2,6 +2,7 @@
 //! messages.
 
 pub(crate) mod events;
+pub(crate) mod find;
 pub(crate) mod groups;
 pub(crate) mod health;
 pub(crate) mod publish;

@@ -88,6 +88,34 @@ pub(crate) struct MessagePage<'a> {
     pub max: u64,
 }
 
+/// Messages with a key, the newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FoundMessages<'a> {
+    #[schema(value_type = Vec<Message>)]
+    pub messages: Vec<Message<'a>>,
+}
+
+/// Which messages to find.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FindQuery {
+    /// Name of the topic.
+    #[param(example = "orders")]
+    pub topic: String,
+    /// One of the message's keys, or its `unique_id`.
+    #[param(example = "order-13")]
+    pub key: String,
+    /// Only messages stored then or later, in RFC 3339.
+    #[param(example = "2026-11-22T08:00:00Z")]
+    pub since: Option<String>,
+    /// Only messages stored then or earlier, in RFC 3339.
+    pub until: Option<String>,
+    /// Most messages to return, 1 to 1000.
+    #[param(default = 100, minimum = 1, maximum = 1000)]
+    pub max: Option<u32>,
+}
+
 /// Which messages of a queue to read.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -143,6 +143,45 @@ async fn a_wait_on_a_topic_that_goes_ends_with_that() {
 }
 
 #[tokio::test]
+async fn keys_and_the_client_s_id_find_messages_the_newest_first() {
+    let world = World::new();
+    world.put("/v1/topics/t", json!({"queues": 2})).await.expect(201);
+    world.put("/v1/topics/other", json!({"queues": 1})).await.expect(201);
+    for (topic, body) in [("t", "one"), ("other", "elsewhere"), ("t", "two")] {
+        let message = json!({"body": body, "keys": ["shared", body]});
+        let path = format!("/v1/topics/{topic}/messages");
+        world.post(&path, json!({"messages": [message]})).await.expect(201);
+        world.pass(Duration::from_secs(1));
+    }
+    let found = |query: &str| {
+        let path = format!("/v1/messages?{query}");
+        let world = &world;
+        async move { world.get(&path).await.expect(200) }
+    };
+    let shared = found("topic=t&key=shared").await;
+    assert_eq!(bodies(&shared), ["two", "one"]);
+    let one = &shared["messages"][1];
+    assert_eq!(bodies(&found("topic=t&key=one").await), ["one"]);
+    let (queue, offset) = (&one["queue"], &one["offset"]);
+    let page =
+        world.get(&format!("/v1/topics/t/queues/{queue}/messages?from=offset:{offset}")).await.expect(200);
+    assert_eq!(page["messages"][0]["id"], one["id"], "where it says it lies");
+    let at = one["stored_at"].as_str().unwrap();
+    assert_eq!(bodies(&found(&format!("topic=t&key=shared&until={at}")).await), ["one"]);
+    assert_eq!(bodies(&found(&format!("topic=t&key=shared&since={at}&max=1")).await), ["two"]);
+    assert_eq!(bodies(&found("topic=t&key=absent").await), [] as [&str; 0]);
+    for (query, status) in [
+        ("topic=absent&key=one", 404),
+        ("topic=t&key=", 400),
+        ("topic=t", 400),
+        ("topic=t&key=one&max=0", 400),
+        ("topic=t&key=one&since=yesterday", 400),
+    ] {
+        world.get(&format!("/v1/messages?{query}")).await.expect(status);
+    }
+}
+
+#[tokio::test]
 async fn an_id_finds_its_message_and_nothing_else() {
     let world = world_with(&[]).await;
     let ids = world.publish("t", 0, &["one", "two"]).await;

@@ -21,6 +21,7 @@ const EXCEPT: &[(&str, &[u16], &str)] = &[
     ("receiveMessages", &[507], FULL_DISK),
     ("readMessages", &[504], "the reader pool cannot be held up from outside"),
     ("getMessage", &[504], "the reader pool cannot be held up from outside"),
+    ("findMessages", &[504], "the reader pool cannot be held up from outside"),
     ("streamEvents", &[504], "the reader pool cannot be held up from outside"),
 ];
 
@@ -45,6 +46,7 @@ fn operations() -> Vec<Operation> {
         operation("publishMessages", "POST", "/v1/topics/t/messages", Some(json!({"messages": [{}]}))),
         operation("readMessages", "GET", "/v1/topics/t/queues/0/messages", None),
         operation("getMessage", "GET", "/v1/messages/ID", None),
+        operation("findMessages", "GET", "/v1/messages?topic=t&key=k", None),
         operation("streamEvents", "GET", "/v1/topics/t/events", None),
         operation("listGroups", "GET", "/v1/topics/t/groups", None),
         operation("putGroup", "PUT", "/v1/topics/t/groups/g", Some(json!({}))),
@@ -177,6 +179,7 @@ async fn refused_by_form(pairs: &mut BTreeSet<(String, u16)>) {
         let path = operation.path.replace("ID", &id);
         let bad_path = match operation.name {
             "listTopics" => "/v1/topics?max=x".to_owned(),
+            "findMessages" => format!("{path}&max=x"),
             _ => path.replace("/t", "/%FF").replace(&id, "%FF").replace("/%FFopics", "/topics"),
         };
         assert_eq!(seen.note(operation, &bad_path, "", Body::empty()).await, 400, "{bad_path}");
@@ -296,6 +299,7 @@ async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
                 | "getTopic"
                 | "readMessages"
                 | "getMessage"
+                | "findMessages"
                 | "streamEvents"
                 | "getHealth"
                 | "getReadiness"

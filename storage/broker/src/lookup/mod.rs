@@ -16,6 +16,7 @@ use mailrail_message::{StoredMessage, property};
 use self::file::{KeyAt, KeyFile, KeyWriter, range_of};
 use crate::directory::Topic;
 use crate::error::Error;
+use crate::limits::READ_BYTES_MAX;
 use crate::queue::Queue;
 use crate::read::ReadEntry;
 use crate::reader::ReadContext;
@@ -34,6 +35,8 @@ pub struct FindRequest {
     pub from_ms: u64,
     pub to_ms: u64,
     pub max: usize,
+    /// Ends the answer too; one message is always returned, however long.
+    pub max_bytes: usize,
 }
 
 /// A message that was found, as it lies in a queue of the topic.
@@ -148,7 +151,7 @@ impl ReadContext {
 
     /// Finds messages by key, the newest first. Blocks for as long as the disk takes.
     pub fn find(&self, request: &FindRequest) -> Result<Vec<Found>, Error> {
-        let mut found = Vec::new();
+        let (mut found, mut bytes) = (Vec::new(), 0);
         if request.key.is_empty() {
             return Ok(found);
         }
@@ -161,9 +164,10 @@ impl ReadContext {
             }
             if let Some((queue, offset)) = self.place_in(&request.topic, position, &stored)? {
                 let entry = ReadEntry { offset, store_ms: stored.store_ms(), message: message.clone() };
+                bytes += entry.message.len();
                 found.push(Found { queue, entry });
             }
-            if found.len() >= request.max {
+            if found.len() >= request.max || bytes >= request.max_bytes.min(READ_BYTES_MAX) {
                 break;
             }
         }

@@ -24,7 +24,14 @@ fn find(sim: &Simulation, topic: &str, key: &str) -> Vec<usize> {
 }
 
 fn find_in(sim: &Simulation, topic: &str, key: &str, (from_ms, to_ms): (u64, u64), max: usize) -> Vec<usize> {
-    let request = FindRequest { topic: sim.topic(topic), key: key.to_owned(), from_ms, to_ms, max };
+    let request = FindRequest {
+        topic: sim.topic(topic),
+        key: key.to_owned(),
+        from_ms,
+        to_ms,
+        max,
+        max_bytes: usize::MAX,
+    };
     let number = |found: &Found| {
         let read = sim.read(topic, found.queue.index, found.entry.offset).swap_remove(0);
         assert_eq!(read, (found.entry.offset, body(&found.entry.message)), "where it is said to be");

@@ -10,6 +10,7 @@ pub mod members;
 pub mod notify;
 pub mod offset;
 pub mod pull;
+mod query;
 mod read;
 pub mod route;
 pub mod send;
@@ -24,6 +25,7 @@ pub use lock::LockQueues;
 pub use members::ConsumerList;
 pub use offset::{Boundary, QueryConsumerOffset, QueueOf, SearchOffset, UpdateConsumerOffset};
 pub use pull::PullMessage;
+pub use query::{QueryMessage, ViewMessage};
 pub use route::GetRoute;
 pub use send::SendMessage;
 pub use send_back::SendMessageBack;
@@ -59,6 +61,8 @@ pub enum Command<'a> {
     SendBack(SendMessageBack<'a>),
     GetRoute(GetRoute<'a>),
     GetCluster,
+    QueryMessage(QueryMessage<'a>),
+    ViewMessage(ViewMessage),
     /// Any other request code, known by name or not.
     Unsupported(i32),
 }
@@ -93,6 +97,8 @@ impl<'a> Command<'a> {
             request::CONSUMER_SEND_MSG_BACK => Command::SendBack(SendMessageBack::parse(header)?),
             request::GET_ROUTEINFO_BY_TOPIC => Command::GetRoute(GetRoute::parse(header)?),
             request::GET_BROKER_CLUSTER_INFO => Command::GetCluster,
+            request::QUERY_MESSAGE => Command::QueryMessage(QueryMessage::parse(header)?),
+            request::VIEW_MESSAGE_BY_ID => Command::ViewMessage(ViewMessage::parse(header)?),
             other => Command::Unsupported(other),
         })
     }
