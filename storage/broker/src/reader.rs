@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use mailrail_commitlog::{LogReader, record};
 use mailrail_message::{RECORD_MESSAGE_BYTES_MAX, StoredMessage};
+use metrics::counter;
 
 use crate::command::Receipt;
 use crate::directory::Directory;
@@ -181,25 +182,44 @@ impl ReadContext {
             batch.next_offset = entry.offset + 1;
         }
         for (entry, message) in chosen.iter().zip(self.messages(&chosen)) {
-            let message = message.map_err(|error| failed(&error))?;
+            let message = match message {
+                Ok(message) => message,
+                Err(error) if batch.entries.is_empty() => return Err(error),
+                // What lies before it can be read; whoever goes on from here gets the error.
+                Err(_) => {
+                    batch.next_offset = entry.offset;
+                    break;
+                }
+            };
             batch.entries.push(ReadEntry { offset: entry.offset, store_ms: entry.store_ms, message });
         }
         Ok(batch)
     }
 
     /// The messages of entries, in their order.
-    pub fn messages(&self, entries: &[Entry]) -> Vec<Result<Bytes, mailrail_commitlog::ReadError>> {
+    pub fn messages(&self, entries: &[Entry]) -> Vec<Result<Bytes, Error>> {
         let mut wanted: Vec<_> = entries.iter().map(|entry| (message_position(entry), entry.bytes)).collect();
         let sorted = wanted.is_sorted();
         if sorted {
-            return self.log.read(&wanted);
+            return self.whole(&wanted);
         }
         let mut order: Vec<usize> = (0..wanted.len()).collect();
         order.sort_by_key(|at| wanted.get(*at).map(|(position, _)| *position));
         wanted.sort();
-        let mut messages: Vec<_> = order.into_iter().zip(self.log.read(&wanted)).collect();
+        let mut messages: Vec<_> = order.into_iter().zip(self.whole(&wanted)).collect();
         messages.sort_by_key(|(at, _)| *at);
         messages.into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// Messages at (position, bytes), read from the files. The log was checked when it was opened, and a file can go bad
+    /// later: a body that its checksum does not fit is an error.
+    pub fn whole(&self, wanted: &[(u64, u32)]) -> Vec<Result<Bytes, Error>> {
+        let read = wanted.iter().zip(self.log.read(wanted));
+        read.map(|((position, _), message)| {
+            let message = message.map_err(|error| Error::Read(error.to_string()))?;
+            check_whole(*position, &message).map(|()| message)
+        })
+        .collect()
     }
 
     /// The message at a position a client named. Only what an index entry leads to is a message: a position may be
@@ -218,6 +238,7 @@ impl ReadContext {
                 queue.entries(target.offset, 1, &self.blocks).map_err(|e| Error::Read(e.to_string()))?;
             if let Some(entry) = entry.first().filter(|e| e.position == position && e.offset == target.offset)
             {
+                check_whole(at, &message)?;
                 let (min_offset, end_offset) = (queue.min_offset(), queue.end_offset());
                 let found = ReadEntry { offset: entry.offset, store_ms: entry.store_ms, message };
                 let next_offset = entry.offset + 1;
@@ -231,10 +252,7 @@ impl ReadContext {
     pub fn entry(&self, queue: &Queue, offset: u64) -> Result<Option<Bytes>, Error> {
         let entries = queue.entries(offset, 1, &self.blocks).map_err(|e| Error::Read(e.to_string()))?;
         let Some(entry) = entries.first().filter(|entry| entry.offset == offset) else { return Ok(None) };
-        self.messages(std::slice::from_ref(entry))
-            .pop()
-            .transpose()
-            .map_err(|error| Error::Read(error.to_string()))
+        self.messages(std::slice::from_ref(entry)).pop().transpose()
     }
 
     /// Reads the messages of grants, in their order, as far as the bytes of one read go.
@@ -297,6 +315,16 @@ impl ReadContext {
         }
         fetched.unread.extend((next..run.end).map(|offset| grant.receipt(offset)));
     }
+}
+
+/// An error, and an alarm, when the message at a position is not what was stored there.
+fn check_whole(position: u64, message: &[u8]) -> Result<(), Error> {
+    if StoredMessage::parse(message).is_ok_and(|stored| stored.has_whole_body()) {
+        return Ok(());
+    }
+    counter!("mailrail_damaged_messages_total").increment(1);
+    tracing::error!(position, "a stored message is damaged: check the disk, restore from a backup");
+    Err(Error::Read(format!("the message at log position {position} is damaged")))
 }
 
 /// How many entries there is room for; one is taken whatever its length if nothing was before it.

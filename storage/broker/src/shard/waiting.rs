@@ -46,8 +46,7 @@ pub(crate) struct Dispatch {
 impl Dispatch {
     /// Reads the message; on a reader's thread.
     pub fn read(mut self, context: &ReadContext) -> Dispatch {
-        let read = context.log.read(&[(behind_header(self.position), self.bytes)]).pop();
-        self.message = read.map(|message| message.map_err(|error| Error::Read(error.to_string())));
+        self.message = context.whole(&[(behind_header(self.position), self.bytes)]).pop();
         self
     }
 }
