@@ -16,6 +16,8 @@ mod hand;
 mod keep;
 mod log;
 mod open;
+#[doc(hidden)]
+pub mod planted;
 mod read;
 pub mod record;
 mod scan;

@@ -97,7 +97,7 @@ impl Shard {
         self.checkpoints.state = Stage::Taken { job: StoreJob::Checkpoint { number, items } };
         (self.checkpoints.position, self.checkpoints.at) = (position, now.mono);
         self.journal.want_sync();
-        if self.synced_to >= position {
+        if self.synced_to >= position || planted(Bug::CheckpointAheadOfLog) {
             self.checkpoint_synced(position);
         }
     }
@@ -165,7 +165,7 @@ impl Shard {
 
     fn prepare_trim(&mut self, before: Position) -> Result<Position, Error> {
         let searched = |error: crate::queue::IndexError| Error::Read(error.to_string());
-        let pinned = self.state.waiting.keys().next().copied();
+        let pinned = self.state.waiting.keys().next().copied().filter(|_| !planted(Bug::TrimPassesWaiting));
         // What nobody has seen yet stays too, and so does the snapshot itself, which begins at the log's end.
         let unseen = self.state.queues.values().filter_map(|queue| queue.shared.first_invisible()).min();
         let mut before = before.min(self.journal.end());
@@ -209,7 +209,10 @@ impl Shard {
 
     /// A checkpoint behind the snapshot is stored: what lies below is needed by nobody.
     fn finish_trim(&mut self, checkpoint: Position) {
-        if let Some(request) = self.checkpoints.trim.take_if(|request| request.snapshot_end <= checkpoint) {
+        let is_safe = |request: &mut TrimRequest| {
+            request.snapshot_end <= checkpoint || planted(Bug::TrimAheadOfSnapshot)
+        };
+        if let Some(request) = self.checkpoints.trim.take_if(is_safe) {
             let start = self.journal.trim(request.before.min(checkpoint));
             self.reply(&request.mailbox, request.token, Ok(Reply::Count(start)));
         }

@@ -41,6 +41,11 @@ impl Journal {
         self.appender.synced_to()
     }
 
+    #[cfg(test)]
+    pub fn written_to(&self) -> Position {
+        self.appender.written_to()
+    }
+
     pub fn epoch(&self) -> u64 {
         self.appender.epoch()
     }

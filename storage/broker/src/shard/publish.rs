@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use mailrail_commitlog::planted::{Bug, planted};
 use mailrail_commitlog::record::RECORD_HEADER_BYTES;
 use mailrail_message::{
     Placement, StoredMessage, Target, TargetSlot, place, place_record, property, targets_annex,
@@ -103,11 +104,11 @@ impl Shard {
         }
         let due = Due::Letter { mailbox: mailbox.clone(), letter, bytes };
         match durability {
-            Durability::Disk => {
+            Durability::Disk if !planted(Bug::AckBeforeSync) => {
                 self.journal.want_sync();
                 self.pending.when_synced(position, due);
             }
-            Durability::Memory => self.pending.when_written(position, due),
+            _ => self.pending.when_written(position, due),
         }
     }
 
@@ -130,7 +131,7 @@ impl Shard {
     /// Makes a queue's entries visible when they are durable enough; says when their offsets may be told at all.
     fn show(&mut self, seen: Seen, position: Position) -> Known {
         let Seen { queue, end, is_synced, is_transient } = seen;
-        if is_transient {
+        if is_transient || planted(Bug::SeenBeforeSync) {
             self.pending.when_written(position, Due::Visible { queue, end });
             return Known::OnceWritten;
         }
@@ -139,7 +140,7 @@ impl Shard {
         if unsynced.reserved_at <= synced_to {
             unsynced.reserved = self.state.queues.get(&queue.id).map_or(0, |queue| queue.reserved_to);
         }
-        let may_be_seen = end <= unsynced.reserved;
+        let may_be_seen = end <= unsynced.reserved || planted(Bug::OffsetsNotReserved);
         if is_synced || unsynced.waits_to > synced_to || !may_be_seen {
             unsynced.waits_to = position;
             if !is_synced {
@@ -399,7 +400,7 @@ impl Shard {
 
     fn store_ms(&self, now: Now, place: &Place) -> u64 {
         let last = self.state.queues.get(&place.queue.id).map_or(0, |queue| queue.last_store_ms);
-        now.wall_ms.max(last)
+        if planted(Bug::StoreTimeGoesBack) { now.wall_ms } else { now.wall_ms.max(last) }
     }
 
     /// Fills a message's place into its bytes and enters it into the queue's index.

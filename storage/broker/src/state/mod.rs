@@ -11,6 +11,7 @@ mod ranges;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use mailrail_commitlog::planted::{Bug, planted};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 pub(crate) use self::item::{Item, ItemKey, checkpoint_key, decode_parts, encode_parts};
@@ -445,7 +446,8 @@ impl State {
             return;
         }
         let state = self.progress.entry((group, queue)).or_default();
-        if state.as_of <= position {
+        let as_of = state.as_of + u64::from(planted(Bug::ReplaySkipsTooMuch) && state.as_of > 0) * 4_096;
+        if as_of <= position {
             change(&mut state.progress);
             self.dirty.insert(ItemKey::Progress(group, queue));
         }
