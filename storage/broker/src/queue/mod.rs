@@ -146,6 +146,13 @@ impl Queue {
         block.first_store_ms + took.saturating_mul(entries) / u64::from(block.count.max(1))
     }
 
+    /// Store time of the newest entry in memory, visible or not.
+    pub(crate) fn last_store_ms(&self) -> u64 {
+        let tail = self.tail.load();
+        let last = tail.last().and_then(|chunk| chunk.get(chunk.end_offset().checked_sub(1)?));
+        last.map_or(0, |entry| entry.store_ms)
+    }
+
     /// Log position of the first entry that is not visible yet.
     pub(crate) fn first_invisible(&self) -> Option<u64> {
         let end = self.end_offset();

@@ -369,12 +369,13 @@ impl Shard {
         let position = self.journal.position();
         let first = places.first().ok_or(Error::Unroutable)?;
         let item = PublishItem { message_len, record_len: longer.len(), ..item.clone() };
+        let store_ms = self.store_ms(now, first);
         if let Some(message) = longer.get_mut(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + message_len) {
-            let filled = place_record(message, &placement(first, position, self.store_ms(now, first)));
+            let filled = place_record(message, &placement(first, position, store_ms));
             debug_assert!(filled.is_ok(), "a drafted message has all its fields");
         }
         for place in places {
-            self.enter(now, &item, place, position);
+            self.enter(store_ms, &item, place, position);
         }
         self.journal.push(longer.freeze(), 1);
         let queues = u32::try_from(places.len()).unwrap_or(u32::MAX);
@@ -405,18 +406,19 @@ impl Shard {
 
     /// Fills a message's place into its bytes and enters it into the queue's index.
     fn fill_in(&mut self, now: Now, message: &mut [u8], item: &PublishItem, to: &Place, position: Position) {
-        let filled = place(message, &placement(to, position, self.store_ms(now, to)));
+        let store_ms = self.store_ms(now, to);
+        let filled = place(message, &placement(to, position, store_ms));
         debug_assert!(filled.is_ok(), "a drafted message has all its fields");
-        self.enter(now, item, to, position);
+        self.enter(store_ms, item, to, position);
     }
 
-    fn enter(&mut self, now: Now, item: &PublishItem, place: &Place, position: Position) {
+    fn enter(&mut self, store_ms: u64, item: &PublishItem, place: &Place, position: Position) {
         let entry = Entry {
             offset: place.offset,
             position,
             bytes: u32::try_from(item.message_len).unwrap_or(u32::MAX),
             tag_hash: item.tag_hash,
-            store_ms: self.store_ms(now, place),
+            store_ms,
         };
         let entered = self.state.append(place.queue.id, &entry);
         debug_assert!(entered.is_ok(), "the offset was taken from the state");

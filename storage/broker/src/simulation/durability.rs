@@ -397,3 +397,29 @@ fn store_times_do_not_decrease_when_the_clock_goes_back() {
     assert_eq!(times.len(), 3);
     assert!(times.is_sorted(), "{times:?}");
 }
+
+#[test]
+fn a_message_in_several_queues_takes_none_of_them_back_in_time_nor_does_its_replay() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let one = || TopicSettings { queues: 1, ..TopicSettings::default() };
+    let (a, b) = (sim.make_topic(&client, "a", one()), sim.make_topic(&client, "b", one()));
+    let bind = |token| Command::Bind {
+        token,
+        source: "b".into(),
+        target: BindTarget::Topic("a".into()),
+        key: "#".into(),
+        attributes: Default::default(),
+    };
+    sim.ask(&client, bind).unwrap();
+    sim.publish(&client, &a, &["later"]);
+    sim.now.wall_ms -= 3_600_000;
+    sim.publish(&client, &b, &["in both"]);
+    let before = sim.fingerprint();
+    let sim = restarted(sim, Arc::new(MemoryStore::default()));
+    assert_eq!(before, sim.fingerprint());
+    let queue = a.queue(0).unwrap();
+    let entries = queue.entries(0, 10, &sim.context.blocks).unwrap();
+    assert_eq!(entries.len(), 2);
+    assert!(entries.is_sorted_by_key(|entry| entry.store_ms), "{entries:?}");
+}

@@ -102,7 +102,7 @@ impl State {
         settings.lifetime == Lifetime::Durable
     }
 
-    /// Puts an entry behind the last one of a queue. Entries of queues that are no more are skipped.
+    /// Puts an entry behind the last one of a queue, and not before it in time. Entries of queues that are no more are skipped.
     pub fn append(&mut self, id: QueueId, entry: &Entry) -> Result<(), Contradiction> {
         let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
         if entry.position < queue.as_of || entry.offset < queue.shared.min_offset() {
@@ -111,9 +111,12 @@ impl State {
         if entry.offset != queue.next_offset {
             return Err(Contradiction::Offset { queue: id.0, next: queue.next_offset, found: entry.offset });
         }
+        // A message in several queues has one store time, and the others may be later already.
+        let last_ms = if planted(Bug::StoreTimeGoesBack) { 0 } else { queue.last_store_ms };
+        let entry = Entry { store_ms: entry.store_ms.max(last_ms), ..*entry };
         queue.next_offset = entry.offset + 1;
         queue.last_store_ms = entry.store_ms;
-        let sealing: Option<Sealing> = queue.shared.append(entry);
+        let sealing: Option<Sealing> = queue.shared.append(&entry);
         self.store_jobs.extend(sealing.map(StoreJob::Seal));
         self.dirty.insert(ItemKey::Queue(id));
         Ok(())
@@ -123,7 +126,8 @@ impl State {
     pub fn append_retained(&mut self, id: QueueId, entry: &Entry) {
         let Some(queue) = self.queues.get(&id) else { return };
         if (queue.shared.min_offset()..queue.next_offset).contains(&entry.offset) {
-            self.store_jobs.extend(queue.shared.append(entry).map(StoreJob::Seal));
+            let entry = Entry { store_ms: entry.store_ms.max(queue.shared.last_store_ms()), ..*entry };
+            self.store_jobs.extend(queue.shared.append(&entry).map(StoreJob::Seal));
         }
     }
 
