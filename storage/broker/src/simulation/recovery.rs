@@ -1,5 +1,6 @@
 //! What a start makes of what a crash left: gaps in offsets, interrupted attempts, trimmed logs, half-made snapshots.
 
+use super::store::FaultStore;
 use super::*;
 
 /// A group's view of a topic.
@@ -247,4 +248,24 @@ fn a_snapshot_that_was_not_finished_does_not_hide_the_next_one() {
     let (disk, now) = (sim.disk.power_cut(Loss::Nothing), sim.now);
     let sim = Simulation::on(disk, Arc::new(MemoryStore::default()), "boot-1", now);
     assert_eq!(before.len(), sim.fingerprint().len());
+}
+
+#[test]
+fn a_store_that_failed_for_a_while_leaves_no_hole_in_an_index() {
+    let store = Arc::new(FaultStore::default());
+    let mut sim = Simulation::on(FaultDisk::new(7), store.clone(), "boot-1", start());
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    let bodies: Vec<String> = (0..7_000).map(|number| number.to_string()).collect();
+    for (part, bodies) in bodies.chunks(700).enumerate() {
+        // A block is sealed about every third time.
+        store.fail((1..5).contains(&part));
+        let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+        sim.publish(&client, &topic, &bodies);
+        let found = sim.read("t", 0, 0);
+        assert!(found.len() == (part + 1) * 700 && found.iter().map(|(offset, _)| *offset).eq(0..found.len() as u64));
+    }
+    sim.checkpoint();
+    let sim = Simulation::on(sim.disk.power_cut(Loss::All), store, "boot-2", sim.now);
+    assert!(sim.read("t", 0, 0).into_iter().map(|(_, body)| body).eq(bodies));
 }
