@@ -269,3 +269,25 @@ fn a_store_that_failed_for_a_while_leaves_no_hole_in_an_index() {
     let sim = Simulation::on(sim.disk.power_cut(Loss::All), store, "boot-2", sim.now);
     assert!(sim.read("t", 0, 0).into_iter().map(|(_, body)| body).eq(bodies));
 }
+
+#[test]
+fn a_gap_that_half_a_checkpoint_holds_is_settled_for_every_group() {
+    for kept in 0..12 {
+        let mut sim = Simulation::new();
+        let client = sim.connect();
+        let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+        sim.make_group(&client, "g", GroupSettings::at_once());
+        sim.publish_at(&client, &topic, Durability::Memory, &["a", "b"]);
+        let got = sim.receive(&client, "g", "t", 1, 60_000);
+        sim.settle(&client, &got, Outcome::Ack);
+        sim.checkpoint();
+        let mut sim = sim.crash(Loss::All);
+        sim.checkpoints = Checkpoints::CutAfter(kept);
+        sim.checkpoint();
+        let (disk, now, store) = (sim.disk.clone(), sim.now, sim.store.clone());
+        let from_store = Simulation::on(disk.fork().power_cut(Loss::Nothing), store, "boot-1+", now);
+        let scratch: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let from_log = Simulation::on(disk.power_cut(Loss::Nothing), scratch, "boot-1+", now);
+        assert_eq!(from_store.fingerprint(), from_log.fingerprint(), "{kept} items were stored");
+    }
+}

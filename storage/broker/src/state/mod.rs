@@ -360,13 +360,19 @@ impl State {
 
     /// No message has the offsets up to `next`: for every group they are settled.
     fn skip_offsets(&mut self, position: u64, queue: QueueId, next: u64) {
-        let Some(first) = self.queues.get(&queue).map(|state| state.next_offset) else { return };
+        let Some(state) = self.queues.get(&queue) else { return };
+        // A checkpoint may hold the queue behind the gap and groups before it.
+        let known = state.gaps.iter().find(|(_, end)| *end == next);
+        let first = known.map_or(state.next_offset, |(first, _)| *first);
         if first >= next {
             return;
         }
+        let is_new = known.is_none();
         self.change_queue(position, queue, |state| {
-            state.gaps.push((first, next));
-            state.next_offset = next;
+            if is_new {
+                state.gaps.push((first, next));
+                state.next_offset = next;
+            }
         });
         let groups: Vec<GroupId> =
             self.progress.keys().filter(|(_, id)| *id == queue).map(|(group, _)| *group).collect();
