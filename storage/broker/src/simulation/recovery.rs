@@ -291,3 +291,27 @@ fn a_gap_that_half_a_checkpoint_holds_is_settled_for_every_group() {
         assert_eq!(from_store.fingerprint(), from_log.fingerprint(), "{kept} items were stored");
     }
 }
+
+#[test]
+fn what_went_before_a_checkpoint_failed_does_not_come_back() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    sim.make_topic(&client, "gone", TopicSettings { queues: 1, ..TopicSettings::default() });
+    let mut batch = PublishBatch::default();
+    let due = sim.now.wall_ms + 1_000;
+    batch.push_due(&draft("t", "once"), topic.id, None, 0, Durability::Disk, due).unwrap();
+    sim.send(&client, batch);
+    sim.checkpoint();
+    let delete = |token| Command::DeleteTopic { token, name: "gone".into(), if_unused: false, if_empty: false };
+    sim.ask(&client, delete).unwrap();
+    sim.pass_ms(1_000);
+    sim.checkpoints = Checkpoints::Refused;
+    sim.checkpoint();
+    sim.checkpoints = Checkpoints::Stored;
+    sim.checkpoint();
+    let mut sim = sim.crash(Loss::Nothing);
+    assert!(sim.shard.directory().topic("gone").is_none());
+    sim.pass_ms(1_000);
+    assert_eq!(sim.read("t", 0, 0), [(0, "once".to_owned())]);
+}
