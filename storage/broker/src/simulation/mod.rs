@@ -5,6 +5,7 @@ mod consumption;
 mod durability;
 mod histories;
 mod recovery;
+mod seeded;
 mod store;
 mod topology;
 
