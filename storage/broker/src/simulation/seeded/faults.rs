@@ -15,6 +15,8 @@ const LASTS_OPERATIONS_MAX: u64 = 25;
 pub(super) enum Fault {
     /// The process is killed.
     Kill,
+    /// The process is killed when a segment is full and the next one not begun.
+    KillAtSegmentEnd,
     /// The machine loses power, and all, the last, or any of what was not synced.
     PowerCutAll,
     PowerCutTorn,
@@ -25,6 +27,8 @@ pub(super) enum Fault {
     PowerFailsInOpen,
     /// A kill or a power cut, and the store is gone.
     StoreLost,
+    /// The same amid a trim.
+    StoreLostInTrim,
     StoreFails,
     WriteError,
     SyncError,
@@ -43,14 +47,16 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub const ALL: [Fault; 18] = [
+    pub const ALL: [Fault; 20] = [
         Fault::Kill,
+        Fault::KillAtSegmentEnd,
         Fault::PowerCutAll,
         Fault::PowerCutTorn,
         Fault::PowerCutPages,
         Fault::PowerFailsLater,
         Fault::PowerFailsInOpen,
         Fault::StoreLost,
+        Fault::StoreLostInTrim,
         Fault::StoreFails,
         Fault::WriteError,
         Fault::SyncError,
@@ -94,6 +100,10 @@ impl World {
         let any_loss = self.random.pick(&[Loss::All, Loss::Torn, Loss::Pages]);
         match fault {
             Fault::Kill => self.restart(Crash::default()),
+            Fault::KillAtSegmentEnd => {
+                self.fill_segment();
+                self.restart(Crash::default());
+            }
             Fault::PowerCutAll => self.restart(power_cut(Loss::All)),
             Fault::PowerCutTorn => self.restart(power_cut(Loss::Torn)),
             Fault::PowerCutPages => self.restart(power_cut(Loss::Pages)),
@@ -105,6 +115,10 @@ impl World {
             Fault::StoreLost => {
                 let loss = self.random.pick(&[None, Some(any_loss)]);
                 self.restart(Crash { loss, loses_store: true, ..Crash::default() });
+            }
+            Fault::StoreLostInTrim => {
+                self.begin_trim();
+                self.restart(Crash { loses_store: true, ..power_cut(any_loss) });
             }
             Fault::PowerFailsLater => disk.fail_power_after(self.random.below(12)),
             Fault::WriteError => disk.fail(Op::Write, ".seg", 0, 1, EIO),

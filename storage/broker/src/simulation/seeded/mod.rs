@@ -37,6 +37,7 @@ struct Tally {
     compared: u64,
     starts: u64,
     lost_in_memory: u64,
+    trimmed_bytes: u64,
 }
 
 impl Tally {
@@ -48,6 +49,7 @@ impl Tally {
         self.compared += other.compared;
         self.starts += other.starts;
         self.lost_in_memory += other.lost_in_memory;
+        self.trimmed_bytes += other.trimmed_bytes;
         for (fault, times) in &other.faults {
             *self.faults.entry(*fault).or_default() += times;
         }

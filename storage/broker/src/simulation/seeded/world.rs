@@ -150,8 +150,6 @@ impl World {
             let needed = self.history.iter().rposition(|(at, _)| *at <= synced).unwrap_or(0);
             self.history.drain(..needed);
             self.history.push((end, pieces(self.sim.shard.state())));
-        } else if let Some((_, last)) = self.history.last_mut() {
-            *last = pieces(self.sim.shard.state());
         }
     }
 
@@ -279,7 +277,7 @@ impl World {
     fn publish_due(&mut self) {
         let topic = self.sim.topic("a");
         let durability = self.random.pick(&[Durability::Disk, Durability::Disk, Durability::Memory]);
-        let delay_ms = self.random.pick(&[0, 50, 1_500, 20_000, 4_000_000]);
+        let delay_ms = self.random.pick(&[0, 50, 1_500, 1_500, 20_000, 20_000, 400_000]);
         let due_ms = self.sim.now.wall_ms + delay_ms;
         let (number, body) = self.new_body(durability, Some(due_ms));
         let mut batch = PublishBatch::default();
@@ -380,6 +378,34 @@ impl World {
         self.sim.shard.handle(self.sim.now, Input::Trim { mailbox, token, before });
     }
 
+    /// Publishes until the writer waits for a sync before it begins the next segment.
+    pub fn fill_segment(&mut self) {
+        for _ in 0..200 {
+            self.publish();
+            self.turn(Part::Shard);
+            if self.sim.writer.step(&self.sim.reports) == Step::Blocked {
+                return;
+            }
+            if self.random.percent(20) {
+                self.turn(Part::Syncer);
+            }
+        }
+    }
+
+    /// A trim that comes while a checkpoint is being stored, up to some point of the way.
+    pub fn begin_trim(&mut self) {
+        self.sim.shard.begin_checkpoint(self.sim.now);
+        self.turn(Part::Shard);
+        self.turn(Part::Writer);
+        self.trim();
+        for part in [Part::Syncer, Part::Shard, Part::Store, Part::Shard, Part::Keeper] {
+            self.turn(part);
+            if self.random.percent(10) {
+                self.get_on();
+            }
+        }
+    }
+
     /// After a start: nobody knows what became of what was asked.
     pub fn start_over(&mut self) {
         self.client = self.sim.connect();
@@ -405,6 +431,7 @@ impl World {
             topics.iter().for_each(|topic| self.drain(group, topic));
         }
         self.tally.lost_in_memory = self.ledger.lost_in_memory;
+        self.tally.trimmed_bytes = self.sim.reader.start();
         self.tally
     }
 
