@@ -59,10 +59,12 @@ pub(crate) fn sync(log: &Log, events: &dyn LogEvents) -> Step {
     let to = hand.written;
     let Some(segment) = hand.unsynced.clone().filter(|_| to > hand.synced) else { return Step::Idle };
     drop(hand);
-    let synced = segment.file(&*log.disk).and_then(|file| {
-        if planted(Bug::SkippedSync) { Ok(()) } else { file.sync_data() }
-    });
-    if let Err(error) = synced.or_else(|error| if planted(Bug::FailedSyncCounts) { Ok(()) } else { Err(error) }) {
+    let synced = segment
+        .file(&*log.disk)
+        .and_then(|file| if planted(Bug::SkippedSync) { Ok(()) } else { file.sync_data() });
+    if let Err(error) =
+        synced.or_else(|error| if planted(Bug::FailedSyncCounts) { Ok(()) } else { Err(error) })
+    {
         log.poison(LogFault::io("syncing", &segment.path, &error));
         log.tell_fault(events);
         return Step::Poisoned;

@@ -386,7 +386,8 @@ impl Sealing {
         let sealed_end = sealed.back().map_or(0, BlockRef::end_offset);
         let mut runs: Vec<Vec<Arc<Chunk>>> = Vec::new();
         let tail = self.queue.tail.load();
-        let is_open = |chunk: &&Arc<Chunk>| chunk.first_offset >= sealed_end && chunk.end_offset() <= self.end;
+        let is_open =
+            |chunk: &&Arc<Chunk>| chunk.first_offset >= sealed_end && chunk.end_offset() <= self.end;
         for chunk in tail.iter().filter(is_open) {
             let goes_on = |run: &&mut Vec<Arc<Chunk>>| {
                 run.last().is_some_and(|last| last.end_offset() == chunk.first_offset)

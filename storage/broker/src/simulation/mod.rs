@@ -3,6 +3,7 @@
 
 mod consumption;
 mod durability;
+mod faults;
 mod histories;
 mod recovery;
 mod seeded;

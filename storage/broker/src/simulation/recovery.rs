@@ -1,6 +1,5 @@
 //! What a start makes of what a crash left: gaps in offsets, interrupted attempts, trimmed logs, half-made snapshots.
 
-use super::store::FaultStore;
 use super::*;
 
 /// A group's view of a topic.
@@ -251,26 +250,6 @@ fn a_snapshot_that_was_not_finished_does_not_hide_the_next_one() {
 }
 
 #[test]
-fn a_store_that_failed_for_a_while_leaves_no_hole_in_an_index() {
-    let store = Arc::new(FaultStore::default());
-    let mut sim = Simulation::on(FaultDisk::new(7), store.clone(), "boot-1", start());
-    let client = sim.connect();
-    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
-    let bodies: Vec<String> = (0..7_000).map(|number| number.to_string()).collect();
-    for (part, bodies) in bodies.chunks(700).enumerate() {
-        // A block is sealed about every third time.
-        store.fail((1..5).contains(&part));
-        let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
-        sim.publish(&client, &topic, &bodies);
-        let found = sim.read("t", 0, 0);
-        assert!(found.len() == (part + 1) * 700 && found.iter().map(|(offset, _)| *offset).eq(0..found.len() as u64));
-    }
-    sim.checkpoint();
-    let sim = Simulation::on(sim.disk.power_cut(Loss::All), store, "boot-2", sim.now);
-    assert!(sim.read("t", 0, 0).into_iter().map(|(_, body)| body).eq(bodies));
-}
-
-#[test]
 fn a_gap_that_half_a_checkpoint_holds_is_settled_for_every_group() {
     for kept in 0..12 {
         let mut sim = Simulation::new();
@@ -303,7 +282,8 @@ fn what_went_before_a_checkpoint_failed_does_not_come_back() {
     batch.push_due(&draft("t", "once"), topic.id, None, 0, Durability::Disk, due).unwrap();
     sim.send(&client, batch);
     sim.checkpoint();
-    let delete = |token| Command::DeleteTopic { token, name: "gone".into(), if_unused: false, if_empty: false };
+    let delete =
+        |token| Command::DeleteTopic { token, name: "gone".into(), if_unused: false, if_empty: false };
     sim.ask(&client, delete).unwrap();
     sim.pass_ms(1_000);
     sim.checkpoints = Checkpoints::Refused;

@@ -6,13 +6,11 @@ use super::*;
 
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
-/// Times that each fault happens under one seed.
-const TIMES: u64 = 2;
 /// Operations for which a fault that lasts may last.
 const LASTS_OPERATIONS_MAX: u64 = 25;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fault {
+pub(in crate::simulation) enum Fault {
     /// The process is killed.
     Kill,
     /// The process is killed when a segment is full and the next one not begun.
@@ -72,10 +70,10 @@ impl Fault {
 }
 
 /// Each fault a few times, at any operation, the last first.
-pub(super) fn plan(random: &mut Random, faults: &[Fault]) -> Vec<(u64, Fault)> {
+pub(super) fn plan(random: &mut Random, course: &Course) -> Vec<(u64, Fault)> {
     let mut plan = Vec::new();
-    for fault in faults {
-        plan.extend((0..TIMES).map(|_| (random.below(OPERATIONS), *fault)));
+    for fault in course.faults {
+        plan.extend((0..course.times).map(|_| (random.below(course.operations), *fault)));
     }
     plan.sort_unstable();
     plan.reverse();
@@ -287,7 +285,10 @@ impl World {
             Err(OpenError::Log(mailrail_commitlog::OpenError::Corrupt { .. })) => return,
             Err(error) => panic!("a flipped bit at {position} gives {error}"),
         };
-        assert!(sim.found.end >= synced, "a flipped bit at {position} cuts off what was synced up to {synced}");
+        assert!(
+            sim.found.end >= synced,
+            "a flipped bit at {position} cuts off what was synced up to {synced}"
+        );
         for ((queue, offset), place) in &self.ledger.places {
             let Some(queue) = sim.shard.state().queues.get(queue) else { continue };
             if let Ok(Some(message)) = sim.context.entry(&queue.shared, *offset) {

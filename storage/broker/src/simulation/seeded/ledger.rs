@@ -83,8 +83,13 @@ impl Ledger {
             before.is_none_or(|before| before == offset),
             "message {number} is at {before:?} and at {offset} of {queue:?}"
         );
-        let place =
-            self.places.entry((queue, offset)).or_insert(Place { number, position, end, is_durable, must: true });
+        let place = self.places.entry((queue, offset)).or_insert(Place {
+            number,
+            position,
+            end,
+            is_durable,
+            must: true,
+        });
         assert_eq!(place.number, number, "offset {offset} of {queue:?} names two messages");
         place.is_durable |= is_durable;
         place.must = true;
@@ -109,7 +114,11 @@ impl Ledger {
                 let behind = last.offset + 1;
                 for (entry, message) in entries.iter().zip(sim.context.messages(&entries)) {
                     let Ok(message) = message else {
-                        assert!(sim.disk.is_off() || sim.shard.is_poisoned(), "{id:?} {}: {message:?}", entry.offset);
+                        assert!(
+                            sim.disk.is_off() || sim.shard.is_poisoned(),
+                            "{id:?} {}: {message:?}",
+                            entry.offset
+                        );
                         return;
                     };
                     self.check_gap(sim, id, next, entry.offset);
@@ -158,7 +167,9 @@ impl Ledger {
         for place in self.places.values_mut().filter(|place| !place.is_durable && place.end > synced) {
             place.must = false;
         }
-        for message in self.messages.iter_mut().filter(|m| m.durability == Durability::Memory && m.end > synced) {
+        for message in
+            self.messages.iter_mut().filter(|m| m.durability == Durability::Memory && m.end > synced)
+        {
             message.must_come = false;
         }
     }
@@ -176,7 +187,11 @@ impl Ledger {
             }
             let found = shared.entries(*offset, 1, &sim.context.blocks).unwrap();
             let there = found.first().filter(|entry| entry.offset == *offset);
-            assert!(there.is_some() || !place.must, "message {} at {offset} of {queue:?} is lost", place.number);
+            assert!(
+                there.is_some() || !place.must,
+                "message {} at {offset} of {queue:?} is lost",
+                place.number
+            );
             if there.is_none() {
                 gone.push((*queue, *offset));
             }
@@ -218,7 +233,9 @@ impl Ledger {
 
     /// Offsets below the first one there were settled by the queue's default group, or lie where a trim was asked for.
     pub fn check_trimmed(&self, queue: QueueId, min: u64, settled: impl Fn(u64) -> bool) {
-        for ((_, offset), place) in self.places.range((queue, 0)..(queue, min)).filter(|(_, place)| place.must) {
+        for ((_, offset), place) in
+            self.places.range((queue, 0)..(queue, min)).filter(|(_, place)| place.must)
+        {
             assert!(
                 place.position < self.trimmed_to || settled(*offset),
                 "offset {offset} of {queue:?} is gone without cause"

@@ -41,12 +41,13 @@ pub(super) struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, faults: &[Fault]) -> Self {
+    pub fn new(seed: u64, course: &Course) -> Self {
         let mut random = Random::new(seed);
         let store = Arc::new(FaultStore::default());
         let disk = FaultDisk::new(random.below(u64::MAX));
-        let sim = Simulation::with_segments_of(SEGMENT_BYTES, disk, store.clone(), "boot-1", start()).unwrap();
-        let plan = faults::plan(&mut random, faults);
+        let sim =
+            Simulation::with_segments_of(SEGMENT_BYTES, disk, store.clone(), "boot-1", start()).unwrap();
+        let plan = faults::plan(&mut random, course);
         let client = sim.connect();
         let mut world = World {
             sim,
@@ -210,7 +211,8 @@ impl World {
                 }
             }
             (Ask::Extend(receipts), Ok(Reply::Settled(results))) => {
-                for ((receipt, until), _) in receipts.iter().zip(results).filter(|(_, result)| result.is_ok()) {
+                for ((receipt, until), _) in receipts.iter().zip(results).filter(|(_, result)| result.is_ok())
+                {
                     self.lines.extended(receipt, *until);
                 }
             }
@@ -225,7 +227,11 @@ impl World {
             for delivery in &fetched.deliveries {
                 let Receipt { queue, offset, .. } = delivery.receipt;
                 let known = self.ledger.places.get(&(queue, offset)).map(|place| place.number);
-                assert_eq!(known, number_of(&delivery.message), "{queue:?} {offset} is delivered with another body");
+                assert_eq!(
+                    known,
+                    number_of(&delivery.message),
+                    "{queue:?} {offset} is delivered with another body"
+                );
                 self.lines.delivered(&delivery.receipt, self.sim.now, lease_ms);
             }
             self.held.extend(fetched.deliveries);
