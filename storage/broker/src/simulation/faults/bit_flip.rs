@@ -1,8 +1,6 @@
 //! Fault 4. A bit flips anywhere in what was synced: the start reports it, or whoever reads that body gets an error while
 //! others read on. It is never passed over, and nothing is cut off before it.
 
-use mailrail_commitlog::SEGMENT_BYTES_MIN;
-
 use super::*;
 
 /// A log with a checkpoint amid its messages, all synced.
@@ -20,11 +18,6 @@ fn stored() -> (Simulation, usize) {
     // The next start knows that all of it is synced.
     let sim = open(sim.disk.power_cut(Loss::All), sim.store.clone(), "boot-2", sim.now).unwrap();
     (sim, checkpoint)
-}
-
-/// Short segments, since there are many starts.
-fn open(disk: FaultDisk, store: Arc<dyn Store>, boot: &str, now: Now) -> Result<Simulation, OpenError> {
-    Simulation::with_segments_of(SEGMENT_BYTES_MIN, disk, store, boot, now)
 }
 
 #[test]

@@ -22,5 +22,5 @@ fn a_failed_sync_ends_all_acknowledgements() {
 fn errors_of_the_device_lose_nothing_that_was_acknowledged_at_disk() {
     const ERRORS: Course =
         Course { operations: 300, faults: &[Fault::SyncError, Fault::WriteError], times: 8 };
-    survive(&ERRORS, 2);
+    survive(&ERRORS, if is_long() { 20 } else { 1 });
 }

@@ -110,5 +110,5 @@ fn a_full_disk_loses_nothing_that_was_acknowledged() {
         faults: &[Fault::WriteFull, Fault::SegmentFull, Fault::StoreFails],
         times: 8,
     };
-    survive(&FULL, 2);
+    survive(&FULL, if is_long() { 20 } else { 1 });
 }

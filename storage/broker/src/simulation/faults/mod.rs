@@ -15,6 +15,16 @@ use super::seeded::{Course, Fault, Tally, run};
 use super::store::FaultStore;
 use super::*;
 
+/// A start with short segments, for tests that make many.
+fn open(disk: FaultDisk, store: Arc<dyn Store>, boot: &str, now: Now) -> Result<Simulation, OpenError> {
+    Simulation::with_segments_of(mailrail_commitlog::SEGMENT_BYTES_MIN, disk, store, boot, now)
+}
+
+/// Whether the long forms are asked for.
+fn is_long() -> bool {
+    std::env::var_os("MAILRAIL_SEEDS").is_some()
+}
+
 /// Runs a course under some seeds; the oracle has seen no loss when this returns.
 fn survive(course: &Course, seeds: u64) -> Vec<Tally> {
     let tallies: Vec<Tally> = (1..=seeds).map(|seed| run(seed, course)).collect();

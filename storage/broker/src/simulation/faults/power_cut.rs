@@ -16,7 +16,7 @@ fn every_point_of_a_power_cut_leaves_what_was_acknowledged() {
             disk.fail_power_after(cut);
             let (_, acknowledged) = scripted(Some(disk.clone()));
             let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-            let sim = Simulation::on(disk.power_cut(loss), store, "boot-2", start());
+            let sim = open(disk.power_cut(loss), store, "boot-2", start()).unwrap();
             let found: Vec<(u64, String)> =
                 if acknowledged.is_empty() { Vec::new() } else { sim.read("t", 0, 0) };
             for (offset, body) in &acknowledged {
@@ -37,7 +37,7 @@ fn every_point_of_a_power_cut_leaves_what_was_acknowledged() {
 fn scripted(disk: Option<FaultDisk>) -> (Option<Simulation>, Vec<(u64, String)>) {
     let disk = disk.unwrap_or_else(|| FaultDisk::new(1));
     let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    let Ok(mut sim) = Simulation::try_on(disk, store, "boot-1", start()) else { return (None, Vec::new()) };
+    let Ok(mut sim) = open(disk, store, "boot-1", start()) else { return (None, Vec::new()) };
     let client = sim.connect();
     let settings = TopicSettings { queues: 1, ..TopicSettings::default() };
     let put = |token| Command::PutTopic { token, name: "t".into(), settings, adopt: false };
@@ -73,5 +73,5 @@ fn power_cuts_of_every_kind_lose_nothing_that_was_acknowledged_at_disk() {
         ],
         times: 8,
     };
-    survive(&CUTS, 2);
+    survive(&CUTS, if is_long() { 20 } else { 1 });
 }

@@ -5,7 +5,8 @@ use super::*;
 
 #[test]
 fn a_last_write_torn_at_any_byte_takes_only_what_it_held() {
-    let mut sim = Simulation::new();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let mut sim = open(FaultDisk::new(7), store, "boot-1", start()).unwrap();
     let client = sim.connect();
     let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
     sim.publish(&client, &topic, &["synced"]);
@@ -21,7 +22,7 @@ fn a_last_write_torn_at_any_byte_takes_only_what_it_held() {
         let zeroed = sim.disk.fork().power_cut(Loss::Nothing);
         zeroed.tamper(&path, |bytes| bytes[synced..=cut].fill(0));
         for disk in [disk, zeroed] {
-            let found = Simulation::on(disk, Arc::new(MemoryStore::default()), "boot-2", sim.now);
+            let found = open(disk, Arc::new(MemoryStore::default()), "boot-2", sim.now).unwrap();
             assert_eq!(found.read("t", 0, 0), [(0, "synced".to_owned())], "cut at {cut}");
         }
     }
@@ -35,5 +36,5 @@ fn torn_and_reordered_pages_lose_nothing_that_was_acknowledged_at_disk() {
         faults: &[Fault::PowerCutTorn, Fault::PowerCutPages, Fault::FlipUnsynced, Fault::ShortWrites],
         times: 8,
     };
-    survive(&TEARS, 2);
+    survive(&TEARS, if is_long() { 20 } else { 1 });
 }
