@@ -2,6 +2,7 @@
 //! clock shows. An oracle that knows only what clients were told looks on. `MAILRAIL_SEED=7 cargo test -p
 //! mailrail-broker seeded` runs one seed again; `MAILRAIL_SEEDS=1000` runs many.
 
+mod acts;
 mod faults;
 mod ledger;
 mod lines;
