@@ -20,6 +20,8 @@ const ACKED_MIN: u64 = 10_000;
 const ACKED_EACH_MIN: u64 = 1_000;
 const BODY_BYTES: u32 = 300;
 const LOAD_MAX: Duration = Duration::from_secs(120);
+/// Longest start after a kill. What a kill leaves unsynced is far below the gibibyte that may take so long.
+const REOPEN_MAX: Duration = Duration::from_secs(5);
 const STEP: Duration = Duration::from_millis(5);
 const DRAIN_MS_MAX: u64 = 120_000;
 
@@ -128,7 +130,10 @@ impl Run {
         let killed_ms = now_ms();
         self.broker.kill()?;
         self.judge_load(&mut drivers, round, killed_ms)?;
+        let since = Instant::now();
         self.broker.restart()?;
+        let took = since.elapsed();
+        require!(took < REOPEN_MAX, "round {round}: the start after the kill took {took:?}");
         self.read_back(world, &mut drivers, round)?;
         drivers.into_iter().for_each(|driver| world.done(driver));
         Ok(())

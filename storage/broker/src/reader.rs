@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use mailrail_commitlog::{LogReader, ReadError, record};
 use mailrail_message::{RECORD_MESSAGE_BYTES_MAX, StoredMessage};
+use metrics::counter;
 
 use crate::command::Receipt;
 use crate::directory::Directory;
@@ -188,8 +189,13 @@ impl ReadContext {
             let message = match message {
                 Ok(message) => message,
                 // Its queue's own group has settled it.
-                Err(ReadError::Trimmed { .. }) => continue,
-                Err(error) => return Err(failed(&error)),
+                Err(Error::NoMessage(_)) => continue,
+                Err(error) if batch.entries.is_empty() => return Err(error),
+                // What lies before it can be read; whoever goes on from here gets the error.
+                Err(_) => {
+                    batch.next_offset = entry.offset;
+                    break;
+                }
             };
             batch.entries.push(ReadEntry { offset: entry.offset, store_ms: entry.store_ms, message });
         }
@@ -197,18 +203,32 @@ impl ReadContext {
     }
 
     /// The messages of entries, in their order.
-    pub fn messages(&self, entries: &[Entry]) -> Vec<Result<Bytes, ReadError>> {
+    pub fn messages(&self, entries: &[Entry]) -> Vec<Result<Bytes, Error>> {
         let mut wanted: Vec<_> = entries.iter().map(|entry| (message_position(entry), entry.bytes)).collect();
         let sorted = wanted.is_sorted();
         if sorted {
-            return self.log.read(&wanted);
+            return self.whole(&wanted);
         }
         let mut order: Vec<usize> = (0..wanted.len()).collect();
         order.sort_by_key(|at| wanted.get(*at).map(|(position, _)| *position));
         wanted.sort();
-        let mut messages: Vec<_> = order.into_iter().zip(self.log.read(&wanted)).collect();
+        let mut messages: Vec<_> = order.into_iter().zip(self.whole(&wanted)).collect();
         messages.sort_by_key(|(at, _)| *at);
         messages.into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// Messages at (position, bytes), read from the files. The log was checked when it was opened, and a file can go bad
+    /// later: a body that its checksum does not fit is an error. What was trimmed is [`Error::NoMessage`].
+    pub fn whole(&self, wanted: &[(u64, u32)]) -> Vec<Result<Bytes, Error>> {
+        let read = wanted.iter().zip(self.log.read(wanted));
+        read.map(|((position, _), message)| {
+            let message = message.map_err(|error| match error {
+                ReadError::Trimmed { position, .. } => Error::NoMessage(position),
+                error => Error::Read(error.to_string()),
+            })?;
+            check_whole(*position, &message).map(|()| message)
+        })
+        .collect()
     }
 
     /// What a record at a position would hold; whether one is there is not known yet.
@@ -232,6 +252,7 @@ impl ReadContext {
                 queue.entries(target.offset, 1, &self.blocks).map_err(|e| Error::Read(e.to_string()))?;
             if let Some(entry) = entry.first().filter(|e| e.position == position && e.offset == target.offset)
             {
+                check_whole(position, &message)?;
                 let (min_offset, end_offset) = (queue.min_offset(), queue.end_offset());
                 let found = ReadEntry { offset: entry.offset, store_ms: entry.store_ms, message };
                 let next_offset = entry.offset + 1;
@@ -247,8 +268,8 @@ impl ReadContext {
         let is_it = |entry: &&Entry| entry.offset == offset && entry.is_there();
         let Some(entry) = entries.first().filter(is_it) else { return Ok(None) };
         match self.messages(std::slice::from_ref(entry)).pop() {
-            Some(Err(ReadError::Trimmed { .. })) => Ok(None),
-            read => read.transpose().map_err(|error| Error::Read(error.to_string())),
+            Some(Err(Error::NoMessage(_))) => Ok(None),
+            read => read.transpose(),
         }
     }
 
@@ -308,7 +329,7 @@ impl ReadContext {
             match message {
                 _ if !entry.is_there() => fetched.gone.push(grant.receipt(entry.offset)),
                 Ok(message) => fetched.deliveries.push(delivery(grant, entry, message)),
-                Err(ReadError::Trimmed { .. }) => fetched.gone.push(grant.receipt(entry.offset)),
+                Err(Error::NoMessage(_)) => fetched.gone.push(grant.receipt(entry.offset)),
                 Err(error) => {
                     let (queue, offset) = (grant.queue.id.0, entry.offset);
                     tracing::error!(queue, offset, %error, "reading a message failed");
@@ -322,6 +343,15 @@ impl ReadContext {
 
 /// Enough for the header of a record, and less than any stored message.
 const HEADER_READ_BYTES: u32 = 64;
+/// An error, and an alarm, when the message at a position is not what was stored there.
+fn check_whole(position: u64, message: &[u8]) -> Result<(), Error> {
+    if StoredMessage::parse(message).is_ok_and(|stored| stored.has_whole_body()) {
+        return Ok(());
+    }
+    counter!("mailrail_damaged_messages_total").increment(1);
+    tracing::error!(position, "a stored message is damaged: check the disk, restore from a backup");
+    Err(Error::Read(format!("the message at log position {position} is damaged")))
+}
 
 /// How many entries there is room for; one is taken whatever its length if nothing was before it.
 fn fitting(entries: &[Entry], room: &mut usize) -> usize {

@@ -17,6 +17,8 @@ mod keep;
 mod kept;
 mod log;
 mod open;
+#[doc(hidden)]
+pub mod planted;
 mod read;
 pub mod record;
 mod scan;

@@ -18,6 +18,7 @@ use crate::format::{FORMAT_VERSION, HeaderFault, Mark, SEGMENT_HEADER_BYTES, Seg
 use crate::hand::HandOver;
 use crate::kept::{self, KeptFiles};
 use crate::log::{Log, Spare};
+use crate::planted::{Bug, planted};
 use crate::read::LogReader;
 use crate::scan::{self, Chain, End};
 use crate::segment::{PASSING_SUFFIX, Segment, base_of};
@@ -449,7 +450,8 @@ impl<'a> Finder<'a> {
         self.segments.truncate(stop.index + 1);
         // After a killed process names and whole groups may be in memory only, and they are about to be built upon.
         self.disk.sync_dir(self.dir).map_err(|error| OpenError::io("syncing", self.dir, error))?;
-        for segment in self.segments.iter().skip(stop.index.saturating_sub(1)) {
+        let unsynced = self.segments.iter().skip(stop.index.saturating_sub(1));
+        for segment in unsynced.filter(|_| !planted(Bug::OpenWithoutSync)) {
             let synced = segment.file(self.disk).and_then(|file| file.sync_data());
             synced.map_err(|error| OpenError::io("syncing", &segment.path, error))?;
         }
@@ -462,7 +464,7 @@ impl<'a> Finder<'a> {
         let file = segment.file(self.disk)?;
         if let Some(cut) = cut {
             tracing::warn!(%cut, "the end of the log was torn and is cut");
-            file.truncate(cut.position - segment.base)?;
+            file.truncate(cut.position - segment.base - u64::from(planted(Bug::CutTooEarly)))?;
         }
         if file.bytes()? == segment.bytes() {
             return Ok(());

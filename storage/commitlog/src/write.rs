@@ -13,6 +13,7 @@ use crate::error::{LogFault, is_full};
 use crate::format::{GROUP_HEADER_BYTES, GroupHeader};
 use crate::hand::{Batch, Group};
 use crate::log::Log;
+use crate::planted::{Bug, planted};
 use crate::width::wide;
 use crate::{LogEvents, Position};
 
@@ -77,7 +78,8 @@ impl Writer {
         }
         let Some(run) = next_run(&self.batch, self.groups_done, self.pieces_done) else { return Step::Idle };
         // A segment is whole and synced before the next one gets its first byte.
-        if run.first.position == run.first.segment.first_group() && self.log.synced() < self.log.written() {
+        let begins = run.first.position == run.first.segment.first_group();
+        if begins && self.log.synced() < self.log.written() && !planted(Bug::SegmentBegunEarly) {
             return Step::Blocked;
         }
         let reserved = if self.is_refused { reserve(&self.log, &run) } else { Ok(()) };
@@ -156,7 +158,7 @@ fn write_run(
     headers: &mut Vec<[u8; GROUP_HEADER_BYTES]>,
     run: &Run<'_>,
 ) -> Result<(), (usize, io::Error)> {
-    let synced_to = log.synced();
+    let synced_to = if planted(Bug::SyncedToTooHigh) { run.end } else { log.synced() };
     headers.clear();
     let mut pieces = run.pieces.iter();
     for group in run.groups {

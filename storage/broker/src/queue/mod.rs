@@ -67,11 +67,11 @@ pub(crate) enum IndexError {
     Missing { first_offset: u64 },
 }
 
-/// Full chunks on their way into the store.
+/// Full chunks on their way into the store: all up to an offset that no block holds yet.
 #[derive(Debug)]
 pub(crate) struct Sealing {
     pub queue: Arc<Queue>,
-    chunks: Vec<Arc<Chunk>>,
+    end: u64,
 }
 
 impl Queue {
@@ -146,6 +146,13 @@ impl Queue {
         let took = next_ms.saturating_sub(block.first_store_ms);
         let entries = offset.saturating_sub(block.first_offset);
         block.first_store_ms + took.saturating_mul(entries) / u64::from(block.count.max(1))
+    }
+
+    /// Store time of the newest entry in memory, visible or not.
+    pub(crate) fn last_store_ms(&self) -> u64 {
+        let tail = self.tail.load();
+        let last = tail.last().and_then(|chunk| chunk.get(chunk.end_offset().checked_sub(1)?));
+        last.map_or(0, |entry| entry.store_ms)
     }
 
     /// Visible entries from an offset on, from memory or the store. May block on the store; returns at most one
@@ -291,7 +298,8 @@ impl Queue {
             longer
         });
         let seal = open_entries >= BLOCK_ENTRIES || (gap && open_entries > 0);
-        seal.then(|| Sealing { queue: self.clone(), chunks: open })
+        let end = open.last().map_or(0, |last| last.end_offset());
+        seal.then(|| Sealing { queue: self.clone(), end })
     }
 
     /// Offset behind the last appended entry; `None` when there never was one.
@@ -421,13 +429,39 @@ impl Queue {
 }
 
 impl Sealing {
-    /// Writes the chunks into the store as one block and takes them out of memory. On the store's thread.
+    /// Writes the chunks into the store and takes them out of memory. Those of an earlier sealing that failed come
+    /// first: blocks lie without a hole before the chunks in memory. On the store's thread.
     pub(crate) fn store(self, store: &dyn Store) -> Result<(), StoreError> {
+        self.runs().iter().try_for_each(|run| self.store_run(run, store))
+    }
+
+    /// The chunks, as one run for each block.
+    fn runs(&self) -> Vec<Vec<Arc<Chunk>>> {
+        let sealed = self.queue.sealed.read().unwrap_or_else(PoisonError::into_inner);
+        let sealed_end = sealed.back().map_or(0, BlockRef::end_offset);
+        let mut runs: Vec<Vec<Arc<Chunk>>> = Vec::new();
+        let tail = self.queue.tail.load();
+        let is_open =
+            |chunk: &&Arc<Chunk>| chunk.first_offset >= sealed_end && chunk.end_offset() <= self.end;
+        for chunk in tail.iter().filter(is_open) {
+            let goes_on = |run: &&mut Vec<Arc<Chunk>>| {
+                run.last().is_some_and(|last| last.end_offset() == chunk.first_offset)
+                    && run.iter().map(|chunk| chunk.len()).sum::<usize>() < BLOCK_ENTRIES
+            };
+            match runs.last_mut().filter(goes_on) {
+                Some(run) => run.push(chunk.clone()),
+                None => runs.push(vec![chunk.clone()]),
+            }
+        }
+        runs
+    }
+
+    fn store_run(&self, run: &[Arc<Chunk>], store: &dyn Store) -> Result<(), StoreError> {
         let chunk_entries = |chunk: &Arc<Chunk>| {
             let chunk = chunk.clone();
             (chunk.first_offset..chunk.end_offset()).filter_map(move |offset| chunk.get(offset))
         };
-        let entries: Vec<Entry> = self.chunks.iter().flat_map(chunk_entries).collect();
+        let entries: Vec<Entry> = run.iter().flat_map(chunk_entries).collect();
         let Some((block, packed)) = block::pack(&entries) else { return Ok(()) };
         let queue = &self.queue;
         if queue.is_gone() || queue.min_offset() >= block.end_offset() {

@@ -12,7 +12,7 @@ impl Shard {
         let lost_writes = machine_restarted && !self.state.closed;
         let epoch = self.journal.epoch();
         self.log(Change::Opened { epoch, boot: boot.to_owned(), wall_ms: now.wall_ms })?;
-        if lost_writes {
+        if lost_writes && !planted(Bug::OffsetsNotSkipped) {
             self.skip_offsets_that_were_seen()?;
         }
         for topic in self.state.transient_topics() {

@@ -23,6 +23,8 @@ pub(super) struct Checkpoints {
     position: Position,
     at: Duration,
     state: Stage,
+    /// Pieces that the last one holds, also those that are no more.
+    taken: Vec<ItemKey>,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,8 @@ enum Stage {
 
 impl Checkpoints {
     pub fn new(policy: CheckpointPolicy, number: u64, position: Position, now: Now) -> Self {
-        Checkpoints { policy, number, position, at: now.mono, state: Stage::Idle }
+        let (at, state) = (now.mono, Stage::Idle);
+        Checkpoints { policy, number, position, at, state, taken: Vec::new() }
     }
 
     pub fn are_idle(&self) -> bool {
@@ -75,6 +78,7 @@ impl Shard {
         let (number, position) = (self.checkpoints.number, self.journal.end());
         let mut items = Vec::new();
         let mut keys = self.state.take_dirty();
+        self.checkpoints.taken.clone_from(&keys);
         keys.push(ItemKey::Shard);
         // A store may end up with the first of them only. What others point to comes before those, and of what is no
         // more, groups go before the topics that replay would remove them with.
@@ -87,7 +91,7 @@ impl Shard {
         self.checkpoints.state = Stage::Taken { job: StoreJob::Checkpoint { number, items } };
         (self.checkpoints.position, self.checkpoints.at) = (position, now.mono);
         self.journal.want_sync();
-        if self.synced_to >= position {
+        if self.synced_to >= position || planted(Bug::CheckpointAheadOfLog) {
             self.checkpoint_synced(position);
         }
     }
@@ -124,8 +128,8 @@ impl Shard {
     pub(super) fn checkpoint_stored(&mut self, now: Now, number: u64, stored: bool) {
         self.checkpoints.state = Stage::Idle;
         if !stored {
-            // What it held must be written again; the next one takes everything.
-            self.state.mark_all_dirty();
+            // What it held must be written again.
+            self.state.mark_dirty(std::mem::take(&mut self.checkpoints.taken));
         }
         let position = self.checkpoints.position;
         if stored && self.log_loosely(Change::Checkpoint { number, position }) {

@@ -46,6 +46,11 @@ impl Journal {
         self.appender.start()
     }
 
+    #[cfg(test)]
+    pub fn written_to(&self) -> Position {
+        self.appender.written_to()
+    }
+
     pub fn epoch(&self) -> u64 {
         self.appender.epoch()
     }

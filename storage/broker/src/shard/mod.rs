@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mailrail_commitlog::Position;
+use mailrail_commitlog::planted::{Bug, planted};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::checkpoint::Checkpoints;
@@ -316,6 +317,17 @@ impl Shard {
         self.journal.end()
     }
 
+    /// Up to where the log says it is written, and synced.
+    #[cfg(test)]
+    pub fn log_reached(&self) -> (Position, Position) {
+        (self.journal.written_to(), self.journal.synced_to())
+    }
+
+    #[cfg(test)]
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.is_some()
+    }
+
     /// True when a stop has nothing left to wait for.
     pub fn is_idle(&self) -> bool {
         self.poisoned.is_some() || (self.pending.is_empty() && self.checkpoints.are_idle())
@@ -550,7 +562,7 @@ impl Shard {
     /// Answers once everything appended so far is written, so that a killed process takes nothing back.
     fn reply_when_written(&mut self, mailbox: &Arc<Mailbox>, token: Token, result: Result<Reply, Error>) {
         let end = self.journal.end();
-        if end <= self.written_to {
+        if end <= self.written_to || planted(Bug::AckBeforeWrite) {
             return self.reply(mailbox, token, result);
         }
         let letter = Letter::Event(Event::Reply { token, result });

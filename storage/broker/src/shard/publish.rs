@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use mailrail_commitlog::planted::{Bug, planted};
 use mailrail_commitlog::record::RECORD_HEADER_BYTES;
 use mailrail_message::{
     Placement, StoredMessage, Target, TargetSlot, place, place_record, property, targets_annex,
@@ -103,11 +104,11 @@ impl Shard {
         }
         let due = Due::Letter { mailbox: mailbox.clone(), letter, bytes };
         match durability {
-            Durability::Disk => {
+            Durability::Disk if !planted(Bug::AckBeforeSync) => {
                 self.journal.want_sync();
                 self.pending.when_synced(position, due);
             }
-            Durability::Memory => self.pending.when_written(position, due),
+            _ => self.pending.when_written(position, due),
         }
     }
 
@@ -130,7 +131,7 @@ impl Shard {
     /// Makes a queue's entries visible when they are durable enough; says when their offsets may be told at all.
     fn show(&mut self, seen: Seen, position: Position) -> Known {
         let Seen { queue, end, is_synced, is_transient } = seen;
-        if is_transient {
+        if is_transient || planted(Bug::SeenBeforeSync) {
             self.pending.when_written(position, Due::Visible { queue, end });
             return Known::OnceWritten;
         }
@@ -139,7 +140,7 @@ impl Shard {
         if unsynced.reserved_at <= synced_to {
             unsynced.reserved = self.state.queues.get(&queue.id).map_or(0, |queue| queue.reserved_to);
         }
-        let may_be_seen = end <= unsynced.reserved;
+        let may_be_seen = end <= unsynced.reserved || planted(Bug::OffsetsNotReserved);
         if is_synced || unsynced.waits_to > synced_to || !may_be_seen {
             unsynced.waits_to = position;
             if !is_synced {
@@ -368,12 +369,13 @@ impl Shard {
         let position = self.journal.position();
         let first = places.first().ok_or(Error::Unroutable)?;
         let item = PublishItem { message_len, record_len: longer.len(), ..item.clone() };
+        let store_ms = self.store_ms(now, first);
         if let Some(message) = longer.get_mut(RECORD_HEADER_BYTES..RECORD_HEADER_BYTES + message_len) {
-            let filled = place_record(message, &placement(first, position, self.store_ms(now, first)));
+            let filled = place_record(message, &placement(first, position, store_ms));
             debug_assert!(filled.is_ok(), "a drafted message has all its fields");
         }
         for place in places {
-            self.enter(now, &item, place, position);
+            self.enter(store_ms, &item, place, position);
         }
         self.journal.push(longer.freeze(), 1);
         let queues = u32::try_from(places.len()).unwrap_or(u32::MAX);
@@ -399,23 +401,24 @@ impl Shard {
 
     fn store_ms(&self, now: Now, place: &Place) -> u64 {
         let last = self.state.queues.get(&place.queue.id).map_or(0, |queue| queue.last_store_ms);
-        now.wall_ms.max(last)
+        if planted(Bug::StoreTimeGoesBack) { now.wall_ms } else { now.wall_ms.max(last) }
     }
 
     /// Fills a message's place into its bytes and enters it into the queue's index.
     fn fill_in(&mut self, now: Now, message: &mut [u8], item: &PublishItem, to: &Place, position: Position) {
-        let filled = place(message, &placement(to, position, self.store_ms(now, to)));
+        let store_ms = self.store_ms(now, to);
+        let filled = place(message, &placement(to, position, store_ms));
         debug_assert!(filled.is_ok(), "a drafted message has all its fields");
-        self.enter(now, item, to, position);
+        self.enter(store_ms, item, to, position);
     }
 
-    fn enter(&mut self, now: Now, item: &PublishItem, place: &Place, position: Position) {
+    fn enter(&mut self, store_ms: u64, item: &PublishItem, place: &Place, position: Position) {
         let entry = Entry {
             offset: place.offset,
             position,
             bytes: u32::try_from(item.message_len).unwrap_or(u32::MAX),
             tag_hash: item.tag_hash,
-            store_ms: self.store_ms(now, place),
+            store_ms,
         };
         let entered = self.state.append(place.queue.id, &entry);
         debug_assert!(entered.is_ok(), "the offset was taken from the state");

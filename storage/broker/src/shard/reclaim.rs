@@ -173,14 +173,11 @@ impl Shard {
         let live =
             |queue: &QueueState| LiveQueue { queue: queue.shared.clone(), runs: self.live_runs(queue) };
         let segment_bytes = self.reclaim.policy.segment_bytes;
+        let waiting = self.state.waiting.iter().filter(|_| !planted(Bug::TrimPassesWaiting));
+        let waiting = waiting.map(|(position, waiting)| (*position, waiting.bytes));
         Survey {
             queues: self.state.queues.values().map(live).collect(),
-            waiting: self
-                .state
-                .waiting
-                .iter()
-                .map(|(position, waiting)| (*position, waiting.bytes))
-                .collect(),
+            waiting: waiting.collect(),
             wanted_start: self.wanted_start(),
             dead_bytes_min: segment_bytes / 2,
             kept_file_bytes: segment_bytes / 2,
@@ -228,7 +225,7 @@ impl Shard {
     /// A checkpoint is stored: if it lies behind the snapshot, what lies before the new start is needed by nobody.
     pub(super) fn trim_behind(&mut self, now: Now, checkpoint: Position) {
         if let Stage::Snapshot { start, end } = self.reclaim.stage
-            && end <= checkpoint
+            && (end <= checkpoint || planted(Bug::TrimAheadOfSnapshot))
         {
             self.journal.trim(start.min(checkpoint));
             self.make_keys_again();

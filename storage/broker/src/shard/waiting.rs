@@ -46,8 +46,7 @@ pub(crate) struct Dispatch {
 impl Dispatch {
     /// Reads the message; on a reader's thread.
     pub fn read(mut self, context: &ReadContext) -> Dispatch {
-        let read = context.log.read(&[(behind_header(self.position), self.bytes)]).pop();
-        self.message = read.map(|message| message.map_err(|error| Error::Read(error.to_string())));
+        self.message = context.whole(&[(behind_header(self.position), self.bytes)]).pop();
         self
     }
 }
@@ -60,9 +59,10 @@ impl Shard {
     }
 
     pub(super) fn start_due_dispatches(&mut self, now: Now) {
+        let early_ms = if planted(Bug::DispatchedEarly) { 1_000 } else { 0 };
         while self.waits.under_way < DISPATCHES_MAX {
             let Some((due_ms, position)) =
-                self.waits.due.first().copied().filter(|(due, _)| *due <= now.wall_ms)
+                self.waits.due.first().copied().filter(|(due, _)| *due <= now.wall_ms + early_ms)
             else {
                 return;
             };

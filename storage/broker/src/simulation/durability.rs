@@ -155,125 +155,6 @@ fn a_kill_without_a_restart_of_the_machine_leaves_no_gap() {
 }
 
 #[test]
-fn every_point_of_a_power_cut_leaves_what_was_acknowledged() {
-    let changes_of_a_run = {
-        let (sim, _) = scripted(None);
-        sim.map(|sim| sim.disk.changes()).unwrap()
-    };
-    let mut checked = 0;
-    for cut in (1..changes_of_a_run).step_by(3) {
-        for loss in [Loss::All, Loss::Torn, Loss::Pages] {
-            let disk = FaultDisk::new(cut);
-            disk.fail_power_after(cut);
-            let (_, acknowledged) = scripted(Some(disk.clone()));
-            let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-            let sim = Simulation::on(disk.power_cut(loss), store, "boot-2", start());
-            let found: Vec<(u64, String)> =
-                if acknowledged.is_empty() { Vec::new() } else { sim.read("t", 0, 0) };
-            for (offset, body) in &acknowledged {
-                assert!(
-                    found.contains(&(*offset, body.clone())),
-                    "cut {cut} {loss:?}: {body} at {offset} is lost"
-                );
-            }
-            assert!(found.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0), "offsets are contiguous");
-            checked += 1;
-        }
-    }
-    assert!(checked > 50, "{checked} cuts");
-}
-
-/// Publishes message after message; returns what was acknowledged before the disk died.
-fn scripted(disk: Option<FaultDisk>) -> (Option<Simulation>, Vec<(u64, String)>) {
-    let disk = disk.unwrap_or_else(|| FaultDisk::new(1));
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-    let Ok(mut sim) = Simulation::try_on(disk, store, "boot-1", start()) else { return (None, Vec::new()) };
-    let client = sim.connect();
-    let settings = TopicSettings { queues: 1, ..TopicSettings::default() };
-    let put = |token| Command::PutTopic { token, name: "t".into(), settings, adopt: false };
-    let token = client.token();
-    sim.tell(&client, put(token));
-    let made =
-        sim.events(&client).into_iter().any(|event| matches!(event, Event::Reply { result: Ok(_), .. }));
-    let mut acknowledged = Vec::new();
-    if !made {
-        return (Some(sim), acknowledged);
-    }
-    let topic = sim.topic("t");
-    for i in 0..30 {
-        let body = format!("message {i}");
-        if let Some(Ok(stored)) = sim.publish(&client, &topic, &[&body]).pop() {
-            acknowledged.push((stored.offset.unwrap(), body));
-        }
-        sim.pass_ms(1);
-    }
-    (Some(sim), acknowledged)
-}
-
-#[test]
-fn a_failed_sync_ends_all_acknowledgements() {
-    let mut sim = Simulation::new();
-    let client = sim.connect();
-    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
-    sim.disk.fail(mailrail_commitlog::disk::Op::Sync, ".seg", 0, 1, 5);
-    let results = sim.publish(&client, &topic, &["a"]);
-    assert!(matches!(results[0], Err(Error::Poisoned(_))), "{results:?}");
-    sim.disk.fail_no_more();
-    let results = sim.publish(&client, &topic, &["b"]);
-    assert!(matches!(results[0], Err(Error::Poisoned(_))), "no second try: {results:?}");
-    let refused = sim.ask(&client, |token| Command::PutGroup { token, name: "g".into(), settings: None });
-    assert!(matches!(refused, Err(Error::Poisoned(_))));
-}
-
-#[test]
-fn a_full_disk_refuses_publishes_and_serves_again_when_there_is_room() {
-    let mut sim = Simulation::new();
-    let client = sim.connect();
-    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
-    sim.disk.limit_bytes(Some(3 << 20));
-    let long = "x".repeat(100_000);
-    let mut stored = 0u64;
-    let refused = loop {
-        match sim.publish(&client, &topic, &[&long]).pop().unwrap() {
-            Ok(_) => stored += 1,
-            Err(error) => break error,
-        }
-        assert!(stored < 100, "the limit holds");
-    };
-    assert_eq!(refused, Error::NoSpace);
-    assert_eq!(sim.read("t", 0, 0).len() as u64, stored, "what was stored can be read");
-    sim.disk.limit_bytes(None);
-    sim.run();
-    let again = sim.publish(&client, &topic, &[&long]).pop().unwrap();
-    assert_eq!(again.unwrap().offset, Some(stored), "no offset was lost");
-}
-
-#[test]
-fn a_disk_that_fills_up_under_a_write_refuses_what_waits_and_goes_on_by_itself() {
-    let mut sim = Simulation::new();
-    let client = sim.connect();
-    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
-    sim.publish(&client, &topic, &["before"]);
-    let full = mailrail_commitlog::disk::Op::Write;
-    sim.disk.fail(full, ".seg", 0, 1, 28);
-    sim.disk.fail(mailrail_commitlog::disk::Op::Allocate, ".seg", 0, u32::MAX, 28);
-    assert_eq!(sim.publish(&client, &topic, &["hit"]), [Err(Error::NoSpace)]);
-    assert_eq!(sim.publish(&client, &topic, &["refused"]), [Err(Error::NoSpace)], "nothing is taken");
-    let put = sim.ask(&client, |token| Command::PutGroup { token, name: "g".into(), settings: None });
-    assert!(matches!(put, Err(Error::NoSpace)), "{put:?}");
-    assert_eq!(sim.read("t", 0, 0), [(0, "before".to_owned())], "reads go on");
-    sim.disk.fail_no_more();
-    sim.run();
-    let stored = sim.publish(&client, &topic, &["after"]).pop().unwrap().unwrap();
-    assert_eq!(stored.offset, Some(2));
-    // What was hit was not acknowledged, and is there all the same, as after a lost answer.
-    let expected = ["before", "hit", "after"].map(str::to_owned);
-    assert!(sim.read("t", 0, 0).into_iter().map(|(_, body)| body).eq(expected.clone()));
-    let sim = sim.crash(Loss::All);
-    assert!(sim.read("t", 0, 0).into_iter().map(|(_, body)| body).eq(expected));
-}
-
-#[test]
 fn purge_and_delete_are_one_record_however_much_there_is() {
     let (mut sim, _) = eventful();
     let client = sim.connect();
@@ -337,36 +218,6 @@ fn settlements_wait_for_the_write_topology_and_dispatch_for_the_sync() {
 }
 
 #[test]
-fn a_settlement_that_the_log_has_no_room_for_is_an_error_and_the_message_stays_leased() {
-    let mut sim = Simulation::new();
-    let client = sim.connect();
-    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
-    sim.make_group(&client, "g", GroupSettings::at_once());
-    sim.publish(&client, &topic, &["a"]);
-    let got = sim.receive(&client, "g", "t", 1, 60_000);
-    sim.disk.limit_bytes(Some(1));
-    let filler = "x".repeat(30_000);
-    while sim.publish(&client, &topic, &[&filler]).pop().unwrap().is_ok() {}
-    // Short records still fit for a while.
-    while sim
-        .ask(&client, |token| Command::PutGroup {
-            token,
-            name: "n".into(),
-            settings: Some(settings_of(token)),
-        })
-        .is_ok()
-    {}
-    assert_eq!(sim.settle(&client, &got, Outcome::Ack), [Err(Error::NoSpace)]);
-    sim.disk.limit_bytes(None);
-    assert_eq!(sim.settle(&client, &got, Outcome::Ack), [Ok(())]);
-}
-
-/// Settings that differ with every token.
-fn settings_of(token: Token) -> GroupSettings {
-    GroupSettings { backoff_ms: vec![token.0], ..GroupSettings::at_once() }
-}
-
-#[test]
 fn a_transient_queue_waits_for_no_sync_and_a_new_durable_one_not_for_its_first_memory_publish() {
     let mut sim = Simulation::new();
     let client = sim.connect();
@@ -379,22 +230,4 @@ fn a_transient_queue_waits_for_no_sync_and_a_new_durable_one_not_for_its_first_m
         assert!(sim.publish_at(&client, topic, asked, &["a"])[0].is_ok());
         assert_eq!(sim.read(&topic.name, 0, 0).len(), 1, "{}", topic.name);
     }
-}
-
-#[test]
-fn store_times_do_not_decrease_when_the_clock_goes_back() {
-    let mut sim = Simulation::new();
-    let client = sim.connect();
-    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
-    sim.publish(&client, &topic, &["a"]);
-    sim.now.wall_ms -= 3_600_000;
-    sim.publish(&client, &topic, &["b"]);
-    let mut sim = sim.crash(Loss::Nothing);
-    let (client, topic) = (sim.connect(), sim.topic("t"));
-    sim.publish(&client, &topic, &["c"]);
-    let queue = topic.queue(0).unwrap();
-    let times: Vec<u64> =
-        queue.entries(0, 10, &sim.context.blocks).unwrap().iter().map(|entry| entry.store_ms).collect();
-    assert_eq!(times.len(), 3);
-    assert!(times.is_sorted(), "{times:?}");
 }

@@ -32,7 +32,7 @@ fn find_in(sim: &Simulation, topic: &str, key: &str, (from_ms, to_ms): (u64, u64
         max,
         max_bytes: usize::MAX,
     };
-    let number = |found: &Found| {
+    let number = |found: &crate::Found| {
         let read = sim.read(topic, found.queue.index, found.entry.offset).swap_remove(0);
         assert_eq!(read, (found.entry.offset, body(&found.entry.message)), "where it is said to be");
         read.1.split(' ').next().unwrap().parse().unwrap()

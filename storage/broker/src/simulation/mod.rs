@@ -3,13 +3,16 @@
 
 mod consumption;
 mod durability;
+mod faults;
 mod histories;
 mod lookup;
 mod recovery;
+mod seeded;
 mod space;
+mod store;
 mod topology;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,7 +26,7 @@ use crate::lookup::Lookup;
 use crate::queue::Blocks;
 use crate::reader::{self, ReadContext};
 use crate::session::{Letter, Mailbox};
-use crate::shard::{CheckpointPolicy, Input, Journal, ReclaimPolicy, Shard};
+use crate::shard::{CheckpointPolicy, Input, Journal, ReclaimPolicy, Shard, Work};
 use crate::state::{Item, ItemKey, State};
 use crate::store::{MemoryStore, Store};
 use crate::store_thread::{self, StoreJob};
@@ -36,6 +39,10 @@ struct Reports(Mutex<Vec<Input>>);
 impl Reports {
     fn take(&self) -> Vec<Input> {
         std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    fn are_empty(&self) -> bool {
+        self.0.lock().unwrap().is_empty()
     }
 }
 
@@ -73,11 +80,45 @@ pub(super) struct Simulation {
     syncer: Syncer,
     reader: LogReader,
     reports: Reports,
+    work: VecDeque<Work>,
+    store_jobs: VecDeque<StoreJob>,
+    /// What the open found: where the log ended, and the state that its replay gave.
+    found: Found,
     /// While false, nothing is written, or nothing is synced: only written.
     pub writing: bool,
     pub syncing: bool,
     /// What becomes of checkpoints.
     pub checkpoints: Checkpoints,
+}
+
+/// Something that runs by itself in the broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Shard,
+    Writer,
+    Syncer,
+    Keeper,
+    Reader,
+    Store,
+}
+
+impl Part {
+    pub const ALL: [Part; 6] =
+        [Part::Shard, Part::Writer, Part::Syncer, Part::Keeper, Part::Reader, Part::Store];
+}
+
+/// A state as a replay gave it, before the start added anything.
+pub(super) struct Found {
+    pub end: Position,
+    pub pieces: Pieces,
+}
+
+/// A state without its indexes, and without what differs with every start.
+pub(super) type Pieces = HashMap<ItemKey, Item>;
+
+fn pieces(state: &State) -> Pieces {
+    let lasting = state.all_keys().into_iter().filter(|key| *key != ItemKey::Shard);
+    lasting.filter_map(|key| Some((key, state.item(key)?))).collect()
 }
 
 /// How a store takes a checkpoint.
@@ -97,7 +138,6 @@ pub(super) struct Client {
 }
 
 const SEGMENT_BYTES: u64 = 1 << 20;
-const FREE_BYTES_MIN: u64 = 2 * SEGMENT_BYTES;
 
 impl Simulation {
     pub fn new() -> Self {
@@ -110,16 +150,23 @@ impl Simulation {
     }
 
     pub fn try_on(disk: FaultDisk, store: Arc<dyn Store>, boot: &str, now: Now) -> Result<Self, OpenError> {
-        let config = LogConfig {
-            segment_bytes: SEGMENT_BYTES,
-            free_bytes_min: FREE_BYTES_MIN,
-            ..LogConfig::default()
-        };
+        Self::with_segments_of(SEGMENT_BYTES, disk, store, boot, now)
+    }
+
+    pub fn with_segments_of(
+        segment_bytes: u64,
+        disk: FaultDisk,
+        store: Arc<dyn Store>,
+        boot: &str,
+        now: Now,
+    ) -> Result<Self, OpenError> {
+        let config = LogConfig { segment_bytes, free_bytes_min: 2 * segment_bytes, ..LogConfig::default() };
         let data = PathBuf::from("/data");
         let (state, log) = crate::open::bring_up(Arc::new(disk.clone()), &data, &config, &store)?;
         let policy = CheckpointPolicy { log_bytes: u64::MAX, interval: Duration::from_secs(1 << 40) };
         let retention = RetentionPolicy { age: None, bytes: None };
-        let reclaim = ReclaimPolicy { retention, segment_bytes: SEGMENT_BYTES };
+        let reclaim = ReclaimPolicy { retention, segment_bytes };
+        let found = Found { end: log.recovery.end, pieces: pieces(&state) };
         let directory = state.directory.clone();
         let blocks = Arc::new(Blocks::new(store.clone()));
         let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, reclaim, now);
@@ -140,6 +187,9 @@ impl Simulation {
             syncer,
             reader,
             reports,
+            work: VecDeque::new(),
+            store_jobs: VecDeque::new(),
+            found,
             writing: true,
             syncing: true,
             checkpoints: Checkpoints::Stored,
@@ -174,51 +224,62 @@ impl Simulation {
     /// Runs until nothing moves any more at this instant.
     pub fn run(&mut self) {
         for _ in 0..10_000 {
-            self.shard.finish_turn(self.now);
-            let mut moved = self.carry_out_outputs();
-            if self.writing {
-                moved |= self.writer.step(&self.reports) == Step::Worked;
-            }
-            if self.writing && self.syncing {
-                moved |= self.syncer.step(&self.reports) == Step::Worked;
-            }
-            for input in self.reports.take() {
-                moved = true;
-                self.shard.handle(self.now, input);
-            }
-            if !moved {
+            // Each part gets its turn, whether or not another one moved.
+            let moved = Part::ALL.map(|part| self.step(part));
+            if !moved.contains(&true) && self.reports.are_empty() {
                 return;
             }
         }
         panic!("the simulation does not come to rest");
     }
 
-    fn carry_out_outputs(&mut self) -> bool {
+    /// Lets one part of the broker do its next piece of work; false when it has none.
+    pub fn step(&mut self, part: Part) -> bool {
+        match part {
+            Part::Shard => self.take_turn(),
+            Part::Writer => self.writing && self.writer.step(&self.reports) == Step::Worked,
+            Part::Syncer => self.writing && self.syncing && self.syncer.sync(&self.reports) == Step::Worked,
+            Part::Keeper => self.writing && self.syncing && self.syncer.keep(&self.reports) == Step::Worked,
+            Part::Reader => {
+                let done = self.work.pop_front().map(|work| work.carry_out(&self.context));
+                done.map(|done| self.shard.handle(self.now, done)).is_some()
+            }
+            Part::Store => self.store_jobs.pop_front().map(|job| self.carry_out(job)).is_some(),
+        }
+    }
+
+    fn take_turn(&mut self) -> bool {
+        let reports = self.reports.take();
+        let mut moved = !reports.is_empty();
+        for input in reports {
+            self.shard.handle(self.now, input);
+        }
+        self.shard.finish_turn(self.now);
         let outputs = self.shard.take_outputs();
-        let moved = !(outputs.letters.is_empty() && outputs.work.is_empty() && outputs.store_jobs.is_empty());
+        moved |= !(outputs.letters.is_empty() && outputs.work.is_empty() && outputs.store_jobs.is_empty());
         for (mailbox, letters) in outputs.letters {
             mailbox.put(letters);
         }
-        for work in outputs.work {
-            let done = work.carry_out(&self.context);
-            self.shard.handle(self.now, done);
-        }
-        for job in outputs.store_jobs {
-            match (job, self.checkpoints) {
-                (StoreJob::Checkpoint { number, .. }, Checkpoints::Refused) => {
-                    self.shard.handle(self.now, Input::CheckpointStored { number, stored: false });
-                }
-                (StoreJob::Checkpoint { items, .. }, Checkpoints::CutAfter(kept)) => {
-                    self.store.apply(items.into_iter().take(kept).collect()).unwrap();
-                }
-                (job @ StoreJob::Checkpoint { number, .. }, Checkpoints::Stored) => {
-                    store_thread::apply(&*self.store, job).unwrap();
-                    self.shard.handle(self.now, Input::CheckpointStored { number, stored: true });
-                }
-                (job, _) => store_thread::apply(&*self.store, job).unwrap(),
-            }
-        }
+        self.work.extend(outputs.work);
+        self.store_jobs.extend(outputs.store_jobs);
         moved
+    }
+
+    fn carry_out(&mut self, job: StoreJob) {
+        match (job, self.checkpoints) {
+            (StoreJob::Checkpoint { number, .. }, Checkpoints::Refused) => {
+                self.shard.handle(self.now, Input::CheckpointStored { number, stored: false });
+            }
+            (StoreJob::Checkpoint { items, .. }, Checkpoints::CutAfter(kept)) => {
+                self.store.apply(items.into_iter().take(kept).collect()).unwrap();
+            }
+            (job @ StoreJob::Checkpoint { number, .. }, Checkpoints::Stored) => {
+                let stored = store_thread::apply(&*self.store, job).and_then(|()| self.store.flush()).is_ok();
+                self.shard.handle(self.now, Input::CheckpointStored { number, stored });
+            }
+            // As in the broker: what the store lacks then is a matter for the log.
+            (job, _) => drop(store_thread::apply(&*self.store, job)),
+        }
     }
 
     /// Lets time pass.

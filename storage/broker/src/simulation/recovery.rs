@@ -248,3 +248,50 @@ fn a_snapshot_that_was_not_finished_does_not_hide_the_next_one() {
     let sim = Simulation::on(disk, Arc::new(MemoryStore::default()), "boot-1", now);
     assert_eq!(before.len(), sim.fingerprint().len());
 }
+
+#[test]
+fn a_gap_that_half_a_checkpoint_holds_is_settled_for_every_group() {
+    for kept in 0..12 {
+        let mut sim = Simulation::new();
+        let client = sim.connect();
+        let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+        sim.make_group(&client, "g", GroupSettings::at_once());
+        sim.publish_at(&client, &topic, Durability::Memory, &["a", "b"]);
+        let got = sim.receive(&client, "g", "t", 1, 60_000);
+        sim.settle(&client, &got, Outcome::Ack);
+        sim.checkpoint();
+        let mut sim = sim.crash(Loss::All);
+        sim.checkpoints = Checkpoints::CutAfter(kept);
+        sim.checkpoint();
+        let (disk, now, store) = (sim.disk.clone(), sim.now, sim.store.clone());
+        let from_store = Simulation::on(disk.fork().power_cut(Loss::Nothing), store, "boot-1+", now);
+        let scratch: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let from_log = Simulation::on(disk.power_cut(Loss::Nothing), scratch, "boot-1+", now);
+        assert_eq!(from_store.fingerprint(), from_log.fingerprint(), "{kept} items were stored");
+    }
+}
+
+#[test]
+fn what_went_before_a_checkpoint_failed_does_not_come_back() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    sim.make_topic(&client, "gone", TopicSettings { queues: 1, ..TopicSettings::default() });
+    let mut batch = PublishBatch::default();
+    let due = sim.now.wall_ms + 1_000;
+    batch.push_due(&draft("t", "once"), topic.id, None, 0, Durability::Disk, due).unwrap();
+    sim.send(&client, batch);
+    sim.checkpoint();
+    let delete =
+        |token| Command::DeleteTopic { token, name: "gone".into(), if_unused: false, if_empty: false };
+    sim.ask(&client, delete).unwrap();
+    sim.pass_ms(1_000);
+    sim.checkpoints = Checkpoints::Refused;
+    sim.checkpoint();
+    sim.checkpoints = Checkpoints::Stored;
+    sim.checkpoint();
+    let mut sim = sim.crash(Loss::Nothing);
+    assert!(sim.shard.directory().topic("gone").is_none());
+    sim.pass_ms(1_000);
+    assert_eq!(sim.read("t", 0, 0), [(0, "once".to_owned())]);
+}

@@ -175,6 +175,11 @@ impl State {
         self.dirty.drain().collect()
     }
 
+    /// Takes back what [`State::take_dirty`] gave.
+    pub fn mark_dirty(&mut self, keys: Vec<ItemKey>) {
+        self.dirty.extend(keys);
+    }
+
     /// True for a piece that there is.
     pub fn has(&self, key: ItemKey) -> bool {
         match key {

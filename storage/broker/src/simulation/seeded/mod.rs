@@ -1,0 +1,115 @@
+//! A broker's life from one seed: which operations, which faults, which part of the broker gets on when, and what the
+//! clock shows. An oracle that knows only what clients were told looks on. `MAILRAIL_SEED=7 cargo test -p
+//! mailrail-broker seeded` runs one seed again; `MAILRAIL_SEEDS=1000` runs many.
+
+mod acts;
+mod faults;
+mod ledger;
+mod lines;
+mod planted;
+mod random;
+mod world;
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub(super) use self::faults::Fault;
+use self::ledger::{Ledger, number_of};
+use self::lines::Lines;
+use self::random::Random;
+use self::world::World;
+use super::store::FaultStore;
+use super::*;
+
+/// Seeds of the quick suite.
+const SEEDS: u64 = 3;
+
+/// How long a run is, and which faults happen how often.
+#[derive(Clone, Copy)]
+pub(super) struct Course {
+    pub operations: u64,
+    pub faults: &'static [Fault],
+    pub times: u64,
+}
+
+/// Every fault twice.
+const WHOLE: Course = Course { operations: 1_000, faults: &Fault::ALL, times: 2 };
+
+/// What happened in a run.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    operations: u64,
+    pub faults: BTreeMap<Fault, u64>,
+    acknowledged: u64,
+    settled: u64,
+    timers: u64,
+    /// Starts after which the state was compared with the one before.
+    compared: u64,
+    starts: u64,
+    pub lost_in_memory: u64,
+    trimmed_bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: &Tally) {
+        self.operations += other.operations;
+        self.acknowledged += other.acknowledged;
+        self.settled += other.settled;
+        self.timers += other.timers;
+        self.compared += other.compared;
+        self.starts += other.starts;
+        self.lost_in_memory += other.lost_in_memory;
+        self.trimmed_bytes += other.trimmed_bytes;
+        for (fault, times) in &other.faults {
+            *self.faults.entry(*fault).or_default() += times;
+        }
+    }
+}
+
+/// Runs a seed to its end; panics where something is wrong.
+pub(super) fn run(seed: u64, course: &Course) -> Tally {
+    let mut world = World::new(seed, course);
+    for operation in 0..course.operations {
+        world.operate(operation);
+    }
+    world.finish()
+}
+
+/// Runs a seed; the error is what the oracle, or an assertion of the product, found.
+fn try_run(seed: u64, course: &Course) -> Result<Tally, String> {
+    catch_unwind(AssertUnwindSafe(|| run(seed, course))).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
+    })
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+#[test]
+fn whatever_fails_no_promise_is_broken() {
+    let seeds = match number_from("MAILRAIL_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=number_from("MAILRAIL_SEEDS").unwrap_or(SEEDS),
+    };
+    let mut all = Tally::default();
+    for seed in seeds {
+        match try_run(seed, &WHOLE) {
+            Ok(tally) => all.add(&tally),
+            Err(why) => panic!(
+                "seed {seed}: {why}\nagain: MAILRAIL_SEED={seed} cargo test -p mailrail-broker \
+                 whatever_fails_no_promise_is_broken"
+            ),
+        }
+    }
+    println!("{all:?}, 0 lost");
+    assert!(all.faults.len() >= 5 && all.compared * 4 >= all.starts, "{all:?}");
+}
+
+#[test]
+fn a_seed_gives_the_same_run_again() {
+    let course = Course { operations: 200, ..WHOLE };
+    let again = || format!("{:?}", try_run(3, &course));
+    assert_eq!(again(), again());
+}

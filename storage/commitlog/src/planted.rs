@@ -1,0 +1,79 @@
+//! Bugs that a test of the tests plants, one at a time, to see that the simulation finds each. Without the feature
+//! `testing` there are none: [`planted`] is a constant, and nothing of this is left in the product.
+
+/// What goes wrong while it is planted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Bug {
+    /// A sync is told and was not made.
+    SkippedSync,
+    /// A sync that failed counts as made.
+    FailedSyncCounts,
+    /// A segment is begun while the one before it is not synced.
+    SegmentBegunEarly,
+    /// A new segment's name is not made durable.
+    NameNotSynced,
+    /// A group says that more is synced than is.
+    SyncedToTooHigh,
+    /// A torn tail is cut one byte too early.
+    CutTooEarly,
+    /// What a killed process left in memory is built upon without a sync.
+    OpenWithoutSync,
+    /// A publish at `disk` is acknowledged when it is written.
+    AckBeforeSync,
+    /// A settlement is acknowledged before it is written.
+    AckBeforeWrite,
+    /// Entries are seen before they are synced.
+    SeenBeforeSync,
+    /// Offsets are told that the synced log does not say may run so far.
+    OffsetsNotReserved,
+    /// After a power cut offsets go on where the log ends.
+    OffsetsNotSkipped,
+    /// Store times follow the clock when it goes back.
+    StoreTimeGoesBack,
+    /// A checkpoint is stored before the log is synced up to it.
+    CheckpointAheadOfLog,
+    /// A trim does not wait for its snapshot.
+    TrimAheadOfSnapshot,
+    /// A trim passes a message that waits for its time.
+    TrimPassesWaiting,
+    /// A replay leaves settlements out.
+    SettleNotReplayed,
+    /// A replay leaves out more than the checkpoint holds.
+    ReplaySkipsTooMuch,
+    /// A replay does not see that a waiting message was dispatched.
+    DispatchNotReplayed,
+    /// A waiting message is dispatched a second before its time.
+    DispatchedEarly,
+    /// A lease ends at half its time.
+    LeaseEndsEarly,
+}
+
+#[cfg(feature = "testing")]
+mod switch {
+    use std::cell::Cell;
+
+    use super::Bug;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Whether this bug is planted on this thread.
+    pub fn planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+
+    /// Plants a bug on this thread, in place of any other.
+    pub fn plant(bug: Option<Bug>) {
+        PLANTED.set(bug);
+    }
+}
+
+#[cfg(feature = "testing")]
+pub use switch::{plant, planted};
+
+/// Never: this is the product.
+#[cfg(not(feature = "testing"))]
+pub const fn planted(_: Bug) -> bool {
+    false
+}
