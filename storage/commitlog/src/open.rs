@@ -1,7 +1,7 @@
 //! Opens a log: finds its segments, has them walked, and tells a torn tail, which is cut, from corruption, which is
 //! reported. It repairs nothing that had been synced.
 use std::fmt;
-use std::io;
+use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use crate::append::{Appender, Tail};
 use crate::cache::Cache;
 use crate::config::{SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
-use crate::disk::{Disk, read_full};
+use crate::disk::{Disk, DiskFile, read_full, write_full};
 use crate::error::{AppendError, OpenError, is_full};
 use crate::format::{FORMAT_VERSION, HeaderFault, Mark, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::hand::HandOver;
@@ -23,12 +23,14 @@ use crate::read::LogReader;
 use crate::scan::{self, Chain, End};
 use crate::segment::{PASSING_SUFFIX, Segment, base_of};
 use crate::sync::Syncer;
-use crate::width::wide;
+use crate::width::{narrow, wide};
 use crate::write::Writer;
 use crate::{LogConfig, Position, Visitor};
 
 /// Folder of the segment files.
 const LOG_DIR: &str = "log";
+/// Bytes that are written again at once.
+const REWRITE_BYTES: usize = 1 << 20;
 pub(crate) const RESTORE_HINT: &str = "it had been synced, so nothing was cut: restore the file from a backup or another copy, or check the disk";
 
 /// A log that is open for reading and appending.
@@ -320,7 +322,7 @@ impl<'a> Finder<'a> {
         let marked = self.marks.iter().map(|mark| mark.epoch);
         let epochs = self.segments.iter().map(|segment| segment.epoch).chain(marked);
         let epoch = epochs.chain([chain.epoch]).max().unwrap_or(0) + 1;
-        self.settle(&stop, cut.as_ref())?;
+        self.settle(&stop, cut.as_ref(), chain.synced_to..end)?;
         let last = self.segments.last().filter(|_| !stop.sealed).cloned();
         let empty = chain.groups == 0 && self.segments.len() <= 1;
         let tail = Tail { segment: last, position: end, prev_group: chain.prev_group.unwrap_or(0) };
@@ -441,7 +443,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Makes the log end where the walk stopped, durably: nothing behind it, everything before it on the disk.
-    fn settle(&mut self, stop: &Stop, cut: Option<&Cut>) -> Result<(), OpenError> {
+    fn settle(&mut self, stop: &Stop, cut: Option<&Cut>, unsynced: Range<Position>) -> Result<(), OpenError> {
         if let Some(segment) = self.segments.get(stop.index).filter(|_| !stop.sealed) {
             let cleared = self.clear(segment, cut);
             cleared.map_err(|error| OpenError::io("cutting", &segment.path, error))?;
@@ -450,9 +452,11 @@ impl<'a> Finder<'a> {
         self.segments.truncate(stop.index + 1);
         // After a killed process names and whole groups may be in memory only, and they are about to be built upon.
         self.disk.sync_dir(self.dir).map_err(|error| OpenError::io("syncing", self.dir, error))?;
-        let unsynced = self.segments.iter().skip(stop.index.saturating_sub(1));
-        for segment in unsynced.filter(|_| !planted(Bug::OpenWithoutSync)) {
-            let synced = segment.file(self.disk).and_then(|file| file.sync_data());
+        let last_two = self.segments.iter().skip(stop.index.saturating_sub(1));
+        for segment in last_two.filter(|_| !planted(Bug::OpenWithoutSync)) {
+            let file = segment.file(self.disk);
+            let synced =
+                file.and_then(|file| write_again(segment, &*file, &unsynced).and_then(|()| file.sync_data()));
             synced.map_err(|error| OpenError::io("syncing", &segment.path, error))?;
         }
         Ok(())
@@ -484,6 +488,27 @@ impl<'a> Finder<'a> {
         }
         Ok(())
     }
+}
+
+/// Writes what is not known to be synced once more. Where a sync failed before, memory holds pages that are not on the
+/// disk and that count as clean, so that a sync alone would not write them.
+fn write_again(segment: &Segment, file: &dyn DiskFile, unsynced: &Range<Position>) -> io::Result<()> {
+    let (mut position, end) = (unsynced.start.max(segment.first_group()), unsynced.end.min(segment.end));
+    while position < end {
+        let mut bytes = vec![0; narrow(end - position).min(REWRITE_BYTES)];
+        let read = read_full(file, &mut bytes, position - segment.base)?;
+        bytes.truncate(read);
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        match write_full(file, &mut [IoSlice::new(&bytes)], position - segment.base) {
+            // A copy-on-write file system without room; the log can be read.
+            Err((_, error)) if is_full(&error) => return Ok(()),
+            written => written.map_err(|(_, error)| error)?,
+        }
+        position += wide(read);
+    }
+    Ok(())
 }
 
 fn no_segments(from: Option<Position>) -> Result<Recovered, OpenError> {

@@ -145,6 +145,23 @@ fn a_failed_sync_ends_all_writing_and_is_never_repeated() {
 }
 
 #[test]
+fn what_a_start_finds_after_a_failed_sync_is_on_the_disk_from_then_on() {
+    for seed in 0..20 {
+        let mut rig = Rig::on(FaultDisk::new(seed)).unwrap();
+        for n in 0..6u8 {
+            rig.group(&[&[n; 3_000]], true);
+            rig.write();
+        }
+        rig.disk.fail(Op::Sync, ".seg", 0, 1, EIO);
+        assert_eq!(rig.sync(), Step::Poisoned);
+        // The process ends, the machine goes on; memory holds what the failed sync did not write.
+        let next = rig.reopened(Loss::Nothing).unwrap();
+        let (_, held) = held_by(&next.disk.power_cut(Loss::All)).unwrap();
+        assert_eq!(held, next.found, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_failed_write_ends_all_writing() {
     let mut rig = Rig::new();
     rig.group(&[b"synced"], true);

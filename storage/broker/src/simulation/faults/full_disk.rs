@@ -21,6 +21,7 @@ fn a_full_disk_refuses_publishes_and_serves_again_when_there_is_room() {
     assert_eq!(refused, Error::NoSpace);
     assert_eq!(sim.read("t", 0, 0).len() as u64, stored, "what was stored can be read");
     sim.disk.limit_bytes(None);
+    sim.run();
     let again = sim.publish(&client, &topic, &[&long]).pop().unwrap();
     assert_eq!(again.unwrap().offset, Some(stored), "no offset was lost");
 }
