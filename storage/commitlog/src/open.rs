@@ -26,7 +26,7 @@ use crate::write::Writer;
 use crate::{LogConfig, Position, Visitor};
 
 /// Folder of the segment files.
-const LOG_DIR: &str = "log";
+pub(crate) const LOG_DIR: &str = "log";
 const RESTORE_HINT: &str = "it had been synced, so nothing was cut: restore the file from a backup or another copy, or check the disk";
 
 /// A log that is open for reading and appending.

@@ -156,7 +156,7 @@ fn run_keeper(keeper: &mut Keeper) {
     loop {
         keeper.step();
         let mut hand = keeper.log.hand.lock();
-        while !hand.spare_wanted && hand.removals.is_empty() {
+        while !hand.has_files_to_keep() {
             if hand.closing || keeper.log.poisoned() {
                 return;
             }
