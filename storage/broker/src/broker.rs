@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use mailrail_commitlog::disk::DirLock;
 use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, LogThreads, Position};
 
 use crate::command::Command;
@@ -102,7 +103,13 @@ impl std::fmt::Debug for Broker {
 impl Broker {
     /// Opens the data folder, brings the state up to the end of the log and starts the threads.
     pub fn open(config: BrokerConfig) -> Result<Broker, OpenError> {
-        let opened = crate::open::open(&config)?;
+        let lock = crate::open::lock(&config.data)?;
+        Broker::open_locked(config, lock)
+    }
+
+    /// As [`Broker::open`], of a folder that is this process's own.
+    pub(crate) fn open_locked(config: BrokerConfig, lock: DirLock) -> Result<Broker, OpenError> {
+        let opened = crate::open::open(&config, lock)?;
         let inbox = Arc::new(Inbox::default());
         let faulted = Arc::new(AtomicBool::new(false));
         let congestion = Arc::new(Congestion::default());
@@ -356,7 +363,7 @@ struct Host {
     congestion: Arc<Congestion>,
     meter: ShardMeter,
     _end: EndOfShard,
-    _lock: mailrail_commitlog::disk::DirLock,
+    _lock: DirLock,
 }
 
 /// Takes no further inputs when the shard thread has ended; if it panicked, the process should end too.

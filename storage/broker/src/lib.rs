@@ -21,6 +21,7 @@ mod queue;
 mod read;
 mod reader;
 mod record;
+mod repair;
 mod route;
 mod session;
 mod settings;
@@ -34,7 +35,7 @@ mod store_thread;
 mod time;
 
 pub use broker::{Broker, BrokerConfig, OpenError};
-pub use check::{CheckReport, check};
+pub use check::{CheckReport, Checked, check};
 pub use command::{BindTarget, Command, Name, Outcome, Receipt, SeekTo};
 pub use directory::{Directory, Exchange, Group, Topic};
 pub use error::Error;
@@ -43,6 +44,7 @@ pub use ids::{ConsumerId, ExchangeId, GroupId, QueueId, SessionId, Token, TopicI
 pub use publish::{Destination, PublishBatch};
 pub use queue::Queue;
 pub use read::{ReadBatch, ReadEntry, ReadRequest};
+pub use repair::{RepairError, RepairReport, repair};
 pub use session::Session;
 pub use settings::*;
 pub use time::{Clock, Now};

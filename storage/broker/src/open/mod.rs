@@ -51,12 +51,15 @@ pub(crate) struct OpenedShard {
 }
 
 /// Folder of the store, in the data folder.
-const STORE_DIR: &str = "store";
+pub(crate) const STORE_DIR: &str = "store";
 
-pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
-    let data = &config.data;
-    std::fs::create_dir_all(data).map_err(|error| OpenError::Folder { path: data.clone(), error })?;
-    let lock = DirLock::acquire(data)?;
+/// Makes the data folder if it is missing, and takes it.
+pub(crate) fn lock(data: &Path) -> Result<DirLock, OpenError> {
+    std::fs::create_dir_all(data).map_err(|error| OpenError::Folder { path: data.to_owned(), error })?;
+    Ok(DirLock::acquire(data)?)
+}
+
+pub(crate) fn open(config: &BrokerConfig, lock: DirLock) -> Result<OpenedShard, OpenError> {
     let (store, state, log) = open_store_and_log(config)?;
     let recovery = &log.recovery;
     if let Some(cut) = &recovery.cut {
@@ -130,6 +133,13 @@ pub(crate) fn bring_up(
     let mut replay = Replay::after_snapshot(snapshot, store.clone());
     let log = mailrail_commitlog::open(disk, data, config.clone(), None, &mut replay)?;
     Ok((replay.finish(), log))
+}
+
+/// An error if a log whose start was trimmed holds no snapshot to rebuild the state from. Changes nothing.
+pub(crate) fn find_snapshot(data: &Path) -> Result<(), OpenError> {
+    let mut finder = SnapshotFinder::default();
+    mailrail_commitlog::check(&OsDisk, data, &mut finder)?;
+    finder.into_state().map(|_| ()).ok_or(OpenError::NoSnapshot)
 }
 
 /// The state that the store holds, and the log position it is right for; `None` when there is none, or it is broken.
