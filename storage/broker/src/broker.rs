@@ -12,6 +12,7 @@ use std::time::Duration;
 use mailrail_commitlog::disk::DirLock;
 use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, LogThreads, Position};
 
+use crate::backup::Backup;
 use crate::command::Command;
 use crate::directory::Directory;
 use crate::error::Error;
@@ -192,6 +193,12 @@ impl Broker {
     /// The answer is [`Reply::Count`]: the log's new start.
     pub fn trim_log(&self, session: &Session, token: Token, before: Position) {
         self.inner.inbox.put(Input::Trim { mailbox: session.mailbox().clone(), token, before });
+    }
+
+    /// A backup of everything that is on the disk now; all that went before a command [`Command::Sync`] is, once that
+    /// is answered.
+    pub fn backup(&self) -> Backup {
+        Backup::new(self.inner.log.copy(), self.now().wall_ms)
     }
 
     /// Takes what was submitted to the end, syncs it and ends all threads. Later submits are refused. An error means

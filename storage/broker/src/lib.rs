@@ -4,6 +4,7 @@
 //! protocol, no socket and no async runtime; sessions are woken through `std::task::Waker`.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
 
+mod backup;
 mod broker;
 mod check;
 mod command;
@@ -34,6 +35,7 @@ mod store;
 mod store_thread;
 mod time;
 
+pub use backup::{ArchiveError, Backup, Contents, Piece, RestoreError, Restored, Unpacker, restore};
 pub use broker::{Broker, BrokerConfig, OpenError};
 pub use check::{CheckReport, Checked, check};
 pub use command::{BindTarget, Command, Name, Outcome, Receipt, SeekTo};

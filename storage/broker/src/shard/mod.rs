@@ -340,6 +340,10 @@ impl Shard {
                 let result = self.group_state(&group, &topic).map(Reply::Group);
                 self.reply(mailbox, token, result);
             }
+            Command::Sync { token } => {
+                self.journal.want_sync();
+                self.reply_when_synced(mailbox, token, self.journal.end(), Ok(Reply::Done));
+            }
             command => self.administer(now, mailbox, command),
         }
     }
@@ -374,12 +378,7 @@ impl Shard {
                         self.journal.want_sync();
                     }
                     // Also an answer that changed nothing rests on the last change, which others may still wait for.
-                    if self.topology_end <= self.synced_to {
-                        return self.reply(mailbox, token, result);
-                    }
-                    let letter = Letter::Event(Event::Reply { token, result });
-                    let due = Due::Letter { mailbox: mailbox.clone(), letter, bytes: 0 };
-                    self.pending.when_synced(self.topology_end, due);
+                    self.reply_when_synced(mailbox, token, self.topology_end, result);
                 }
             }
         }
@@ -507,6 +506,21 @@ impl Shard {
         }
         let letter = Letter::Event(Event::Reply { token, result });
         self.pending.when_written(end, Due::Letter { mailbox: mailbox.clone(), letter, bytes: 0 });
+    }
+
+    /// Answers once everything below a position is on the disk.
+    fn reply_when_synced(
+        &mut self,
+        mailbox: &Arc<Mailbox>,
+        token: Token,
+        end: Position,
+        result: Result<Reply, Error>,
+    ) {
+        if end <= self.synced_to {
+            return self.reply(mailbox, token, result);
+        }
+        let letter = Letter::Event(Event::Reply { token, result });
+        self.pending.when_synced(end, Due::Letter { mailbox: mailbox.clone(), letter, bytes: 0 });
     }
 
     /// Hands on what applying changes brought up for the store.
