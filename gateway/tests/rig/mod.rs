@@ -39,9 +39,15 @@ pub struct Running {
 
 impl Running {
     pub fn start(folder: &Path) -> Running {
+        Running::start_with(folder, &[])
+    }
+
+    pub fn start_with(folder: &Path, arguments: &[&str]) -> Running {
         let file = folder.join("ready.json");
         let _ = std::fs::remove_file(&file);
-        let child = serve(folder).arg("--ready-file").arg(&file).stderr(Stdio::piped()).spawn().unwrap();
+        let mut command = serve(folder);
+        command.args(arguments).arg("--ready-file").arg(&file).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
         let mut running = Running { child, ready: serde_json::Value::Null };
         let text = within_patience(|| std::fs::read_to_string(&file).ok());
         running.ready = serde_json::from_str(&text).unwrap();
@@ -70,6 +76,21 @@ impl Running {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         BufReader::new(stream)
+    }
+
+    /// Asks over a connection of its own; the document of an answer with this status.
+    #[track_caller]
+    pub fn expect(&self, line: &str, body: &str, expected: u16) -> serde_json::Value {
+        let mut answer = self.send(format!(
+            "{line} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
+        ));
+        let status = status(&mut answer);
+        let mut text = String::new();
+        answer.read_to_string(&mut text).unwrap();
+        assert_eq!(status, expected, "{text}");
+        serde_json::from_str(&text).unwrap()
     }
 
     /// Ends it with SIGTERM: its exit code, what it had to say, and how long it took.
@@ -122,12 +143,17 @@ pub fn outcome(command: &mut Command) -> (Option<i32>, Vec<String>) {
     (status.code(), lines)
 }
 
+/// Exit code, standard output and standard error.
+pub fn told(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
 /// What `check` says of the data below this folder: exit code, standard output and standard error.
 pub fn checked(folder: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let data = folder.join("data");
-    let output = mailrail().arg("check").arg("--data").arg(data).args(arguments).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (output.status.code(), text(&output.stdout), text(&output.stderr))
+    told(mailrail().arg("check").arg("--data").arg(data).args(arguments))
 }
 
 /// The log segment at the lowest position, with its bytes.
