@@ -79,6 +79,37 @@ fn a_broker_on_a_restored_folder_has_all_that_was_there_when_the_backup_began() 
 }
 
 #[test]
+fn on_another_machine_readers_go_on_behind_the_offsets_that_may_have_been_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::open(folder.path());
+    let topic = rig.put_topic("t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    // This has offsets reserved.
+    let destination = Destination::Topic { topic: topic.id, queue_index: None };
+    rig.publish_memory(destination, "t", b"one");
+    rig.ask(|token| Command::Sync { token });
+    let (_folder, data, outcome) = restored(&archive(rig.broker.backup()));
+    rig.stop();
+    outcome.unwrap();
+    let elsewhere = || BrokerConfig { boot: "another machine".into(), ..config(&data, 1_700_000_000_000) };
+    // The first start notes the gap, and the second finds it at the end of the queue.
+    Rig::with(elsewhere()).stop();
+    let mut rig = Rig::with(elsewhere());
+    let queue = rig.broker.directory().topic("t").unwrap().queue(0).unwrap();
+    assert!(queue.end_offset() > 1);
+    // Whoever waits is to wait behind it, and not to ask for what lies in it again and again.
+    let batch = rig.read(&queue, 1);
+    assert_eq!((batch.entries.len(), batch.next_offset), (0, queue.end_offset()));
+    assert_eq!(rig.messages(&queue), [(0, b"one".to_vec())]);
+    rig.stop();
+    let mut rig = Rig::open(&data);
+    let topic = rig.broker.directory().topic("t").unwrap();
+    let end = topic.queue(0).unwrap().end_offset();
+    assert_eq!(rig.publish(&topic, b"two").offset, Some(end));
+    assert_eq!(rig.messages(&topic.queue(0).unwrap()), [(0, b"one".to_vec()), (end, b"two".to_vec())]);
+    rig.stop();
+}
+
+#[test]
 fn any_tar_unpacks_an_archive_into_a_data_folder() {
     let folder = tempfile::tempdir().unwrap();
     tar::Archive::new(&small()[..]).unpack(folder.path()).unwrap();

@@ -138,24 +138,26 @@ impl Rig {
         })
     }
 
+    /// Reads from an offset on.
+    pub fn read(&mut self, queue: &Arc<Queue>, offset: u64) -> ReadBatch {
+        let (max_entries, max_bytes) = (100, 1 << 20);
+        let request = ReadRequest { queue: queue.clone(), offset, max_entries, max_bytes, tags: None };
+        match self.session.read(Token(3), request) {
+            Some(result) => result.unwrap(),
+            None => self.find(|event| match event {
+                Event::Read { result, .. } => Some(result.unwrap()),
+                _ => None,
+            }),
+        }
+    }
+
     /// All that a queue has: offsets and bodies.
     pub fn messages(&mut self, queue: &Arc<Queue>) -> Vec<(u64, Vec<u8>)> {
         let mut found = Vec::new();
         let mut offset = queue.min_offset();
         while offset < queue.end_offset() {
-            let (max_entries, max_bytes) = (100, 1 << 20);
-            let request = ReadRequest { queue: queue.clone(), offset, max_entries, max_bytes, tags: None };
-            let batch = match self.session.read(Token(3), request) {
-                Some(result) => result.unwrap(),
-                None => self.find(|event| match event {
-                    Event::Read { result, .. } => Some(result.unwrap()),
-                    _ => None,
-                }),
-            };
-            if batch.next_offset == offset {
-                // A gap at the end of a queue has nothing behind it.
-                break;
-            }
+            let batch = self.read(queue, offset);
+            assert!(batch.next_offset > offset);
             offset = batch.next_offset;
             found.extend(
                 batch.entries.iter().map(|entry| {
