@@ -1,7 +1,9 @@
 //! The `mailrail` program: reads its settings, opens the broker, listens, and stops in order. It decides nothing about
 //! messages.
 
+mod backup;
 mod check;
+mod client;
 mod clock;
 mod config;
 mod driver;
@@ -10,6 +12,8 @@ mod http;
 mod listeners;
 mod metering;
 mod ready;
+mod repair;
+mod restore;
 mod serve;
 mod status;
 
@@ -30,6 +34,9 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Serve(flags) }) => Settings::read(*flags).map(serve::run),
         Ok(Cli { command: Command::Status(flags) }) => status::run(&flags),
         Ok(Cli { command: Command::Check(flags) }) => Ok(check::run(&flags)),
+        Ok(Cli { command: Command::Repair(flags) }) => Ok(repair::run(&flags)),
+        Ok(Cli { command: Command::Backup(flags) }) => backup::run(&flags),
+        Ok(Cli { command: Command::Restore(flags) }) => Ok(restore::run(&flags)),
         Err(error) => return without_flags(&error),
     };
     let (line, code) = match outcome {

@@ -21,6 +21,51 @@ pub enum Command {
     Status(StatusFlags),
     /// Verify the data of a broker that does not run; exits 0 if nothing that was synced is damaged, else 1.
     Check(CheckFlags),
+    /// Rebuild everything but the log of a broker that does not run; what was there is set aside.
+    Repair(RepairFlags),
+    /// Copy a running broker into a file, from which `restore` makes a data folder.
+    Backup(BackupFlags),
+    /// Make a data folder of a backup, and verify it.
+    Restore(RestoreFlags),
+}
+
+/// What `repair` rebuilds, and how it answers.
+#[derive(Debug, Args)]
+pub struct RepairFlags {
+    /// Folder of everything that is stored.
+    #[arg(long, env = "MAILRAIL_DATA", value_name = "DIR", default_value = "./mailrail-data")]
+    pub data: PathBuf,
+    /// Print what was found and done as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `backup` asks, and where it writes.
+#[derive(Debug, Args)]
+pub struct BackupFlags {
+    /// File that gets the backup once it is whole; it must not exist.
+    #[arg(long, value_name = "FILE")]
+    pub to: PathBuf,
+    /// Address of the broker's HTTP listener; one that stands for every address is asked over loopback.
+    #[arg(long, env = "MAILRAIL_HTTP_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:8600")]
+    pub address: String,
+    /// Print what was copied as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `restore` reads and makes, and how it answers.
+#[derive(Debug, Args)]
+pub struct RestoreFlags {
+    /// File that `backup` wrote.
+    #[arg(long, value_name = "FILE")]
+    pub from: PathBuf,
+    /// Folder of everything that is stored; it must be missing or empty.
+    #[arg(long, env = "MAILRAIL_DATA", value_name = "DIR", default_value = "./mailrail-data")]
+    pub data: PathBuf,
+    /// Print what was restored as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `check` reads, and how it answers.

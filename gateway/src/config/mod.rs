@@ -12,7 +12,9 @@ use mailrail_broker::RetentionPolicy;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-pub use self::flags::{CheckFlags, Cli, Command, ServeFlags, StatusFlags};
+pub use self::flags::{
+    BackupFlags, CheckFlags, Cli, Command, RepairFlags, RestoreFlags, ServeFlags, StatusFlags,
+};
 
 /// Checked settings of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -42,6 +42,8 @@ pub const BACKOFF_STEPS_MAX: usize = 64;
 pub const FILTER_READS_MAX: u32 = 64;
 /// Event streams open at once.
 pub const EVENT_STREAMS_MAX: usize = 1_000;
+/// Backups made at once: each keeps what is trimmed from the log on the disk.
+pub const BACKUPS_MAX: usize = 1;
 /// Bytes that one turn of an event stream gathers; one message is always let through.
 pub const EVENT_TURN_BYTES_MAX: usize = 64 * 1024;
 /// A longer turn, as a long message makes it, is counted among the answers; the others are bounded by how many streams

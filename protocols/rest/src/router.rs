@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::problem::{ItemProblem, Kind, Problem, Refusal};
-use crate::resource::{events, find, groups, health, publish, read, receive, settle, topics};
+use crate::resource::{backup, events, find, groups, health, publish, read, receive, settle, topics};
 use crate::state::RestState;
 
 const DOCUMENT_PATH: &str = "/openapi.json";
@@ -32,6 +32,7 @@ const DOCUMENT_PATH: &str = "/openapi.json";
         (name = "topics", description = "Named sets of queues"),
         (name = "messages", description = "Publish, read by offset, time, id or key, and stream"),
         (name = "groups", description = "Consume by lease, settle, and move positions"),
+        (name = "administration", description = "For whoever runs the broker"),
         (name = "health", description = "For load balancers and supervisors"),
     ),
     components(schemas(Problem, ItemProblem)),
@@ -53,6 +54,7 @@ fn api() -> OpenApiRouter<RestState> {
         .routes(routes!(receive::receive_messages))
         .routes(routes!(settle::settle_messages))
         .routes(routes!(settle::extend_leases))
+        .routes(routes!(backup::get_backup))
 }
 
 fn health_api() -> OpenApiRouter<RestState> {

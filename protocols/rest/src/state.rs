@@ -74,6 +74,7 @@ struct Inner {
     reads: Semaphore,
     receives: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    backups: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
 }
 
@@ -87,6 +88,7 @@ impl RestState {
             reads: Semaphore::new(config.reads_max.min(Semaphore::MAX_PERMITS)),
             receives: Arc::new(Semaphore::new(config.receives_max.min(Semaphore::MAX_PERMITS))),
             streams: Arc::new(Semaphore::new(config.event_streams_max.min(Semaphore::MAX_PERMITS))),
+            backups: Arc::new(Semaphore::new(BACKUPS_MAX)),
             stopping: watch::Sender::new(false),
             config,
         };
@@ -142,6 +144,10 @@ impl RestState {
 
     pub(crate) fn streams(&self) -> &Arc<Semaphore> {
         &self.inner.streams
+    }
+
+    pub(crate) fn backups(&self) -> &Arc<Semaphore> {
+        &self.inner.backups
     }
 
     /// A session for one request: a kept one, or a new one.

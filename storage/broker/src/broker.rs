@@ -9,8 +9,10 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use mailrail_commitlog::disk::DirLock;
 use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, LogThreads, Position};
 
+use crate::backup::Backup;
 use crate::command::Command;
 use crate::directory::Directory;
 use crate::error::Error;
@@ -106,7 +108,13 @@ impl std::fmt::Debug for Broker {
 impl Broker {
     /// Opens the data folder, brings the state up to the end of the log and starts the threads.
     pub fn open(config: BrokerConfig) -> Result<Broker, OpenError> {
-        let opened = crate::open::open(&config)?;
+        let lock = crate::open::lock(&config.data)?;
+        Broker::open_locked(config, lock)
+    }
+
+    /// As [`Broker::open`], of a folder that is this process's own.
+    pub(crate) fn open_locked(config: BrokerConfig, lock: DirLock) -> Result<Broker, OpenError> {
+        let opened = crate::open::open(&config, lock)?;
         let inbox = Arc::new(Inbox::default());
         let faulted = Arc::new(AtomicBool::new(false));
         let congestion = Arc::new(Congestion::default());
@@ -190,6 +198,13 @@ impl Broker {
     /// there are lost; what else is still needed is kept. The answer is [`Reply::Count`]: the log's new start.
     pub fn trim_log(&self, session: &Session, token: Token, before: Position) {
         self.inner.inbox.put(Input::Trim { mailbox: session.mailbox().clone(), token, before });
+    }
+
+    /// A backup of everything that is on the disk now; all that went before a command [`Command::Sync`] is, once that
+    /// is answered.
+    pub fn backup(&self) -> Result<Backup, Error> {
+        let copy = self.inner.log.copy().map_err(|error| Error::Read(error.to_string()))?;
+        Ok(Backup::new(copy, self.now().wall_ms))
     }
 
     /// Takes what was submitted to the end, syncs it and ends all threads. Later submits are refused. An error means
@@ -376,7 +391,7 @@ struct Host {
     congestion: Arc<Congestion>,
     meter: ShardMeter,
     _end: EndOfShard,
-    _lock: mailrail_commitlog::disk::DirLock,
+    _lock: DirLock,
 }
 
 /// Takes no further inputs when the shard thread has ended; if it panicked, the process should end too.

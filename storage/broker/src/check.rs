@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+pub use mailrail_commitlog::Checked;
 use mailrail_commitlog::disk::{DirLock, OsDisk};
-use mailrail_commitlog::{Checked, Position, Visitor};
+use mailrail_commitlog::{Position, Visitor};
 use mailrail_message::StoredMessage;
 
 use crate::open::OpenError;
@@ -31,6 +32,11 @@ pub fn check(data: &Path) -> Result<CheckReport, OpenError> {
     // The lock is a file of its own, and must not be left where there is no data.
     std::fs::read_dir(data).map_err(|error| OpenError::NoFolder { path: data.to_path_buf(), error })?;
     let _lock = DirLock::acquire(data)?;
+    inspect(data)
+}
+
+/// As [`check`], for a folder that is this process's own.
+pub(crate) fn inspect(data: &Path) -> Result<CheckReport, OpenError> {
     let mut found = Inspector::default();
     let log = mailrail_commitlog::check(&OsDisk, data, &mut found)?;
     Ok(CheckReport {

@@ -194,6 +194,12 @@ pub enum Command {
         member: Name,
         queues: Vec<QueueId>,
     },
+
+    /// Has everything that was taken before it synced, whatever durability it was asked with. Answer, once it is:
+    /// [`crate::Reply::Done`].
+    Sync {
+        token: Token,
+    },
 }
 
 impl Command {
@@ -224,6 +230,7 @@ impl Command {
             | Command::Extend { token, .. }
             | Command::Join { token, .. }
             | Command::Members { token, .. }
+            | Command::Sync { token }
             | Command::Lock { token, .. } => Some(*token),
         }
     }

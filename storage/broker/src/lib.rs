@@ -4,6 +4,7 @@
 //! protocol, no socket and no async runtime; sessions are woken through `std::task::Waker`.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
 
+mod backup;
 mod broker;
 mod check;
 mod command;
@@ -22,6 +23,7 @@ mod queue;
 mod read;
 mod reader;
 mod record;
+mod repair;
 mod retention;
 mod route;
 mod session;
@@ -35,8 +37,9 @@ mod store;
 mod store_thread;
 mod time;
 
+pub use backup::{ArchiveError, Backup, Contents, Piece, RestoreError, Restored, Unpacker, restore};
 pub use broker::{Broker, BrokerConfig, OpenError};
-pub use check::{CheckReport, check};
+pub use check::{CheckReport, Checked, check};
 pub use command::{BindTarget, Command, Name, Outcome, Receipt, SeekTo};
 pub use directory::{Directory, Exchange, Group, Topic};
 pub use error::Error;
@@ -46,6 +49,7 @@ pub use lookup::{FindRequest, Found};
 pub use publish::{Destination, PublishBatch};
 pub use queue::Queue;
 pub use read::{ReadBatch, ReadEntry, ReadRequest};
+pub use repair::{RepairError, RepairReport, repair};
 pub use retention::RetentionPolicy;
 pub use session::Session;
 pub use settings::*;

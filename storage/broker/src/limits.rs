@@ -30,4 +30,7 @@ pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of messages read at once for consumers and receives; one message is always read, however long.
 pub const FETCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Bytes of the log that a backup reads at once.
+pub const BACKUP_CHUNK_BYTES_MAX: usize = 1024 * 1024;
+
 const _: () = assert!(READ_BYTES_MAX > mailrail_message::RECORD_MESSAGE_BYTES_MAX);

@@ -86,8 +86,9 @@ impl Pool {
 pub(crate) fn read_in_memory(log: &LogReader, request: &ReadRequest) -> Option<ReadBatch> {
     let queue = &request.queue;
     let max = request.max_entries.min(READ_ENTRIES_MAX);
+    let end = queue.end_offset();
     let entries = queue.in_memory(request.offset, look_at(request, max))?;
-    let mut batch = empty_batch(request, &entries);
+    let mut batch = empty_batch(request, &entries, end);
     let mut bytes = 0;
     for entry in entries {
         if wanted(request, &entry) {
@@ -132,10 +133,15 @@ fn message_position(entry: &Entry) -> u64 {
     behind_header(entry.position)
 }
 
-fn empty_batch(request: &ReadRequest, entries: &[Entry]) -> ReadBatch {
+/// `end` is where the queue ended before its entries were looked for.
+fn empty_batch(request: &ReadRequest, entries: &[Entry], end: u64) -> ReadBatch {
     let (min_offset, end_offset) = (request.queue.min_offset(), request.queue.end_offset());
-    // A gap in the offsets is nothing to wait in: go on behind it.
-    let start = entries.first().map_or(request.offset, |first| first.offset);
+    // A gap in the offsets is nothing to wait in: go on behind it, also where nothing follows it yet.
+    let start = match entries.first() {
+        Some(first) => first.offset,
+        None if request.max_entries > 0 => request.offset.max(end),
+        None => request.offset,
+    };
     ReadBatch { entries: Vec::new(), next_offset: start, min_offset, end_offset }
 }
 
@@ -168,9 +174,10 @@ impl ReadContext {
         let queue = &request.queue;
         let max = request.max_entries.min(READ_ENTRIES_MAX);
         let failed = |error: &dyn std::fmt::Display| Error::Read(error.to_string());
+        let end = queue.end_offset();
         let entries =
             queue.entries(request.offset, look_at(request, max), &self.blocks).map_err(|e| failed(&e))?;
-        let mut batch = empty_batch(request, &entries);
+        let mut batch = empty_batch(request, &entries, end);
         let mut chosen = Vec::new();
         let mut bytes = 0;
         for entry in entries {

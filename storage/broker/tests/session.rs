@@ -1,63 +1,15 @@
 //! A session against a whole broker in a temporary folder: what depends on its threads and not on the shard alone.
 
-use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
-use std::thread::Thread;
-use std::time::{Duration, Instant};
+mod rig;
 
 use mailrail_broker::*;
-use mailrail_message::{Draft, StoredMessage};
-
-/// Longest wait for an event that must come.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct StartClock(Instant);
-
-impl Clock for StartClock {
-    fn now(&self) -> Now {
-        Now { wall_ms: 1_700_000_000_000, mono: self.0.elapsed() }
-    }
-}
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn events(session: &mut Session) -> Vec<Event> {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let (mut events, deadline) = (Vec::new(), Instant::now() + PATIENCE);
-    while session.poll_events(&mut Context::from_waker(&waker), &mut events).is_pending() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "no event came");
-        std::thread::park_timeout(left);
-    }
-    events
-}
-
-fn draft<'a>(body: &'a [u8]) -> Draft<'a> {
-    Draft {
-        topic: "t",
-        flag: 0,
-        sys_flags: 0,
-        born_ms: 0,
-        born_host: "127.0.0.1:1".parse().unwrap(),
-        store_host: "127.0.0.1:2".parse().unwrap(),
-        reconsume_times: 0,
-        body,
-        properties: &[],
-        more_properties: &[],
-        annexes: &[],
-    }
-}
+use mailrail_message::StoredMessage;
+use rig::{TestClock, draft, events};
 
 /// A broker with twelve messages of a mebibyte in one queue, of which next to nothing is in memory, and a group.
 fn cold() -> (tempfile::TempDir, Broker, Session) {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = BrokerConfig::new(folder.path(), Arc::new(StartClock(Instant::now())), "boot".into());
+    let mut config = BrokerConfig::new(folder.path(), TestClock::at(1_700_000_000_000), "boot".into());
     config.log.cache_bytes = 1 << 20;
     let broker = Broker::open(config).unwrap();
     let mut session = broker.connect();
@@ -73,7 +25,7 @@ fn cold() -> (tempfile::TempDir, Broker, Session) {
     for number in 0..12u8 {
         let mut batch = PublishBatch::default();
         let destination = Destination::Topic { topic, queue_index: None };
-        batch.push(&draft(&vec![number; 1 << 20]), destination, 0, Durability::Disk).unwrap();
+        batch.push(&draft("t", &vec![number; 1 << 20]), destination, 0, Durability::Disk).unwrap();
         session.submit(vec![Command::Publish { token: Token(3), batch }]);
         while !events(&mut session).iter().any(|event| matches!(event, Event::Published { .. })) {}
     }

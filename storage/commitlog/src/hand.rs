@@ -72,6 +72,8 @@ pub(crate) struct Hand {
     pub spare_wanted: bool,
     /// Trimmed, lowest first.
     pub removals: Vec<Arc<Segment>>,
+    /// Copies of the log that are being read: until they are dropped, what is trimmed stays.
+    pub copies: usize,
     /// The disk is full: what lies from here on waits for room.
     pub refused_from: Option<Position>,
     pub closing: bool,
@@ -98,6 +100,16 @@ impl Hand {
             self.sync_to = to;
         }
         first || sync || asked_late || much
+    }
+
+    /// Trimmed segments that may go now, lowest first.
+    pub fn take_removals(&mut self) -> Vec<Arc<Segment>> {
+        if self.copies == 0 { std::mem::take(&mut self.removals) } else { Vec::new() }
+    }
+
+    /// Whether there is anything for the keeper to do.
+    pub fn has_files_to_keep(&self) -> bool {
+        self.spare_wanted || (self.copies == 0 && !self.removals.is_empty())
     }
 
     /// Notes that everything below `to` is synced.

@@ -29,7 +29,7 @@ impl Keeper {
     pub fn step(&mut self, events: &dyn LogEvents) -> bool {
         let mut hand = self.log.hand.lock();
         let wanted = std::mem::take(&mut hand.spare_wanted);
-        let removals = std::mem::take(&mut hand.removals);
+        let removals = hand.take_removals();
         drop(hand);
         let removed = !removals.is_empty();
         if wanted {

@@ -9,6 +9,7 @@
 mod append;
 mod cache;
 mod config;
+mod copy;
 pub mod disk;
 mod error;
 mod format;
@@ -34,6 +35,7 @@ pub use config::{
     READ_RUN_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, SEGMENT_STEP_BYTES, UNSYNCED_BYTES_MAX,
     WRITE_BYTES_MAX, WRITE_PIECES_MAX,
 };
+pub use copy::{CopiedFile, LogCopy, is_copied_file};
 pub use error::{AppendError, KeepError, LogFault, OpenError, ReadError};
 pub use format::{FORMAT_VERSION, GROUP_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 pub use kept::Extent;

@@ -28,7 +28,7 @@ use crate::write::Writer;
 use crate::{LogConfig, Position, Visitor};
 
 /// Folder of the segment files.
-const LOG_DIR: &str = "log";
+pub(crate) const LOG_DIR: &str = "log";
 /// Bytes that are written again at once.
 const REWRITE_BYTES: usize = 1 << 20;
 pub(crate) const RESTORE_HINT: &str = "it had been synced, so nothing was cut: restore the file from a backup or another copy, or check the disk";

@@ -38,6 +38,10 @@ impl LogReader {
         Self { log, listed: Arc::default() }
     }
 
+    pub(crate) fn log(&self) -> Arc<Log> {
+        Arc::clone(&self.log)
+    }
+
     /// The `len` bytes at `position` if they are among the newest, which are kept in memory. Not copied. They may not
     /// be written yet: whoever reads here knows from elsewhere how far it may look.
     pub fn cached(&self, position: Position, len: usize) -> Option<Bytes> {

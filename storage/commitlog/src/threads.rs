@@ -162,7 +162,7 @@ fn run_keeper(keeper: &mut Keeper, events: &dyn LogEvents) {
         // Others may give room back.
         let again = keeper.is_short().then(|| Instant::now() + SHORT_RETRY);
         let mut hand = keeper.log.hand.lock();
-        while !hand.spare_wanted && hand.removals.is_empty() {
+        while !hand.has_files_to_keep() {
             if hand.closing || keeper.log.poisoned() {
                 return;
             }

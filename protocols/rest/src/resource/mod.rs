@@ -1,6 +1,7 @@
 //! One file per resource or verb of the API: take the request apart, ask the broker, answer. Decides nothing about
 //! messages.
 
+pub(crate) mod backup;
 pub(crate) mod events;
 pub(crate) mod find;
 pub(crate) mod groups;

@@ -1,5 +1,6 @@
 //! The REST surface against a real broker in a temporary folder, through the router, without a socket.
 
+mod backup;
 mod events;
 mod groups;
 mod hostile;

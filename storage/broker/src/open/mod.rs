@@ -13,7 +13,7 @@ use self::replay::{Replay, SnapshotFinder};
 use crate::broker::BrokerConfig;
 use crate::lookup::Lookup;
 use crate::queue::Blocks;
-use crate::shard::{CheckpointPolicy, Journal, MARK_KEY, ReclaimPolicy, Shard};
+use crate::shard::{CheckpointPolicy, Journal, MARK_KEY, ReclaimPolicy, STORE_VERSION, Shard};
 use crate::state::{Item, State, decode_parts};
 use crate::store::{Mended, Store, StoreError, open_sled, set_aside};
 
@@ -53,14 +53,17 @@ pub(crate) struct OpenedShard {
 }
 
 /// Folder of the store, in the data folder.
-const STORE_DIR: &str = "store";
+pub(crate) const STORE_DIR: &str = "store";
 /// Folder of the key files.
 const LOOKUP_DIR: &str = "keys";
 
-pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
-    let data = &config.data;
-    std::fs::create_dir_all(data).map_err(|error| OpenError::Folder { path: data.clone(), error })?;
-    let lock = DirLock::acquire(data)?;
+/// Makes the data folder if it is missing, and takes it.
+pub(crate) fn lock(data: &Path) -> Result<DirLock, OpenError> {
+    std::fs::create_dir_all(data).map_err(|error| OpenError::Folder { path: data.to_owned(), error })?;
+    Ok(DirLock::acquire(data)?)
+}
+
+pub(crate) fn open(config: &BrokerConfig, lock: DirLock) -> Result<OpenedShard, OpenError> {
     let (store, state, log) = open_store_and_log(config)?;
     let recovery = &log.recovery;
     if let Some(cut) = &recovery.cut {
@@ -74,8 +77,9 @@ pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
     let reclaim = ReclaimPolicy { retention: config.retention, segment_bytes: config.log.segment_bytes };
     let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, reclaim, now);
     shard.begin(now, &config.boot).map_err(OpenError::Begin)?;
-    let lookup = Lookup::open(Arc::new(OsDisk), data.join(LOOKUP_DIR))
-        .map_err(|error| OpenError::Folder { path: data.join(LOOKUP_DIR), error })?;
+    let keys = config.data.join(LOOKUP_DIR);
+    let lookup = Lookup::open(Arc::new(OsDisk), keys.clone())
+        .map_err(|error| OpenError::Folder { path: keys, error })?;
     let (writer, syncer, reader, lookup) = (log.writer, log.syncer, log.reader, Arc::new(lookup));
     Ok(OpenedShard { shard, writer, syncer, reader, store, blocks, lookup, lock })
 }
@@ -140,9 +144,17 @@ pub(crate) fn bring_up(
     Ok((replay.finish(), log))
 }
 
+/// An error if a log whose start was trimmed holds no snapshot to rebuild the state from. Changes nothing.
+pub(crate) fn find_snapshot(data: &Path) -> Result<(), OpenError> {
+    let mut finder = SnapshotFinder::default();
+    mailrail_commitlog::check(&OsDisk, data, &mut finder)?;
+    finder.into_state().map(|_| ()).ok_or(OpenError::NoSnapshot)
+}
+
 /// The state that the store holds, and the log position it is right for; `None` when there is none, or it is broken.
 fn load_checkpoint(store: &dyn Store) -> Result<Option<(Position, State)>, StoreError> {
     let mark = store.get(MARK_KEY)?;
+    let mark = mark.filter(|mark| mark.get(16..) == Some(&STORE_VERSION.to_le_bytes()));
     let position = mark.as_deref().and_then(|mark| mark.get(8..16)).and_then(|bytes| bytes.try_into().ok());
     let Some(position) = position.map(u64::from_le_bytes) else { return Ok(None) };
     let mut groups: Vec<(Vec<u8>, Vec<Vec<u8>>)> = Vec::new();

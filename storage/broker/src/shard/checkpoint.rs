@@ -4,8 +4,11 @@
 use super::*;
 use crate::state::{ItemKey, checkpoint_key, encode_parts};
 
-/// Where the newest checkpoint is noted in the store: number and position, both u64 little-endian.
+/// Where the newest checkpoint is noted in the store: number and position (u64 each) and the version of its form (u32),
+/// all little-endian. A store of another form is made again from the log.
 pub(crate) const MARK_KEY: &[u8] = b"c";
+/// Counts up when what a store holds changes its form: 1, without a number, had no bytes in the directory of blocks.
+pub(crate) const STORE_VERSION: u32 = 2;
 
 /// When checkpoints are made.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +89,8 @@ impl Shard {
         for key in keys {
             self.add_item(position, key, &mut items);
         }
-        let mark = [number.to_le_bytes(), position.to_le_bytes()].concat();
+        let mut mark = [number.to_le_bytes(), position.to_le_bytes()].concat();
+        mark.extend_from_slice(&STORE_VERSION.to_le_bytes());
         items.push((MARK_KEY.to_vec(), Some(mark)));
         self.checkpoints.state = Stage::Taken { job: StoreJob::Checkpoint { number, items } };
         (self.checkpoints.position, self.checkpoints.at) = (position, now.mono);

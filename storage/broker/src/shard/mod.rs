@@ -29,7 +29,7 @@ use mailrail_commitlog::planted::{Bug, planted};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::checkpoint::Checkpoints;
-pub(crate) use self::checkpoint::{CheckpointPolicy, MARK_KEY};
+pub(crate) use self::checkpoint::{CheckpointPolicy, MARK_KEY, STORE_VERSION};
 use self::dead_letter::Dead;
 pub(crate) use self::journal::Journal;
 use self::keys::Keys;
@@ -398,6 +398,10 @@ impl Shard {
                 let result = self.group_state(&group, &topic).map(Reply::Group);
                 self.reply(mailbox, token, result);
             }
+            Command::Sync { token } => {
+                self.journal.want_sync();
+                self.reply_when_synced(mailbox, token, self.journal.end(), Ok(Reply::Done));
+            }
             command => self.administer(now, mailbox, command),
         }
     }
@@ -432,12 +436,7 @@ impl Shard {
                         self.journal.want_sync();
                     }
                     // Also an answer that changed nothing rests on the last change, which others may still wait for.
-                    if self.topology_end <= self.synced_to {
-                        return self.reply(mailbox, token, result);
-                    }
-                    let letter = Letter::Event(Event::Reply { token, result });
-                    let due = Due::Letter { mailbox: mailbox.clone(), letter, bytes: 0 };
-                    self.pending.when_synced(self.topology_end, due);
+                    self.reply_when_synced(mailbox, token, self.topology_end, result);
                 }
             }
         }
@@ -567,6 +566,21 @@ impl Shard {
         }
         let letter = Letter::Event(Event::Reply { token, result });
         self.pending.when_written(end, Due::Letter { mailbox: mailbox.clone(), letter, bytes: 0 });
+    }
+
+    /// Answers once everything below a position is on the disk.
+    fn reply_when_synced(
+        &mut self,
+        mailbox: &Arc<Mailbox>,
+        token: Token,
+        end: Position,
+        result: Result<Reply, Error>,
+    ) {
+        if end <= self.synced_to {
+            return self.reply(mailbox, token, result);
+        }
+        let letter = Letter::Event(Event::Reply { token, result });
+        self.pending.when_synced(end, Due::Letter { mailbox: mailbox.clone(), letter, bytes: 0 });
     }
 
     /// Hands on what applying changes brought up for the store.

@@ -217,6 +217,10 @@ impl Shard {
             Err(why) => return self.end_reclaim(now, Err(Error::Read(why))),
         };
         match self.snapshot() {
+            Ok(()) if planted(Bug::TrimAheadOfSnapshot) => {
+                self.journal.trim(start);
+                self.end_reclaim(now, Ok(()));
+            }
             Ok(()) => self.reclaim.stage = Stage::Snapshot { start, end: self.journal.end() },
             Err(error) => self.end_reclaim(now, Err(error)),
         }
@@ -225,7 +229,7 @@ impl Shard {
     /// A checkpoint is stored: if it lies behind the snapshot, what lies before the new start is needed by nobody.
     pub(super) fn trim_behind(&mut self, now: Now, checkpoint: Position) {
         if let Stage::Snapshot { start, end } = self.reclaim.stage
-            && (end <= checkpoint || planted(Bug::TrimAheadOfSnapshot))
+            && end <= checkpoint
         {
             self.journal.trim(start.min(checkpoint));
             self.make_keys_again();

@@ -96,6 +96,9 @@ pub(crate) struct State {
     pub store_jobs: Vec<StoreJob>,
 }
 
+/// Gaps of a queue that are remembered. Also those below its first entry: a checkpoint of which only a part was stored
+/// may hold the queue as it is now, and groups as they were before a gap.
+const GAPS_MAX: usize = 256;
 /// Most missing entries in a row for which an index gets placeholders.
 const MISSING_ENTRIES_MAX: u64 = 4_096;
 
@@ -386,6 +389,8 @@ impl State {
         self.change_queue(position, queue, |state| {
             if is_new {
                 state.gaps.push((first, next));
+                let needless = state.gaps.len().saturating_sub(GAPS_MAX);
+                state.gaps.drain(..needless);
                 state.next_offset = next;
             }
         });
@@ -504,7 +509,6 @@ impl State {
 
     fn trim_queue(&mut self, id: QueueId, min: u64) {
         let Some(queue) = self.queues.get_mut(&id) else { return };
-        queue.gaps.retain(|(_, end)| *end > min);
         let blocks = queue.shared.trim(min.min(queue.next_offset));
         self.drop_blocks(id, blocks);
         self.dirty.insert(ItemKey::Queue(id));

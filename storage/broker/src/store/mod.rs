@@ -11,7 +11,7 @@ mod sled;
 
 #[cfg(test)]
 pub use self::memory::MemoryStore;
-pub use self::sled::{Mended, open_sled, set_aside};
+pub use self::sled::{Mended, already_set_aside, open_sled, set_aside};
 
 /// Every value is shorter: the sled engine puts longer ones into files of their own, which it leaks.
 pub const VALUE_BYTES_MAX: usize = 100 << 10;

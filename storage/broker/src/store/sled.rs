@@ -128,6 +128,25 @@ pub fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
     Ok(to)
 }
 
+/// Folders that [`set_aside`] made of this one, with the bytes in each.
+pub fn already_set_aside(dir: &Path) -> Result<Vec<(PathBuf, u64)>, StoreError> {
+    let io = |error| StoreError::io("listing", dir, error);
+    let prefix = format!("{}.broken-", dir.file_name().unwrap_or_default().to_string_lossy());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir.parent().unwrap_or(dir)).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.file_name().unwrap_or_default().to_string_lossy().starts_with(&prefix) && path.is_dir() {
+            let mut bytes = 0;
+            for file in files_of(&path)? {
+                bytes += fs::metadata(&file).map_err(io)?.len();
+            }
+            found.push((path, bytes));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 fn files_of(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let io = |error| StoreError::io("listing", dir, error);
     let mut paths = Vec::new();

@@ -39,12 +39,16 @@ const BLOCK_MAGIC: u32 = u32::from_le_bytes(*b"MRkb");
 const HEADER_BYTES: usize = 64;
 const BLOCK_HEADER_BYTES: usize = 40;
 const TRAILER_BYTES: usize = 32;
+/// A kept file without a block.
+pub(crate) const FILE_BYTES_MIN: u64 = 96;
 const POSITION_BYTES: usize = 8;
 const DIRECTORY_ENTRY_BYTES: usize = 16;
 /// A block that has reached this size takes no more records: what one read of a record fetches.
 const BLOCK_BYTES_SOFT: usize = 64 << 10;
 /// Largest directory that is read into memory: that of 4 TiB.
 const DIRECTORY_BYTES_MAX: u64 = 1 << 30;
+
+const _: () = assert!(wide(HEADER_BYTES + TRAILER_BYTES) == FILE_BYTES_MIN);
 
 const HINT: &str =
     "a kept file is synced before what it replaces goes: restore it from a backup or another copy";

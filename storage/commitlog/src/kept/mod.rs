@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use self::file::{Block, Kept, KeptWriter, Name};
+use self::file::{Block, KeptWriter};
+pub(crate) use self::file::{FILE_BYTES_MIN, Kept, Name};
 use crate::disk::Disk;
 use crate::error::{KeepError, OpenError, ReadError};
 use crate::log::{Log, locked};

@@ -1,0 +1,115 @@
+//! `mailrail backup`: fetches a backup from a running broker over HTTP into a file, which has its name only once all of it
+//! arrived, was checked, and is on the disk. It opens nothing that is the broker's.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
+use futures_util::StreamExt;
+use mailrail_broker::{Contents, Unpacker};
+use serde_json::json;
+
+use crate::client::{self, reachable, say};
+use crate::config::{BackupFlags, SettingsError, resolve};
+
+/// Longest that the broker may be silent: before it begins it may have a sync to wait for.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Says on standard output what was copied. The inner error is the one line of why there is no backup.
+pub fn run(flags: &BackupFlags) -> Result<Result<(), String>, SettingsError> {
+    let address = reachable(resolve("address", &flags.address)?);
+    Ok(client::run(fetch(address, &flags.to)).map(|contents| tell(flags, &contents)))
+}
+
+fn tell(flags: &BackupFlags, contents: &Contents) {
+    let Contents { start, end, made_s, bytes } = contents;
+    say(&if flags.json {
+        json!({"file": flags.to, "bytes": bytes, "start": start, "end": end, "made_s": made_s}).to_string()
+    } else {
+        format!("{}: {bytes} bytes, log positions {start} to {end}", flags.to.display())
+    });
+}
+
+async fn fetch(address: SocketAddr, to: &Path) -> Result<Contents, String> {
+    if to.exists() {
+        return Err(format!("{} exists already", to.display()));
+    }
+    let unasked = |error: client::Error| format!("{address} cannot be asked: {error}");
+    let asked = tokio::time::timeout(SILENCE_MAX, client::get(address, "/v1/backup")).await;
+    let response = asked.map_err(|_| silent(address))?.map_err(unasked)?;
+    if response.status() != StatusCode::OK {
+        let status = response.status();
+        let body = client::whole_body(response).await.unwrap_or_default();
+        return Err(client::refused(address, status, &body));
+    }
+    let mut partial = Partial::create(to)?;
+    let contents = receive(address, response.into_body(), &mut partial).await?;
+    partial.give_name(to)?;
+    Ok(contents)
+}
+
+fn silent(address: SocketAddr) -> String {
+    format!("{address} was silent for {} s", SILENCE_MAX.as_secs())
+}
+
+/// Writes an archive as it arrives. A file that nobody else waits for may be written on this thread.
+async fn receive(address: SocketAddr, body: Body, partial: &mut Partial) -> Result<Contents, String> {
+    let wrong = |error| format!("what {address} sends is no whole backup, {error}");
+    let mut unpacker = Unpacker::default();
+    let mut chunks = pin!(body.into_data_stream());
+    while let Some(chunk) =
+        tokio::time::timeout(SILENCE_MAX, chunks.next()).await.map_err(|_| silent(address))?
+    {
+        let chunk: Bytes = chunk.map_err(|error| format!("{address} cut the backup off: {error}"))?;
+        let mut input = &chunk[..];
+        while unpacker.next(&mut input).map_err(wrong)?.is_some() {}
+        partial.file.write_all(&chunk).map_err(|error| partial.failed("writing", &error))?;
+    }
+    unpacker.finish().map_err(wrong)
+}
+
+/// A file without its name yet; removed unless it gets one.
+struct Partial {
+    path: PathBuf,
+    file: File,
+    has_name: bool,
+}
+
+impl Partial {
+    fn create(to: &Path) -> Result<Partial, String> {
+        let mut name = to.file_name().unwrap_or_default().to_owned();
+        name.push(".partial");
+        let path = to.with_file_name(name);
+        // One that is left of an interrupted backup is of no use. What is in it is nobody else's to read.
+        let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
+        let file = options.open(&path).map_err(|error| format!("making {}: {error}", path.display()))?;
+        Ok(Partial { path, file, has_name: false })
+    }
+
+    fn failed(&self, action: &str, error: &std::io::Error) -> String {
+        format!("{action} {}: {error}", self.path.display())
+    }
+
+    fn give_name(mut self, to: &Path) -> Result<(), String> {
+        self.file.sync_all().map_err(|error| self.failed("syncing", &error))?;
+        fs::rename(&self.path, to).map_err(|error| self.failed("renaming", &error))?;
+        self.has_name = true;
+        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| format!("syncing {}: {error}", folder.display()))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.has_name {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
