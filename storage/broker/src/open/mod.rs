@@ -14,7 +14,7 @@ use crate::broker::BrokerConfig;
 use crate::queue::Blocks;
 use crate::shard::{CheckpointPolicy, Journal, MARK_KEY, Shard};
 use crate::state::{Item, State, decode_parts};
-use crate::store::{Mended, Store, StoreError, open_sled, set_aside};
+use crate::store::{Mended, Store, StoreEngine, StoreError, set_aside};
 
 /// Why a data folder was not opened. Each is one line for whoever started the broker.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +50,6 @@ pub(crate) struct OpenedShard {
     pub lock: DirLock,
 }
 
-/// Folder of the store, in the data folder.
-const STORE_DIR: &str = "store";
-
 pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
     let data = &config.data;
     std::fs::create_dir_all(data).map_err(|error| OpenError::Folder { path: data.clone(), error })?;
@@ -74,13 +71,13 @@ pub(crate) fn open(config: &BrokerConfig) -> Result<OpenedShard, OpenError> {
 
 /// A store whose damage shows only while it is read is set aside like one that does not open.
 fn open_store_and_log(config: &BrokerConfig) -> Result<(Arc<dyn Store>, State, OpenedLog), OpenError> {
-    let (data, dir) = (&config.data, config.data.join(STORE_DIR));
+    let (data, dir) = (&config.data, config.data.join(StoreEngine::Sled.file_name()));
     let open = || -> Result<Arc<dyn Store>, StoreError> {
-        let opened = open_sled(&dir, config.store_cache_bytes)?;
+        let opened = StoreEngine::Sled.open(&dir, config.store_cache_bytes)?;
         if opened.mended != Mended::No {
             tracing::warn!(mended = ?opened.mended, "the store was not closed well");
         }
-        Ok(Arc::new(opened.store))
+        Ok(opened.store)
     };
     let store = open()?;
     match bring_up(Arc::new(OsDisk), data, &config.log, &store) {

@@ -13,7 +13,7 @@ type Held = Vec<(Vec<u8>, Vec<u8>)>;
 fn with_every_engine(suite: impl Fn(&dyn Store)) {
     suite(&MemoryStore::default());
     let dir = tempfile::tempdir().unwrap();
-    suite(&open_sled(&dir.path().join("state"), CACHE_BYTES).unwrap().store);
+    suite(&*StoreEngine::Sled.open(&dir.path().join("state"), CACHE_BYTES).unwrap().store);
 }
 
 fn all(store: &dyn Store, prefix: &[u8]) -> Held {
@@ -116,13 +116,13 @@ fn filled() -> (tempfile::TempDir, PathBuf, Held) {
     let state = dir.path().join("state");
     let mut held = Vec::new();
     for round in 0..3u32 {
-        let opened = open_sled(&state, CACHE_BYTES).unwrap();
+        let opened = StoreEngine::Sled.open(&state, CACHE_BYTES).unwrap();
         assert_eq!(opened.mended, Mended::No);
         let changes: Vec<_> =
             (0..50u32).map(|n| put((round * 50 + n).to_be_bytes(), vec![round as u8; 2000])).collect();
         opened.store.apply(changes).unwrap();
         opened.store.flush().unwrap();
-        held = all(&opened.store, &[]);
+        held = all(&*opened.store, &[]);
     }
     assert_eq!(held.len(), 150);
     (dir, state, held)
@@ -145,16 +145,16 @@ fn files_named(dir: &Path) -> Vec<PathBuf> {
 #[test]
 fn sled_holds_what_was_flushed_across_opens() {
     let (_dir, state, held) = filled();
-    let opened = open_sled(&state, CACHE_BYTES).unwrap();
-    assert_eq!((opened.mended, all(&opened.store, &[])), (Mended::No, held));
+    let opened = StoreEngine::Sled.open(&state, CACHE_BYTES).unwrap();
+    assert_eq!((opened.mended, all(&*opened.store, &[])), (Mended::No, held));
 }
 
 #[test]
 fn an_unfinished_snapshot_of_sled_costs_nothing_but_itself() {
     let (_dir, state, held) = filled();
     fs::write(state.join("snap.FFFFFFFFFFFFFFFF.generating"), b"half of a snapshot").unwrap();
-    let opened = open_sled(&state, CACHE_BYTES).unwrap();
-    assert_eq!((opened.mended, all(&opened.store, &[])), (Mended::UnfinishedSnapshotsRemoved, held));
+    let opened = StoreEngine::Sled.open(&state, CACHE_BYTES).unwrap();
+    assert_eq!((opened.mended, all(&*opened.store, &[])), (Mended::UnfinishedSnapshotsRemoved, held));
     assert!(snapshots(&state).iter().all(|path| !path.to_string_lossy().contains("generating")));
 }
 
@@ -165,8 +165,8 @@ fn a_damaged_snapshot_of_sled_costs_no_data() {
     let mut bytes = fs::read(&snapshot).unwrap();
     bytes[0] ^= 1;
     fs::write(&snapshot, bytes).unwrap();
-    let opened = open_sled(&state, CACHE_BYTES).unwrap();
-    assert_eq!((opened.mended, all(&opened.store, &[])), (Mended::SnapshotsRemoved, held));
+    let opened = StoreEngine::Sled.open(&state, CACHE_BYTES).unwrap();
+    assert_eq!((opened.mended, all(&*opened.store, &[])), (Mended::SnapshotsRemoved, held));
 }
 
 #[test]
@@ -175,13 +175,13 @@ fn what_sled_cannot_open_is_set_aside_and_an_empty_store_takes_its_place() {
     for round in 1..=2 {
         let broken = state.join("conf");
         fs::write(&broken, [0xff; 40]).unwrap();
-        let opened = open_sled(&state, CACHE_BYTES).unwrap();
+        let opened = StoreEngine::Sled.open(&state, CACHE_BYTES).unwrap();
         let to = dir.path().join(format!("state.broken-{round}"));
         assert!(
             matches!(&opened.mended, Mended::SetAside { to: found, why } if *found == to && !why.is_empty())
         );
         assert_eq!(fs::read(to.join("conf")).unwrap(), [0xff; 40], "the broken one is kept as it was");
-        assert_eq!(all(&opened.store, &[]), []);
+        assert_eq!(all(&*opened.store, &[]), []);
         opened.store.apply(vec![put("a", "b")]).unwrap();
         opened.store.flush().unwrap();
     }
@@ -191,8 +191,8 @@ fn what_sled_cannot_open_is_set_aside_and_an_empty_store_takes_its_place() {
 fn a_store_in_use_is_not_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
-    let _held = open_sled(&state, CACHE_BYTES).unwrap();
-    let error = open_sled(&state, CACHE_BYTES).unwrap_err();
+    let _held = StoreEngine::Sled.open(&state, CACHE_BYTES).unwrap();
+    let error = StoreEngine::Sled.open(&state, CACHE_BYTES).err().unwrap();
     assert!(matches!(error, StoreError::InUse { .. }), "{error}");
     assert_eq!(files_named(dir.path()), [state]);
 }
@@ -202,7 +202,7 @@ fn an_error_of_the_machine_is_not_taken_for_damage() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
     fs::write(&state, b"a file where the folder should be").unwrap();
-    let error = open_sled(&state, CACHE_BYTES).unwrap_err();
+    let error = StoreEngine::Sled.open(&state, CACHE_BYTES).err().unwrap();
     assert!(matches!(error, StoreError::Io { .. }), "{error}");
     assert_eq!(fs::read(&state).unwrap(), b"a file where the folder should be");
 }

@@ -1,0 +1,115 @@
+//! The engines to choose from: what each calls its files in the data folder, and what becomes of files that it cannot
+//! use. It knows no engine's insides.
+use std::any::Any;
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::sled::open_sled;
+use super::{Store, StoreError};
+
+/// Set-aside names that are looked for before giving up on a free one.
+const SET_ASIDE_MAX: u32 = 1000;
+
+/// What keeps the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreEngine {
+    #[default]
+    Sled,
+}
+
+/// What had to be done to open a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mended {
+    /// Nothing.
+    No,
+    /// Snapshots that sled had not finished writing were removed. No data is lost.
+    UnfinishedSnapshotsRemoved,
+    /// All of sled's snapshots were removed; it read its data file from the start. No data is lost.
+    SnapshotsRemoved,
+    /// It could not be opened. It is in `to` now, and the store is empty: everything is to be rebuilt from the log.
+    SetAside { to: PathBuf, why: String },
+}
+
+/// A store that is open.
+pub struct OpenedStore {
+    pub store: Arc<dyn Store>,
+    pub mended: Mended,
+}
+
+impl StoreEngine {
+    /// What the store's folder or file is called, in the data folder.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            StoreEngine::Sled => "store",
+        }
+    }
+
+    /// Opens the store at `path`, making it if there is none, with `cache_bytes` of memory for what was read. One that
+    /// is damaged beyond mending is set aside.
+    pub fn open(self, path: &Path, cache_bytes: u64) -> Result<OpenedStore, StoreError> {
+        match self {
+            StoreEngine::Sled => open_sled(path, cache_bytes),
+        }
+    }
+}
+
+/// What an engine says is wrong with its files; any other error is one of the machine and ends the open.
+pub(super) fn as_damage(error: StoreError) -> Result<String, StoreError> {
+    match error {
+        StoreError::Damaged { what, .. } => Ok(what),
+        other => Err(other),
+    }
+}
+
+/// Sets aside what is at `path`, of which nothing but `why` is known, and opens an empty store in its place.
+pub(super) fn open_anew<S: Store + 'static>(
+    path: &Path,
+    why: String,
+    open: impl FnOnce() -> Result<S, StoreError>,
+) -> Result<OpenedStore, StoreError> {
+    let to = set_aside(path)?;
+    tracing::error!(path = %path.display(), to = %to.display(), why, "the store is set aside");
+    Ok(OpenedStore { store: Arc::new(open()?), mended: Mended::SetAside { to, why } })
+}
+
+/// Renames the folder or file to the first free name of the form `<path>.broken-<n>`.
+pub fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let names = (1..SET_ASIDE_MAX).map(|number| path.with_file_name(format!("{name}.broken-{number}")));
+    let Some(to) = names.into_iter().find(|to| !to.exists()) else {
+        let source = io::ErrorKind::AlreadyExists.into();
+        return Err(StoreError::io("finding a free name to set aside", path, source));
+    };
+    fs::rename(path, &to).map_err(|error| StoreError::io("setting aside", path, error))?;
+    sync(path.parent().unwrap_or(path))?;
+    Ok(to)
+}
+
+/// Makes a file's bytes, or a folder's names, durable.
+pub(super) fn sync(path: &Path) -> Result<(), StoreError> {
+    match File::open(path).and_then(|file| file.sync_all()) {
+        // sled removes old files whenever it likes; what is gone needs no sync.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        synced => synced.map_err(|error| StoreError::io("syncing", path, error)),
+    }
+}
+
+/// Calls into an engine; a panic there is damage, since that is how engines meet what they did not write.
+pub(super) fn guarded<T, E>(
+    path: &Path,
+    classify: impl FnOnce(&Path, E) -> StoreError,
+    call: impl FnOnce() -> Result<T, E>,
+) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(called) => called.map_err(|error| classify(path, error)),
+        Err(panic) => Err(StoreError::Damaged { path: path.to_owned(), what: text_of(&*panic) }),
+    }
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("the engine panicked").to_owned()
+}
