@@ -45,4 +45,5 @@ pub use queue::Queue;
 pub use read::{ReadBatch, ReadEntry, ReadRequest};
 pub use session::Session;
 pub use settings::*;
+pub use store::StoreEngine;
 pub use time::{Clock, Now};

@@ -7,17 +7,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::redb::open_redb;
 use super::sled::open_sled;
 use super::{Store, StoreError};
 
 /// Set-aside names that are looked for before giving up on a free one.
 const SET_ASIDE_MAX: u32 = 1000;
 
-/// What keeps the store.
+/// What keeps the store. All of it can be rebuilt from the log, so that a broker may open with another engine than the
+/// last time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StoreEngine {
+    /// A log-structured tree of pages in a folder, with a checksum on all that is read.
     #[default]
     Sled,
+    /// A copy-on-write tree in one file, checked as a whole when it is opened.
+    Redb,
 }
 
 /// What had to be done to open a store.
@@ -40,18 +45,22 @@ pub struct OpenedStore {
 }
 
 impl StoreEngine {
+    pub(crate) const ALL: [StoreEngine; 2] = [StoreEngine::Sled, StoreEngine::Redb];
+
     /// What the store's folder or file is called, in the data folder.
-    pub fn file_name(self) -> &'static str {
+    pub(crate) fn file_name(self) -> &'static str {
         match self {
             StoreEngine::Sled => "store",
+            StoreEngine::Redb => "store.redb",
         }
     }
 
     /// Opens the store at `path`, making it if there is none, with `cache_bytes` of memory for what was read. One that
     /// is damaged beyond mending is set aside.
-    pub fn open(self, path: &Path, cache_bytes: u64) -> Result<OpenedStore, StoreError> {
+    pub(crate) fn open(self, path: &Path, cache_bytes: u64) -> Result<OpenedStore, StoreError> {
         match self {
             StoreEngine::Sled => open_sled(path, cache_bytes),
+            StoreEngine::Redb => open_redb(path, cache_bytes),
         }
     }
 }
@@ -86,6 +95,29 @@ pub fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     fs::rename(path, &to).map_err(|error| StoreError::io("setting aside", path, error))?;
     sync(path.parent().unwrap_or(path))?;
     Ok(to)
+}
+
+/// Removes a folder or file that is needed no more; false if there is none. What is left of it after a crash has another
+/// name, so that nobody takes it for a store.
+pub fn discard(path: &Path) -> Result<bool, StoreError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let to = path.with_file_name(format!("{name}.discarded"));
+    remove(&to)?;
+    match fs::rename(path, &to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        renamed => renamed.map_err(|error| StoreError::io("discarding", path, error))?,
+    }
+    sync(path.parent().unwrap_or(path))?;
+    remove(&to)?;
+    Ok(true)
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(|error| StoreError::io("removing", path, error)),
+    }
 }
 
 /// Makes a file's bytes, or a folder's names, durable.

@@ -8,9 +8,10 @@ use thiserror::Error;
 mod engine;
 #[cfg(test)]
 mod memory;
+mod redb;
 mod sled;
 
-pub use self::engine::{Mended, StoreEngine, set_aside};
+pub use self::engine::{Mended, StoreEngine, discard, set_aside};
 #[cfg(test)]
 pub use self::memory::MemoryStore;
 
