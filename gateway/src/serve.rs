@@ -116,6 +116,7 @@ async fn open_broker(settings: &Settings) -> Result<Broker, String> {
     let mut config = BrokerConfig::new(&settings.data, Arc::new(SystemClock::start()), boot_id());
     config.log.segment_bytes = settings.segment_bytes;
     config.log.cache_bytes = settings.cache_bytes;
+    config.store_engine = settings.store_engine;
     config.store_cache_bytes = settings.store_cache_bytes;
     let gathering = Arc::new(Gathering::default());
     let asked = Arc::clone(&gathering);

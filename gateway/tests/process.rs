@@ -38,9 +38,19 @@ struct Running {
 
 impl Running {
     fn start(folder: &Path) -> Running {
+        Running::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, arguments: &[&str]) -> Running {
         let file = folder.join("ready.json");
         let _ = std::fs::remove_file(&file);
-        let child = serve(folder).arg("--ready-file").arg(&file).stderr(Stdio::piped()).spawn().unwrap();
+        let child = serve(folder)
+            .args(arguments)
+            .arg("--ready-file")
+            .arg(&file)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut running = Running { child, ready: serde_json::Value::Null };
         let text = within_patience(|| std::fs::read_to_string(&file).ok());
         running.ready = serde_json::from_str(&text).unwrap();
@@ -175,6 +185,21 @@ fn the_ready_file_tells_who_and_where_and_a_signal_ends_it_well() {
     // What was stored is there again, and the folder free.
     let (code, said, _) = Running::start(folder.path()).stop();
     assert_eq!((code, said.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn the_engine_of_the_store_can_be_changed_between_two_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    assert_eq!(status(&mut running.request("PUT /v1/topics/t", r#"{"queues": 1}"#)), 201);
+    assert_eq!(running.stop().0, Some(0));
+    let data = folder.path().join("data");
+    for (engine, here, gone) in [("redb", "store.redb", "store"), ("sled", "store", "store.redb")] {
+        let running = Running::start_with(folder.path(), &["--store-engine", engine]);
+        assert_eq!(status(&mut running.request("GET /v1/topics/t", "")), 200);
+        assert!(data.join(here).exists() && !data.join(gone).exists(), "{engine}");
+        assert_eq!(running.stop().0, Some(0));
+    }
 }
 
 /// What `status` says of this address: exit code, standard output, standard error.
