@@ -118,6 +118,7 @@ async fn open_broker(settings: &Settings) -> Result<Broker, String> {
     config.log.free_bytes_min = settings.disk_free_bytes_min;
     config.retention = settings.retention;
     config.log.cache_bytes = settings.cache_bytes;
+    config.store_engine = settings.store_engine;
     config.store_cache_bytes = settings.store_cache_bytes;
     let gathering = Arc::new(Gathering::default());
     let asked = Arc::clone(&gathering);

@@ -64,6 +64,21 @@ fn the_ready_file_tells_who_and_where_and_a_signal_ends_it_well() {
     assert_eq!((code, said.as_str()), (Some(0), ""));
 }
 
+#[test]
+fn the_engine_of_the_store_can_be_changed_between_two_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    assert_eq!(status(&mut running.request("PUT /v1/topics/t", r#"{"queues": 1}"#)), 201);
+    assert_eq!(running.stop().0, Some(0));
+    let data = folder.path().join("data");
+    for (engine, here, gone) in [("redb", "store.redb", "store"), ("sled", "store", "store.redb")] {
+        let running = Running::start_with(folder.path(), &["--store-engine", engine]);
+        assert_eq!(status(&mut running.request("GET /v1/topics/t", "")), 200);
+        assert!(data.join(here).exists() && !data.join(gone).exists(), "{engine}");
+        assert_eq!(running.stop().0, Some(0));
+    }
+}
+
 /// What `status` says of this address: exit code, standard output, standard error.
 fn asked(address: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = mailrail().args(["status", "--address", address]).args(arguments).output().unwrap();

@@ -143,6 +143,9 @@ pub struct ServeFlags {
     /// Memory for the newest messages in MiB [default: 16, or a 16th of what may be used where that is less].
     #[arg(long, env = "MAILRAIL_CACHE_MIB", value_name = "MIB")]
     pub cache_mib: Option<u64>,
+    /// What keeps the checkpoints of the state, sled or redb; after a change they are rebuilt from the log [default: sled].
+    #[arg(long, env = "MAILRAIL_STORE_ENGINE", value_name = "ENGINE")]
+    pub store_engine: Option<String>,
     /// Most connections at once, all protocols together [default: 10000].
     #[arg(long, env = "MAILRAIL_CONNECTIONS_MAX", value_name = "COUNT")]
     pub connections_max: Option<u64>,
@@ -174,6 +177,7 @@ impl ServeFlags {
             retention_mib: self.retention_mib.or(other.retention_mib),
             disk_free_mib_min: self.disk_free_mib_min.or(other.disk_free_mib_min),
             cache_mib: self.cache_mib.or(other.cache_mib),
+            store_engine: self.store_engine.or(other.store_engine),
             connections_max: self.connections_max.or(other.connections_max),
             log_level: self.log_level.or(other.log_level),
             log_json: self.log_json.or(other.log_json),

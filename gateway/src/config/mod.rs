@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mailrail_broker::RetentionPolicy;
+use mailrail_broker::{RetentionPolicy, StoreEngine};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -35,6 +35,7 @@ pub struct Settings {
     /// With less room on the disk no messages are taken.
     pub disk_free_bytes_min: u64,
     pub cache_bytes: usize,
+    pub store_engine: StoreEngine,
     pub store_cache_bytes: u64,
     /// What this process may use, if the system tells.
     pub memory_bytes: Option<u64>,
@@ -127,6 +128,7 @@ impl Settings {
             }
             .try_into()
             .unwrap_or(usize::MAX),
+            store_engine: store_engine(raw.store_engine)?,
             store_cache_bytes: default_cache_bytes,
             memory_bytes,
             connections_max: between(
@@ -212,6 +214,18 @@ fn retention(hours: Option<u64>, mib: Option<u64>) -> Result<RetentionPolicy, Se
     })
 }
 
+fn store_engine(value: Option<String>) -> Result<StoreEngine, SettingsError> {
+    match value {
+        None => Ok(StoreEngine::default()),
+        Some(name) if name == "sled" => Ok(StoreEngine::Sled),
+        Some(name) if name == "redb" => Ok(StoreEngine::Redb),
+        Some(value) => {
+            let why = "sled and redb are allowed".to_owned();
+            Err(SettingsError::Value { key: "store-engine", value, why })
+        }
+    }
+}
+
 fn between(key: &'static str, value: u64, min: u64, max: u64) -> Result<usize, SettingsError> {
     if (min..=max).contains(&value) {
         return Ok(usize::try_from(value).unwrap_or(usize::MAX));
@@ -250,6 +264,7 @@ mod tests {
         assert_eq!(settings.remoting_listen, "127.0.0.1:9876".parse().unwrap());
         assert_eq!(settings.amqp_listen, "127.0.0.1:5672".parse().unwrap());
         assert_eq!(settings.data, Path::new("./mailrail-data"));
+        assert_eq!(settings.store_engine, StoreEngine::Sled);
         assert_eq!(settings.advertised, settings.remoting_listen.ip());
         assert_eq!(settings.retention, RetentionPolicy::default());
     }
@@ -285,7 +300,7 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named() {
         type Change = fn(&mut ServeFlags);
-        let cases: [(Change, &str); 13] = [
+        let cases: [(Change, &str); 14] = [
             (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
             (
                 |f| f.amqp_listen = Some("0.0.0.0:5672".into()),
@@ -294,6 +309,7 @@ mod tests {
             (|f| f.segment_mib = Some(0), "segment-mib is \"0\""),
             (|f| f.retention_hours = Some(1_000_001), "retention-hours is \"1000001\""),
             (|f| f.retention_mib = Some(u64::MAX), "retention-mib is \"18446744073709551615\""),
+            (|f| f.store_engine = Some("rocksdb".into()), "store-engine is \"rocksdb\""),
             (|f| f.connections_max = Some(0), "connections-max is \"0\""),
             (|f| f.log_level = Some("inof".into()), "log-level is \"inof\""),
             (|f| f.log_level = Some("info,mailrail=inof".into()), "log-level is \"info,mailrail=inof\""),

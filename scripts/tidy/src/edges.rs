@@ -97,8 +97,8 @@ const BANS: &[Ban] = &[
     Ban {
         folder: "",
         except: "storage/broker",
-        crates: &["sled"],
-        why: "sled holds checkpoints of the broker's state behind one trait; anywhere else it could not be replaced",
+        crates: &["redb", "sled"],
+        why: "the engines hold checkpoints of the broker's state behind one trait; anywhere else they could not be replaced",
     },
 ];
 
@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn allowed_edges_pass() {
         assert!(
-            edges("storage/broker", &["storage/message", "storage/commitlog"], &["sled", "bytes"]).is_empty()
+            edges("storage/broker", &["storage/message", "storage/commitlog"], &["sled", "redb", "bytes"])
+                .is_empty()
         );
         assert!(edges("protocols/mqtt", &["storage/message", "storage/broker"], &["tokio"]).is_empty());
         assert!(
@@ -194,6 +195,7 @@ mod tests {
             ("storage/commitlog", "sled"),
             ("protocols/rest", "sled"),
             ("gateway", "sled"),
+            ("gateway", "redb"),
         ] {
             assert_eq!(edges(folder, &[], &[used]), [format!("x depends on crate {used}")], "{folder}");
         }

@@ -28,6 +28,7 @@ use crate::retention::RetentionPolicy;
 use crate::session::{Grant, Letter, Mailbox, Session};
 use crate::shard::{Input, Shard};
 use crate::stages::{ReadMeter, ShardMeter, WakeMeter};
+use crate::store::StoreEngine;
 use crate::store_thread::StoreThread;
 use crate::time::{Clock, Now};
 
@@ -39,6 +40,7 @@ pub struct BrokerConfig {
     /// Folder of the log and of everything derived from it; made if missing.
     pub data: PathBuf,
     pub log: LogConfig,
+    pub store_engine: StoreEngine,
     /// Memory for the store's cache of index blocks.
     pub store_cache_bytes: u64,
     /// Threads that read what is no longer in memory.
@@ -60,6 +62,7 @@ impl BrokerConfig {
         BrokerConfig {
             data: data.to_path_buf(),
             log: LogConfig::default(),
+            store_engine: StoreEngine::default(),
             store_cache_bytes: 16 * 1024 * 1024,
             reader_threads: 2,
             checkpoint_log_bytes: 256 * 1024 * 1024,

@@ -53,4 +53,5 @@ pub use repair::{RepairError, RepairReport, repair};
 pub use retention::RetentionPolicy;
 pub use session::Session;
 pub use settings::*;
+pub use store::StoreEngine;
 pub use time::{Clock, Now};

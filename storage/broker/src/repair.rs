@@ -7,8 +7,8 @@ use mailrail_commitlog::disk::DirLock;
 
 use crate::broker::{Broker, BrokerConfig};
 use crate::check::{CheckReport, inspect};
-use crate::open::{OpenError, STORE_DIR, find_snapshot};
-use crate::store::{already_set_aside, set_aside};
+use crate::open::{LOOKUP_DIR, OpenError, find_snapshot};
+use crate::store::{StoreEngine, already_set_aside, discard, set_aside};
 
 /// What was found and done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ fn told(set_aside: Option<&Path>) -> String {
 }
 
 /// Rebuilds everything but the log, and leaves it as an orderly stop of a broker does.
-pub fn repair(config: BrokerConfig) -> Result<RepairReport, RepairError> {
+pub fn repair(mut config: BrokerConfig) -> Result<RepairReport, RepairError> {
     let data = config.data.clone();
     // The lock is a file of its own, and must not be left where there is no data.
     std::fs::read_dir(&data).map_err(|error| OpenError::NoFolder { path: data.clone(), error })?;
@@ -51,9 +51,16 @@ pub fn repair(config: BrokerConfig) -> Result<RepairReport, RepairError> {
     if found.log.start > 0 {
         find_snapshot(&data)?;
     }
-    let dir = data.join(STORE_DIR);
-    let left_over = already_set_aside(&dir).map_err(OpenError::from)?;
-    let set_aside = dir.exists().then(|| set_aside(&dir)).transpose().map_err(OpenError::from)?;
+    let mut left_over = Vec::new();
+    for engine in StoreEngine::ALL {
+        left_over.extend(already_set_aside(&data.join(engine.file_name())).map_err(OpenError::from)?);
+    }
+    let used = StoreEngine::ALL.into_iter().find(|engine| data.join(engine.file_name()).exists());
+    config.store_engine = used.unwrap_or(config.store_engine);
+    let path = data.join(config.store_engine.file_name());
+    let set_aside = used.map(|_| set_aside(&path)).transpose().map_err(OpenError::from)?;
+    // Key files are made again in the background.
+    discard(&data.join(LOOKUP_DIR)).map_err(OpenError::from)?;
     let rebuilt = Broker::open_locked(config, lock).map_err(|error| error.to_string()).and_then(|broker| {
         let counts = count(&broker);
         broker.stop().map(|()| counts)

@@ -102,6 +102,8 @@ pub(crate) struct Survey {
     pub queues: Vec<LiveQueue>,
     /// Waiting messages in order: position and bytes.
     pub waiting: Vec<(Position, u32)>,
+    /// All that lies below is synced and can be seen in its queue. What lies behind may be live and not be seen yet.
+    pub seen_to: Position,
     /// An administrator asked for the log to start here, whatever has to be copied for it.
     pub wanted_start: Position,
     /// Dead bytes for which it is worth to begin.
@@ -142,7 +144,8 @@ impl Survey {
 
     /// The parts with their live bytes. A message in several queues counts for each, up to the size of its part.
     fn parts(&self, extents: Vec<Extent>) -> Vec<Part> {
-        let mut parts: Vec<Part> = extents.into_iter().map(|extent| Part { extent, live: 0 }).collect();
+        let seen = extents.into_iter().filter(|extent| extent.positions.end <= self.seen_to);
+        let mut parts: Vec<Part> = seen.map(|extent| Part { extent, live: 0 }).collect();
         for LiveQueue { queue, runs } in &self.queues {
             queue.spread(runs, &mut |positions, bytes| add_live(&mut parts, &positions, bytes));
         }
@@ -245,6 +248,7 @@ mod tests {
         Survey {
             queues: Vec::new(),
             waiting: Vec::new(),
+            seen_to: Position::MAX,
             wanted_start,
             dead_bytes_min: 500,
             kept_file_bytes: 1000,

@@ -2,16 +2,25 @@
 
 mod rig;
 
+use std::path::Path;
+
 use mailrail_broker::*;
 use mailrail_message::StoredMessage;
 use rig::{TestClock, draft, events};
 
+fn open(folder: &Path, store_engine: StoreEngine) -> Broker {
+    let mut config = BrokerConfig::new(folder, TestClock::at(1_700_000_000_000), "boot".into());
+    config.log.cache_bytes = 1 << 20;
+    config.log.segment_bytes = 16 << 20;
+    config.checkpoint_log_bytes = 1 << 20;
+    config.store_engine = store_engine;
+    Broker::open(config).unwrap()
+}
+
 /// A broker with twelve messages of a mebibyte in one queue, of which next to nothing is in memory, and a group.
 fn cold() -> (tempfile::TempDir, Broker, Session) {
     let folder = tempfile::tempdir().unwrap();
-    let mut config = BrokerConfig::new(folder.path(), TestClock::at(1_700_000_000_000), "boot".into());
-    config.log.cache_bytes = 1 << 20;
-    let broker = Broker::open(config).unwrap();
+    let broker = open(folder.path(), StoreEngine::default());
     let mut session = broker.connect();
     let settings = TopicSettings { queues: 1, ..TopicSettings::default() };
     session.submit(vec![
@@ -93,4 +102,131 @@ fn a_receive_ends_where_one_read_ends_and_the_rest_is_there_uncounted() {
     got.sort_unstable();
     assert!(got.into_iter().eq((0..12).map(|number| (number, 0))));
     broker.stop().unwrap();
+}
+
+fn reply(session: &mut Session, command: Command) -> Reply {
+    session.submit(vec![command]);
+    next_reply(session)
+}
+
+fn next_reply(session: &mut Session) -> Reply {
+    loop {
+        for event in events(session) {
+            if let Event::Reply { result, .. } = event {
+                return result.unwrap();
+            }
+        }
+    }
+}
+
+/// Publishes messages of one number to topic `t`, in batches.
+fn publish(broker: &Broker, session: &mut Session, number: u16, count: usize) {
+    let topic = broker.directory().topic("t").unwrap().id;
+    for _ in 0..count.div_ceil(500) {
+        let mut batch = PublishBatch::default();
+        for _ in 0..500 {
+            let destination = Destination::Topic { topic, queue_index: None };
+            batch
+                .push(&draft("t", &number.to_be_bytes().repeat(500)), destination, 0, Durability::Disk)
+                .unwrap();
+        }
+        session.submit(vec![Command::Publish { token: Token(3), batch }]);
+        while !events(session).iter().any(|event| matches!(event, Event::Published { .. })) {}
+    }
+}
+
+/// What a restart must not change.
+#[derive(Debug, PartialEq)]
+struct Kept {
+    topics: Vec<String>,
+    groups: Vec<String>,
+    /// The position of group `g`.
+    position: Option<u64>,
+    /// Offsets and first bytes of what topic `t` holds.
+    messages: Vec<(u64, u16)>,
+}
+
+fn kept(broker: &Broker, session: &mut Session) -> Kept {
+    let queue = broker.directory().topic("t").unwrap().queue(0).unwrap();
+    let committed = Command::Committed { token: Token(4), group: "g".into(), queues: vec![queue.id] };
+    let Reply::Offsets(positions) = reply(session, committed) else { panic!("offsets were asked for") };
+    let mut messages = Vec::new();
+    let mut offset = queue.min_offset();
+    while offset < queue.end_offset() {
+        let request =
+            ReadRequest { queue: queue.clone(), offset, max_entries: 1_000, max_bytes: 1 << 20, tags: None };
+        let read = session.read(Token(5), request).unwrap_or_else(|| {
+            loop {
+                let read = events(session).into_iter().find_map(|event| match event {
+                    Event::Read { result, .. } => Some(result),
+                    _ => None,
+                });
+                if let Some(result) = read {
+                    break result;
+                }
+            }
+        });
+        let read = read.unwrap();
+        assert!(read.next_offset > offset, "offset {offset} cannot be read");
+        for entry in &read.entries {
+            let message = StoredMessage::parse(&entry.message).unwrap();
+            messages.push((entry.offset, u16::from_be_bytes(*message.body().first_chunk().unwrap())));
+        }
+        offset = read.next_offset;
+    }
+    let mut topics: Vec<_> = broker.directory().topics().iter().map(|topic| topic.name.to_string()).collect();
+    let mut groups: Vec<_> = broker.directory().groups().iter().map(|group| group.name.to_string()).collect();
+    topics.sort();
+    groups.sort();
+    Kept { topics, groups, position: positions[0], messages }
+}
+
+fn stores(folder: &Path) -> Vec<String> {
+    let names =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with("store")).collect()
+}
+
+#[test]
+fn another_engine_of_the_store_holds_what_the_last_one_did() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut before: Option<Kept> = None;
+    let engines =
+        [StoreEngine::Sled, StoreEngine::Redb, StoreEngine::Redb, StoreEngine::Sled, StoreEngine::Redb];
+    for (round, engine) in (0u16..).zip(engines) {
+        let broker = open(folder.path(), engine);
+        let name = if engine == StoreEngine::Redb { "store.redb" } else { "store" };
+        assert_eq!(stores(folder.path()), [name], "round {round}");
+        let mut session = broker.connect();
+        match before {
+            Some(before) => assert_eq!(kept(&broker, &mut session), before, "round {round}, {engine:?}"),
+            None => {
+                let settings = TopicSettings { queues: 1, ..TopicSettings::default() };
+                let name = "t".into();
+                reply(&mut session, Command::PutTopic { token: Token(1), name, settings, adopt: false });
+                let settings = Some(GroupSettings::at_once());
+                reply(&mut session, Command::PutGroup { token: Token(2), name: "g".into(), settings });
+            }
+        }
+        // More than a block of the index, so that the store holds one beside the checkpoint.
+        publish(&broker, &mut session, round, 5_000);
+        let name = format!("made in round {round}").into();
+        let settings = TopicSettings::default();
+        reply(&mut session, Command::PutTopic { token: Token(6), name, settings, adopt: false });
+        let queue = broker.directory().topic("t").unwrap().queue(0).unwrap();
+        let commits = vec![(queue.id, queue.end_offset() - 7)];
+        reply(&mut session, Command::Commit { token: Some(Token(7)), group: "g".into(), commits });
+        if round == 3 {
+            // The start of the log goes: what was there has to come from a snapshot.
+            broker.trim_log(&session, Token(8), 20 << 20);
+            let trimmed = next_reply(&mut session);
+            assert!(matches!(trimmed, Reply::Count(start) if start > 0), "{trimmed:?}");
+        }
+        before = Some(kept(&broker, &mut session));
+        drop(session);
+        broker.stop().unwrap();
+    }
+    let last = before.unwrap();
+    assert_eq!((last.topics.len(), last.groups, last.position), (6, vec!["g".to_owned()], Some(24_993)));
+    assert_eq!(last.messages.last(), Some(&(24_999, 4)));
 }

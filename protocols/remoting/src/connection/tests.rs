@@ -576,7 +576,7 @@ fn messages_carry_the_address_that_clients_reach_now() {
 fn what_is_not_there_yet_is_refused_and_one_way_requests_get_nothing() {
     let house = House::open();
     let mut client = house.client();
-    for code in [12, 37, 200_050, 4_242] {
+    for code in [17, 37, 200_050, 4_242] {
         let refused = client.call(code, 1, "", b"");
         assert_eq!(refused.code, 3);
         assert_eq!(refused.remark, Some(format!(" request type {code} not supported")));

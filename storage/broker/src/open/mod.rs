@@ -15,7 +15,7 @@ use crate::lookup::Lookup;
 use crate::queue::Blocks;
 use crate::shard::{CheckpointPolicy, Journal, MARK_KEY, ReclaimPolicy, STORE_VERSION, Shard};
 use crate::state::{Item, State, decode_parts};
-use crate::store::{Mended, Store, StoreError, open_sled, set_aside};
+use crate::store::{Mended, Store, StoreEngine, StoreError, discard, set_aside};
 
 /// Why a data folder was not opened. Each is one line for whoever started the broker.
 #[derive(Debug, thiserror::Error)]
@@ -52,10 +52,8 @@ pub(crate) struct OpenedShard {
     pub lock: DirLock,
 }
 
-/// Folder of the store, in the data folder.
-pub(crate) const STORE_DIR: &str = "store";
-/// Folder of the key files.
-const LOOKUP_DIR: &str = "keys";
+/// Folder of the key files, in the data folder.
+pub(crate) const LOOKUP_DIR: &str = "keys";
 
 /// Makes the data folder if it is missing, and takes it.
 pub(crate) fn lock(data: &Path) -> Result<DirLock, OpenError> {
@@ -84,28 +82,51 @@ pub(crate) fn open(config: &BrokerConfig, lock: DirLock) -> Result<OpenedShard, 
     Ok(OpenedShard { shard, writer, syncer, reader, store, blocks, lookup, lock })
 }
 
-/// A store whose damage shows only while it is read is set aside like one that does not open.
+/// A store whose damage shows only while it is read is set aside like one that does not open. Once the state is there
+/// without it, the store of another engine goes: nobody keeps it up to date.
 fn open_store_and_log(config: &BrokerConfig) -> Result<(Arc<dyn Store>, State, OpenedLog), OpenError> {
-    let (data, dir) = (&config.data, config.data.join(STORE_DIR));
+    let (data, engine) = (&config.data, config.store_engine);
+    let others = StoreEngine::ALL.into_iter().filter(|other| *other != engine);
+    let others: Vec<_> = others.map(|other| data.join(other.file_name())).collect();
+    let path = data.join(engine.file_name());
+    if !path.exists() && others.iter().any(|other| other.exists()) {
+        tracing::warn!(?engine, "the store was another engine's; it is rebuilt from the log");
+    }
+    let opened = open_or_set_aside(config, &path)?;
+    for other in others {
+        match discard(&other) {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(path = %other.display(), "the other engine's store is removed"),
+            // What it holds is old, but as right as what the log says from there on.
+            Err(error) => tracing::warn!(%error, "the other engine's store stays"),
+        }
+    }
+    Ok(opened)
+}
+
+fn open_or_set_aside(
+    config: &BrokerConfig,
+    path: &Path,
+) -> Result<(Arc<dyn Store>, State, OpenedLog), OpenError> {
     let open = || -> Result<Arc<dyn Store>, StoreError> {
-        let opened = open_sled(&dir, config.store_cache_bytes)?;
+        let opened = config.store_engine.open(path, config.store_cache_bytes)?;
         if opened.mended != Mended::No {
             tracing::warn!(mended = ?opened.mended, "the store was not closed well");
         }
-        Ok(Arc::new(opened.store))
+        Ok(opened.store)
     };
     let store = open()?;
-    match bring_up(Arc::new(OsDisk), data, &config.log, &store) {
+    match bring_up(Arc::new(OsDisk), &config.data, &config.log, &store) {
         Ok((state, log)) => return Ok((store, state, log)),
         Err(OpenError::Store(error @ StoreError::Damaged { .. })) => {
             drop(store);
-            let to = set_aside(&dir)?;
+            let to = set_aside(path)?;
             tracing::error!(%error, to = %to.display(), "the store is set aside; it is rebuilt from the log");
         }
         Err(error) => return Err(error),
     }
     let store = open()?;
-    let (state, log) = bring_up(Arc::new(OsDisk), data, &config.log, &store)?;
+    let (state, log) = bring_up(Arc::new(OsDisk), &config.data, &config.log, &store)?;
     Ok((store, state, log))
 }
 

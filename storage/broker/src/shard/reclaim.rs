@@ -178,6 +178,7 @@ impl Shard {
         Survey {
             queues: self.state.queues.values().map(live).collect(),
             waiting: waiting.collect(),
+            seen_to: self.journal.end(),
             wanted_start: self.wanted_start(),
             dead_bytes_min: segment_bytes / 2,
             kept_file_bytes: segment_bytes / 2,

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+mod engine;
 #[cfg(test)]
 mod memory;
+mod redb;
 mod sled;
 
+pub use self::engine::{Mended, StoreEngine, already_set_aside, discard, set_aside};
 #[cfg(test)]
 pub use self::memory::MemoryStore;
-pub use self::sled::{Mended, already_set_aside, open_sled, set_aside};
 
 /// Every value is shorter: the sled engine puts longer ones into files of their own, which it leaks.
 pub const VALUE_BYTES_MAX: usize = 100 << 10;

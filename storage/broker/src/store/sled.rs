@@ -1,46 +1,24 @@
 //! The store on sled 0.34.7, with what is known about it taken into account: `flush` there does not fsync, an abrupt
 //! stop can leave a snapshot that keeps it from opening, and damage shows as a panic as often as an error. No type of
 //! sled leaves this file.
-use std::fs::{self, File};
-use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ::sled::{Batch, Config, Db};
 
+use super::engine::{Mended, OpenedStore, as_damage, guarded, open_anew, sync};
 use super::{Change, REMOVED_KEYS_MAX, Store, StoreError, assert_values_are_small};
 
 /// Files that sled makes in its folder. Snapshots are called `snap.` and a number.
 const SNAPSHOT_PREFIX: &str = "snap.";
 const UNFINISHED_SUFFIX: &str = ".generating";
-/// Set-aside folders that are looked for before giving up on a free name.
-const SET_ASIDE_MAX: u32 = 1000;
 
 /// How long a folder may still be locked by this process's earlier use of it, and how often that is looked at.
 const IN_USE_WAIT_MAX: Duration = Duration::from_secs(2);
 const IN_USE_RETRY: Duration = Duration::from_millis(5);
-
-/// What had to be done to open a store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mended {
-    /// Nothing.
-    No,
-    /// Snapshots that sled had not finished writing were removed. No data is lost.
-    UnfinishedSnapshotsRemoved,
-    /// All of sled's snapshots were removed; it read its data file from the start. No data is lost.
-    SnapshotsRemoved,
-    /// It could not be opened. It is in `to` now, and the store is empty: everything is to be rebuilt from the log.
-    SetAside { to: PathBuf, why: String },
-}
-
-/// A store that is open.
-#[derive(Debug)]
-pub struct OpenedStore {
-    pub store: SledStore,
-    pub mended: Mended,
-}
 
 /// Keys and values in a sled folder.
 #[derive(Debug)]
@@ -54,7 +32,7 @@ pub struct SledStore {
 pub fn open_sled(dir: &Path, cache_bytes: u64) -> Result<OpenedStore, StoreError> {
     let mut mended = Mended::No;
     let mut damage = match attempt(dir, cache_bytes) {
-        Ok(store) => return Ok(OpenedStore { store, mended }),
+        Ok(store) => return Ok(OpenedStore { store: Arc::new(store), mended }),
         Err(error) => as_damage(error)?,
     };
     let ladder = [(UNFINISHED_SUFFIX, Mended::UnfinishedSnapshotsRemoved), ("", Mended::SnapshotsRemoved)];
@@ -66,22 +44,19 @@ pub fn open_sled(dir: &Path, cache_bytes: u64) -> Result<OpenedStore, StoreError
         damage = match attempt(dir, cache_bytes) {
             Ok(store) => {
                 tracing::warn!(dir = %dir.display(), ?mended, why = damage, "the store needed mending");
-                return Ok(OpenedStore { store, mended });
+                return Ok(OpenedStore { store: Arc::new(store), mended });
             }
             Err(error) => as_damage(error)?,
         };
     }
-    let to = set_aside(dir)?;
-    tracing::error!(dir = %dir.display(), to = %to.display(), why = damage, "the store is set aside");
-    let store = attempt(dir, cache_bytes)?;
-    Ok(OpenedStore { store, mended: Mended::SetAside { to, why: damage } })
+    open_anew(dir, damage, || attempt(dir, cache_bytes))
 }
 
 fn attempt(dir: &Path, cache_bytes: u64) -> Result<SledStore, StoreError> {
     let config = Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None);
     let started = Instant::now();
     let db = loop {
-        match guarded(dir, || config.open()) {
+        match guarded(dir, classify, || config.open()) {
             // sled's threads let go of the folder a little after its handle was dropped or its open failed.
             Err(StoreError::InUse { .. }) if started.elapsed() < IN_USE_WAIT_MAX => {
                 thread::sleep(IN_USE_RETRY)
@@ -93,14 +68,6 @@ fn attempt(dir: &Path, cache_bytes: u64) -> Result<SledStore, StoreError> {
     // What is damaged at its ends or root would only show later, when setting it aside is not possible any more.
     store.guarded(|db| db.first().and_then(|_| db.last()))?;
     Ok(store)
-}
-
-/// What sled says is wrong with the folder; any other error is one of the machine and ends the open.
-fn as_damage(error: StoreError) -> Result<String, StoreError> {
-    match error {
-        StoreError::Damaged { what, .. } => Ok(what),
-        other => Err(other),
-    }
 }
 
 fn remove_snapshots(dir: &Path, suffix: &str) -> Result<usize, StoreError> {
@@ -115,38 +82,6 @@ fn remove_snapshots(dir: &Path, suffix: &str) -> Result<usize, StoreError> {
     Ok(removed)
 }
 
-/// Renames the folder to the first free name of the form `<dir>.broken-<n>`.
-pub fn set_aside(dir: &Path) -> Result<PathBuf, StoreError> {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    let names = (1..SET_ASIDE_MAX).map(|number| dir.with_file_name(format!("{name}.broken-{number}")));
-    let Some(to) = names.into_iter().find(|to| !to.exists()) else {
-        let source = io::ErrorKind::AlreadyExists.into();
-        return Err(StoreError::io("finding a free name to set aside", dir, source));
-    };
-    fs::rename(dir, &to).map_err(|error| StoreError::io("setting aside", dir, error))?;
-    sync(dir.parent().unwrap_or(dir))?;
-    Ok(to)
-}
-
-/// Folders that [`set_aside`] made of this one, with the bytes in each.
-pub fn already_set_aside(dir: &Path) -> Result<Vec<(PathBuf, u64)>, StoreError> {
-    let io = |error| StoreError::io("listing", dir, error);
-    let prefix = format!("{}.broken-", dir.file_name().unwrap_or_default().to_string_lossy());
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir.parent().unwrap_or(dir)).map_err(io)? {
-        let path = entry.map_err(io)?.path();
-        if path.file_name().unwrap_or_default().to_string_lossy().starts_with(&prefix) && path.is_dir() {
-            let mut bytes = 0;
-            for file in files_of(&path)? {
-                bytes += fs::metadata(&file).map_err(io)?.len();
-            }
-            found.push((path, bytes));
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 fn files_of(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let io = |error| StoreError::io("listing", dir, error);
     let mut paths = Vec::new();
@@ -157,28 +92,6 @@ fn files_of(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
         }
     }
     Ok(paths)
-}
-
-/// Makes a file's bytes, or a folder's names, durable.
-fn sync(path: &Path) -> Result<(), StoreError> {
-    match File::open(path).and_then(|file| file.sync_all()) {
-        // sled removes old files whenever it likes; what is gone needs no sync.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        synced => synced.map_err(|error| StoreError::io("syncing", path, error)),
-    }
-}
-
-/// Calls into sled, which panics on some of what it should report.
-fn guarded<T>(dir: &Path, call: impl FnOnce() -> ::sled::Result<T>) -> Result<T, StoreError> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(classify(dir, error)),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let what = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("sled panicked").to_owned();
-            Err(StoreError::Damaged { path: dir.to_owned(), what })
-        }
-    }
 }
 
 fn classify(dir: &Path, error: ::sled::Error) -> StoreError {
@@ -197,7 +110,7 @@ fn classify(dir: &Path, error: ::sled::Error) -> StoreError {
 
 impl SledStore {
     fn guarded<T>(&self, call: impl FnOnce(&Db) -> ::sled::Result<T>) -> Result<T, StoreError> {
-        guarded(&self.dir, || call(&self.db))
+        guarded(&self.dir, classify, || call(&self.db))
     }
 }
 
