@@ -255,22 +255,11 @@ impl<'a> Finder<'a> {
             kept::find(self.disk, self.dir, &names, self.log_id.unwrap_or(0), self.start())?;
         self.kept = kept;
         passing.extend(needless);
-        passing.extend(self.finish_trim());
         Ok(passing)
     }
 
-    /// A kept file whose first segment is gone was made for a trim that had begun, and that ends now: the segments that
-    /// it stands for are given up. Returns their files, lowest first.
-    fn finish_trim(&mut self) -> Vec<PathBuf> {
-        let to = self.kept.iter().map(|kept| kept.range.end).max().unwrap_or(0);
-        let trimmed = self.segments.iter().take_while(|segment| segment.end <= to).count();
-        self.segments.drain(..trimmed).map(|segment| segment.path.clone()).collect()
-    }
-
-    /// Removes a file durably, so that of several the first is gone before the next.
     fn remove(&self, path: &Path) -> Result<(), OpenError> {
-        let removed = self.disk.remove(path).and_then(|()| self.disk.sync_dir(self.dir));
-        removed.map_err(|error| OpenError::io("removing", path, error))
+        self.disk.remove(path).map_err(|error| OpenError::io("removing", path, error))
     }
 
     fn add_segment(&mut self, base: Position, path: PathBuf) -> Result<(), OpenError> {

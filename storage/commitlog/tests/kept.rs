@@ -120,6 +120,36 @@ fn what_is_kept_of_kept_files_and_segments_becomes_one_file() {
 }
 
 #[test]
+fn what_was_kept_for_a_trim_that_did_not_come_about_changes_nothing() {
+    let mut rig = long_log();
+    let range = first_extents(&rig, 2);
+    let first = every_third(&rig, &range);
+    rig.log.reader.keep(range.clone(), &positions(&first)).unwrap();
+    trim(&mut rig, range.end);
+    // The kept file now also stands for segments that are still there.
+    let longer = first_extents(&rig, 4);
+    let live: Vec<Held> = first.iter().cloned().chain(every_third(&rig, &(range.end..longer.end))).collect();
+    rig.log.reader.keep(longer.clone(), &positions(&live)).unwrap();
+    let extents = rig.log.reader.extents();
+    assert_eq!((&extents[0].positions, extents[0].is_kept), (&range, true));
+    assert_eq!((extents[1].positions.start, extents[1].is_kept), (range.end, false));
+    let all: Vec<Held> =
+        rig.all().into_iter().filter(|held| held.0 >= range.end || first.contains(held)).collect();
+    assert_found(&rig, &all);
+    let mut rig = next_process(&rig);
+    assert_eq!(rig.found, all);
+    // A later trim that goes less far takes what is there.
+    let shorter = first_extents(&rig, 2);
+    let live: Vec<Held> = all.iter().filter(|held| held.0 < shorter.end).step_by(2).cloned().collect();
+    rig.log.reader.keep(shorter.clone(), &positions(&live)).unwrap();
+    trim(&mut rig, shorter.end);
+    let all: Vec<Held> =
+        all.into_iter().filter(|held| held.0 >= shorter.end || live.contains(held)).collect();
+    assert_found(&rig, &all);
+    assert_eq!(next_process(&rig).found, all);
+}
+
+#[test]
 fn only_whole_extents_and_records_that_are_there_can_be_kept() {
     let mut rig = long_log();
     let range = first_extents(&rig, 2);

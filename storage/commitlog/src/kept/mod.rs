@@ -33,8 +33,8 @@ pub struct Extent {
     pub is_kept: bool,
 }
 
-/// Finds the kept files of a log that starts at `start`, in order. Those that others replace, or that were made for a
-/// trim which did not happen, are returned second.
+/// Finds the kept files of a log that starts at `start`, in order. Those that others replace, or of which nothing lies
+/// before the start, are returned second.
 pub(crate) fn find(
     disk: &dyn Disk,
     dir: &Path,
@@ -101,8 +101,7 @@ pub(crate) fn read(log: &Log, ranges: &[(Position, u32)], results: &mut Vec<Resu
 fn read_block(log: &Log, position: Position) -> io::Result<Option<Block>> {
     loop {
         let files = log.kept.load();
-        let at = files.partition_point(|kept| kept.range.end <= position);
-        let Some(kept) = files.get(at).filter(|kept| kept.range.contains(&position)) else { return Ok(None) };
+        let Some(kept) = files.iter().find(|kept| kept.range.contains(&position)) else { return Ok(None) };
         let Some(number) = kept.block_of(position) else { return Ok(None) };
         match log.disk.open(&kept.path).and_then(|file| kept.read_block(&*file, number)) {
             // It was replaced in the meantime.
@@ -114,38 +113,53 @@ fn read_block(log: &Log, position: Position) -> io::Result<Option<Block>> {
     }
 }
 
+/// What a kept file says that the log's segments do not. For a trim that did not come about, or not wholly, a file may
+/// have been made of positions whose segments are still there.
+struct Source<'a> {
+    kept: &'a Kept,
+    positions: Range<Position>,
+}
+
+impl<'a> Source<'a> {
+    fn of(kept: &'a Kept, start: Position) -> Option<Self> {
+        let positions = kept.range.start..kept.range.end.min(start);
+        (!positions.is_empty()).then_some(Source { kept, positions })
+    }
+}
+
 /// What the log consists of, but for segments that are not synced: kept files, then segments, in order.
 pub(crate) fn extents(log: &Log) -> Vec<Extent> {
     let synced = log.synced();
     let kept = log.kept.load();
     let segments = log.segments.load();
     let start = segments.first().map_or(0, |first| first.base);
-    let of_kept =
-        |kept: &Arc<Kept>| Extent { positions: kept.range.clone(), bytes: kept.record_bytes, is_kept: true };
+    let of_kept = |kept: &Arc<Kept>| {
+        let Source { positions, .. } = Source::of(kept, start)?;
+        Some(Extent { positions, bytes: kept.record_bytes, is_kept: true })
+    };
     let of_segment = |segment: &Arc<Segment>| Extent {
         positions: segment.base..segment.end,
         bytes: segment.bytes(),
         is_kept: false,
     };
-    // A kept file for a trim that did not come about says nothing new.
-    let before = kept.iter().filter(|kept| kept.range.start < start).map(of_kept);
-    before.chain(segments.iter().filter(|segment| segment.end <= synced).map(of_segment)).collect()
+    kept.iter()
+        .filter_map(of_kept)
+        .chain(segments.iter().filter(|segment| segment.end <= synced).map(of_segment))
+        .collect()
 }
 
-/// Makes what is left of the positions in `range` into one kept file: the records at `live`, which are sorted. Whole
-/// kept files in the range are replaced by it. Every group and block that is read is checked.
+/// Makes what is left of the positions in `range` into one kept file: the records at `live`, which are sorted. What kept
+/// files say of the range is replaced by it. Every group and block that is read is checked.
 pub(crate) fn keep(log: &Log, range: Range<Position>, live: &[Position]) -> Result<(), KeepError> {
     let _one_at_a_time = locked(&log.keeping);
     let files = log.kept.load_full();
     let overlaps = |kept: &&Arc<Kept>| kept.range.start < range.end && range.start < kept.range.end;
     let replaced: Vec<Arc<Kept>> = files.iter().filter(overlaps).cloned().collect();
-    let start = log.start.load(Ordering::Acquire);
-    let sources: Vec<&Kept> =
-        replaced.iter().map(|kept| &**kept).filter(|kept| kept.range.start < start).collect();
-    if let Some(cut) =
-        sources.iter().find(|kept| kept.range.start < range.start || kept.range.end > range.end)
-    {
-        return Err(KeepError::CutsKeptFile { range, file: cut.path.clone() });
+    let sources = sources(log, &replaced, &range);
+    let is_cut =
+        |source: &&Source<'_>| source.positions.start < range.start || source.positions.end > range.end;
+    if let Some(cut) = sources.iter().find(is_cut) {
+        return Err(KeepError::CutsKeptFile { file: cut.kept.path.clone(), range });
     }
     let generation = replaced.iter().map(|kept| kept.generation + 1).max().unwrap_or(0);
     let name = Name { range: range.clone(), generation };
@@ -155,21 +169,27 @@ pub(crate) fn keep(log: &Log, range: Range<Position>, live: &[Position]) -> Resu
     log.kept.store(Arc::new(now));
     let removed = replaced.iter().try_for_each(|kept| log.disk.remove(&kept.path));
     if let Err(error) = removed.and_then(|()| log.disk.sync_dir(&log.dir)) {
-        // It takes room until the next open, which knows what others replace, or the next call for the same range.
+        // It takes room until the next open, which knows what others replace.
         tracing::warn!(%error, "a replaced file was not removed");
     }
     Ok(())
 }
 
-fn make(log: &Log, name: Name, sources: &[&Kept], live: &[Position]) -> Result<Kept, KeepError> {
-    let disk = &*log.disk;
+/// What kept files say of a range of positions, in order.
+fn sources<'a>(log: &Log, files: &'a [Arc<Kept>], range: &Range<Position>) -> Vec<Source<'a>> {
+    let start = log.start.load(Ordering::Acquire);
+    let sources = files.iter().filter_map(|kept| Source::of(kept, start));
+    sources.filter(|s| s.positions.start < range.end && range.start < s.positions.end).collect()
+}
+
+fn make(log: &Log, name: Name, sources: &[Source<'_>], live: &[Position]) -> Result<Kept, KeepError> {
     let io = |error: io::Error| KeepError::Io {
         dir: log.dir.clone(),
         errno: error.raw_os_error(),
         why: error.to_string(),
     };
     let range = name.range.clone();
-    let writer = KeptWriter::create(disk, &log.dir, log.log_id, name).map_err(io)?;
+    let writer = KeptWriter::create(&*log.disk, &log.dir, log.log_id, name).map_err(io)?;
     let mut copy = Copy { writer, wanted: live.iter().peekable() };
     walk_files(log, &range, sources, &mut copy)?;
     let Copy { writer, mut wanted } = copy;
@@ -181,32 +201,28 @@ fn make(log: &Log, name: Name, sources: &[&Kept], live: &[Position]) -> Result<K
 
 /// Shows the records in a range, as far as they are synced.
 pub(crate) fn walk(log: &Log, range: Range<Position>, visitor: &mut dyn Visitor) -> Result<(), OpenError> {
-    let files = log.kept.load();
-    let start = log.start.load(Ordering::Acquire);
-    let is_source = |kept: &&Kept| kept.range.start < range.end.min(start) && range.start < kept.range.end;
-    let sources: Vec<&Kept> = files.iter().map(|kept| &**kept).filter(is_source).collect();
-    walk_files(log, &range, &sources, visitor)
+    let files = log.kept.load_full();
+    walk_files(log, &range, &sources(log, &files, &range), visitor)
 }
 
 /// Shows the records of kept files, then those of the segments behind them in a range.
 fn walk_files(
     log: &Log,
     range: &Range<Position>,
-    sources: &[&Kept],
+    sources: &[Source<'_>],
     visitor: &mut dyn Visitor,
 ) -> Result<(), OpenError> {
-    for kept in sources {
-        kept.walk(&*log.disk, range.end, visitor)?;
+    for Source { kept, positions } in sources {
+        kept.walk(&*log.disk, positions.end, visitor)?;
     }
-    let from = sources.last().map_or(range.start, |kept| kept.range.end);
+    let from = sources.last().map_or(range.start, |source| source.positions.end);
     let synced = log.synced();
     let segments = log.segments.load();
     for segment in segments.iter().filter(|segment| segment.base >= from && segment.base < range.end) {
         let file =
             log.disk.open(&segment.path).map_err(|error| OpenError::io("opening", &segment.path, error))?;
         let mut chain = Chain { log_id: log.log_id, prev_group: None, epoch: 0, synced_to: 0, groups: 0 };
-        let end = scan::walk(segment, &*file, &mut chain, segment.base, visitor)?;
-        let position = match end {
+        let position = match scan::walk(segment, &*file, &mut chain, segment.base, visitor)? {
             End::Sealed => continue,
             End::Blank(position) | End::Bad { position, .. } => position,
         };
