@@ -211,8 +211,8 @@ fn chunks(parts: &[Part], to: Position, file_bytes: u64) -> Vec<Range<Position>>
     let mut chunks: Vec<Range<Position>> = Vec::new();
     let mut open: Option<(Range<Position>, u64)> = None;
     for part in parts.iter().take_while(|part| part.extent.positions.end <= to) {
-        let Extent { positions, bytes, is_kept } = &part.extent;
-        if *is_kept && part.live >= part.dead() && *bytes >= file_bytes / 4 {
+        let Extent { positions, bytes, is_kept, reaches_on } = &part.extent;
+        if *is_kept && !reaches_on && part.live >= part.dead() && *bytes >= file_bytes / 4 {
             chunks.extend(open.take().map(|(range, _)| range));
             continue;
         }
@@ -241,7 +241,8 @@ mod tests {
     use super::*;
 
     fn part(start: Position, bytes: u64, is_kept: bool, live: u64) -> Part {
-        Part { extent: Extent { positions: start..start + 1000, bytes, is_kept }, live }
+        let extent = Extent { positions: start..start + 1000, bytes, is_kept, reaches_on: false };
+        Part { extent, live }
     }
 
     fn survey(wanted_start: Position) -> Survey {
@@ -286,6 +287,13 @@ mod tests {
         assert_eq!(chunks(&parts, 4000, 1000), [1000..3000, 3000..4000]);
         assert_eq!(chunks(&parts, 5000, 1000), [1000..3000, 3000..5000]);
         assert_eq!(chunks(&parts[..1], 1000, 1000), []);
+        let mut reaching = parts[..1].to_vec();
+        reaching[0].extent.reaches_on = true;
+        assert_eq!(
+            chunks(&reaching, 1000, 1000),
+            [0..1000],
+            "what is made of what follows is made of it too"
+        );
         assert_eq!(oversize(&parts.map(|part| part.extent), 2000), 3000);
     }
 }

@@ -102,7 +102,7 @@ fn what_is_kept_of_kept_files_and_segments_becomes_one_file() {
     trim(&mut rig, range.end);
 
     let bytes = rig.log.reader.extents()[0].bytes;
-    let extent = Extent { positions: range.clone(), bytes, is_kept: true };
+    let extent = Extent { positions: range.clone(), bytes, is_kept: true, reaches_on: false };
     assert_eq!(rig.log.reader.extents()[0], extent);
     assert!(bytes < 2 * 16_384, "{bytes} bytes");
     let both = first_extents(&rig, 3);
@@ -131,13 +131,16 @@ fn what_was_kept_for_a_trim_that_did_not_come_about_changes_nothing() {
     let live: Vec<Held> = first.iter().cloned().chain(every_third(&rig, &(range.end..longer.end))).collect();
     rig.log.reader.keep(longer.clone(), &positions(&live)).unwrap();
     let extents = rig.log.reader.extents();
-    assert_eq!((&extents[0].positions, extents[0].is_kept), (&range, true));
+    assert_eq!((&extents[0].positions, extents[0].is_kept, extents[0].reaches_on), (&range, true, true));
     assert_eq!((extents[1].positions.start, extents[1].is_kept), (range.end, false));
     let all: Vec<Held> =
         rig.all().into_iter().filter(|held| held.0 >= range.end || first.contains(held)).collect();
     assert_found(&rig, &all);
     let mut rig = next_process(&rig);
     assert_eq!(rig.found, all);
+    // Without it, what follows cannot be kept: the file would be replaced, and what only it holds be lost.
+    let error = rig.log.reader.keep(range.end..longer.end, &[]).unwrap_err();
+    assert!(matches!(error, KeepError::CutsKeptFile { .. }), "{error}");
     // A later trim that goes less far takes what is there.
     let shorter = first_extents(&rig, 2);
     let live: Vec<Held> = all.iter().filter(|held| held.0 < shorter.end).step_by(2).cloned().collect();

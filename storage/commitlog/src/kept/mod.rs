@@ -31,6 +31,9 @@ pub struct Extent {
     /// What it takes on the disk.
     pub bytes: u64,
     pub is_kept: bool,
+    /// It is a kept file that was made for positions behind these too, for a trim that did not come about. What is made
+    /// of those positions must be made of it as well.
+    pub reaches_on: bool,
 }
 
 /// Finds the kept files of a log that starts at `start`, in order. Those that others replace, or of which nothing lies
@@ -135,12 +138,14 @@ pub(crate) fn extents(log: &Log) -> Vec<Extent> {
     let start = segments.first().map_or(0, |first| first.base);
     let of_kept = |kept: &Arc<Kept>| {
         let Source { positions, .. } = Source::of(kept, start)?;
-        Some(Extent { positions, bytes: kept.record_bytes, is_kept: true })
+        let reaches_on = positions.end < kept.range.end;
+        Some(Extent { positions, bytes: kept.record_bytes, is_kept: true, reaches_on })
     };
     let of_segment = |segment: &Arc<Segment>| Extent {
         positions: segment.base..segment.end,
         bytes: segment.bytes(),
         is_kept: false,
+        reaches_on: false,
     };
     kept.iter()
         .filter_map(of_kept)
@@ -155,7 +160,8 @@ pub(crate) fn keep(log: &Log, range: Range<Position>, live: &[Position]) -> Resu
     let files = log.kept.load_full();
     let overlaps = |kept: &&Arc<Kept>| kept.range.start < range.end && range.start < kept.range.end;
     let replaced: Vec<Arc<Kept>> = files.iter().filter(overlaps).cloned().collect();
-    let sources = sources(log, &replaced, &range);
+    let sources = sources(log, &replaced);
+    // Also what it says of other positions would go with a file that is replaced.
     let is_cut =
         |source: &&Source<'_>| source.positions.start < range.start || source.positions.end > range.end;
     if let Some(cut) = sources.iter().find(is_cut) {
@@ -175,11 +181,10 @@ pub(crate) fn keep(log: &Log, range: Range<Position>, live: &[Position]) -> Resu
     Ok(())
 }
 
-/// What kept files say of a range of positions, in order.
-fn sources<'a>(log: &Log, files: &'a [Arc<Kept>], range: &Range<Position>) -> Vec<Source<'a>> {
+/// What kept files say that segments do not, in order.
+fn sources<'a>(log: &Log, files: &'a [Arc<Kept>]) -> Vec<Source<'a>> {
     let start = log.start.load(Ordering::Acquire);
-    let sources = files.iter().filter_map(|kept| Source::of(kept, start));
-    sources.filter(|s| s.positions.start < range.end && range.start < s.positions.end).collect()
+    files.iter().filter_map(|kept| Source::of(kept, start)).collect()
 }
 
 fn make(log: &Log, name: Name, sources: &[Source<'_>], live: &[Position]) -> Result<Kept, KeepError> {
@@ -202,7 +207,9 @@ fn make(log: &Log, name: Name, sources: &[Source<'_>], live: &[Position]) -> Res
 /// Shows the records in a range, as far as they are synced.
 pub(crate) fn walk(log: &Log, range: Range<Position>, visitor: &mut dyn Visitor) -> Result<(), OpenError> {
     let files = log.kept.load_full();
-    walk_files(log, &range, &sources(log, &files, &range), visitor)
+    let mut sources = sources(log, &files);
+    sources.retain(|s| s.positions.start < range.end && range.start < s.positions.end);
+    walk_files(log, &range, &sources, visitor)
 }
 
 /// Shows the records of kept files, then those of the segments behind them in a range.
