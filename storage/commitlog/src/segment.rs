@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwapOption;
 
 use crate::Position;
-use crate::disk::{Disk, DiskFile, write_full};
+use crate::disk::{Disk, DiskFile, create_anew, write_full};
 use crate::format::{Mark, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::planted::{Bug, planted};
 use crate::width::wide;
@@ -134,12 +134,7 @@ pub(crate) fn make(
 }
 
 fn fill(disk: &dyn Disk, path: &Path, header: &SegmentHeader) -> Result<Arc<dyn DiskFile>, MakeError> {
-    let file = match disk.create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            disk.remove(path).and_then(|()| disk.create(path)).map_err(MakeError::Before)?
-        }
-        created => created.map_err(MakeError::Before)?,
-    };
+    let file = create_anew(disk, path).map_err(MakeError::Before)?;
     file.allocate(header.segment_bytes).map_err(MakeError::Before)?;
     let page = header.encode();
     write_full(&*file, &mut [IoSlice::new(&page)], 0).map_err(|(_, error)| MakeError::Before(error))?;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut};
 use crc32c::crc32c;
 use mailrail_commitlog::Position;
-use mailrail_commitlog::disk::{Disk, DiskFile, read_full, write_full};
+use mailrail_commitlog::disk::{Disk, DiskFile, create_anew, read_full, write_full};
 
 const SUFFIX: &str = ".keys";
 /// A file that is being made.
@@ -167,13 +167,7 @@ pub(super) struct KeyWriter<'a> {
 impl<'a> KeyWriter<'a> {
     pub fn create(disk: &'a dyn Disk, dir: &'a Path, range: Range<Position>) -> io::Result<Self> {
         let unfinished = dir.join(UNFINISHED_FILE);
-        let file = match disk.create(&unfinished) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.remove(&unfinished)?;
-                disk.create(&unfinished)?
-            }
-            created => created?,
-        };
+        let file = create_anew(disk, &unfinished)?;
         let (pending, directory) = (Vec::new(), Vec::new());
         Ok(Self { disk, dir, range, file, offset: wide(HEADER_BYTES), entries: 0, pending, directory })
     }

@@ -60,6 +60,17 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn written_parts(&self) -> io::Result<Vec<Range<u64>>>;
 }
 
+/// Makes a new empty file, in place of one that an earlier attempt left behind.
+pub fn create_anew(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+    match disk.create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(path)?;
+            disk.create(path)
+        }
+        created => created,
+    }
+}
+
 /// Reads until `into` is full or the file ends; returns how many bytes were read.
 pub fn read_full(file: &dyn DiskFile, into: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut done = 0;

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crc32c::{crc32c, crc32c_append};
 
-use crate::disk::{Disk, DiskFile, read_full, write_full};
+use crate::disk::{Disk, DiskFile, create_anew, read_full, write_full};
 use crate::error::OpenError;
 use crate::record::{self, RECORD_HEADER_BYTES};
 use crate::width::{from_u32, narrow, wide};
@@ -303,13 +303,7 @@ pub(crate) struct KeptWriter<'a> {
 impl<'a> KeptWriter<'a> {
     pub fn create(disk: &'a dyn Disk, dir: &'a Path, log_id: u64, name: Name) -> io::Result<Self> {
         let unfinished = dir.join(UNFINISHED_FILE);
-        let file = match disk.create(&unfinished) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                disk.remove(&unfinished)?;
-                disk.create(&unfinished)?
-            }
-            created => created?,
-        };
+        let file = create_anew(disk, &unfinished)?;
         let mut writer = Self {
             disk,
             dir,
