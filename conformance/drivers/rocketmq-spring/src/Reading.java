@@ -15,6 +15,10 @@ final class Reading {
         throw new Driver.Unsupported("the template has no such call");
     }
 
+    Object find(JsonObject command) {
+        throw new Driver.Unsupported("the template has no such call");
+    }
+
     Object drain(JsonObject command) throws Exception {
         AtomicLong count = new AtomicLong();
         AtomicLong last = new AtomicLong(System.currentTimeMillis());
