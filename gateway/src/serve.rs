@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailrail_broker::limits::IN_FLIGHT_BYTES_MAX;
 use mailrail_broker::{Broker, BrokerConfig};
 use mailrail_rest::{RestConfig, RestState};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -24,8 +23,8 @@ use crate::ready::Ready;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Files that are open beside connections: segments, the store, listeners.
 const OTHER_FILES: u64 = 256;
-/// Less memory than this is worth a warning: half of it may be taken by publishes that are under way.
-const MEMORY_BYTES_LOW: u64 = 2 * IN_FLIGHT_BYTES_MAX;
+/// Less memory than this is worth a warning: what a broker takes at rest, its caches, and a few long requests.
+const MEMORY_BYTES_LOW: u64 = 64 << 20;
 /// How often a failed log is noticed.
 const FAULT_CHECK: Duration = Duration::from_millis(200);
 
@@ -117,6 +116,7 @@ async fn open_broker(settings: &Settings) -> Result<Broker, String> {
     config.log.segment_bytes = settings.segment_bytes;
     config.log.free_bytes_min = settings.disk_free_bytes_min;
     config.retention = settings.retention;
+    config.in_flight_bytes_max = settings.in_flight_bytes_max;
     config.log.cache_bytes = settings.cache_bytes;
     config.store_engine = settings.store_engine;
     config.store_cache_bytes = settings.store_cache_bytes;

@@ -1,13 +1,20 @@
 //! How much memory this process may use: the machine's, or less where a control group (of either version) limits it, as
-//! containers and services do. Decides the size of caches that nobody has set; enforces nothing.
+//! containers and services do. Decides the size of caches that nobody has set, and how much may be under way; enforces
+//! nothing.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+
+use mailrail_broker::limits::IN_FLIGHT_BYTES_MAX;
 
 /// The part of the memory that one cache takes, so that it leaves most of a small machine to messages under way.
 const CACHE_PART_OF_MEMORY: u64 = 16;
 const CACHE_BYTES_MIN: u64 = 1 << 20;
 const CACHE_BYTES_MAX: u64 = 16 << 20;
+/// The part of the memory for publishes under way: each is there twice, as it came and as it is stored.
+const IN_FLIGHT_PART_OF_MEMORY: u64 = 8;
+/// Less would keep one long request waiting for itself.
+const IN_FLIGHT_BYTES_MIN: u64 = 4 << 20;
 
 /// Where one version of control groups keeps the limits of memory.
 struct Version {
@@ -26,6 +33,12 @@ const VERSIONS: [Version; 2] = [
 pub fn cache_bytes(memory_bytes: Option<u64>) -> u64 {
     let part = memory_bytes.map_or(CACHE_BYTES_MAX, |bytes| bytes / CACHE_PART_OF_MEMORY);
     part.clamp(CACHE_BYTES_MIN, CACHE_BYTES_MAX)
+}
+
+/// What publishes that wait for their answers may take.
+pub fn in_flight_bytes_max(memory_bytes: Option<u64>) -> u64 {
+    let part = memory_bytes.map_or(IN_FLIGHT_BYTES_MAX, |bytes| bytes / IN_FLIGHT_PART_OF_MEMORY);
+    part.clamp(IN_FLIGHT_BYTES_MIN, IN_FLIGHT_BYTES_MAX)
 }
 
 /// The least of all limits that are told below `root`, which is `/` but in tests.
@@ -139,11 +152,15 @@ mod tests {
     }
 
     #[test]
-    fn caches_are_small_where_memory_is() {
+    fn caches_and_what_is_under_way_are_small_where_memory_is() {
         for (memory_mib, cache_mib) in
             [(None, 16), (Some(8192), 16), (Some(256), 16), (Some(128), 8), (Some(4), 1)]
         {
             assert_eq!(cache_bytes(memory_mib.map(|mib: u64| mib * MIB)), cache_mib * MIB, "{memory_mib:?}");
+        }
+        for (memory_mib, in_flight_mib) in [(None, 64), (Some(8192), 64), (Some(256), 32), (Some(4), 4)] {
+            let found = in_flight_bytes_max(memory_mib.map(|mib: u64| mib * MIB));
+            assert_eq!(found, in_flight_mib * MIB, "{memory_mib:?}");
         }
     }
 }

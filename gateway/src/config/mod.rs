@@ -37,6 +37,8 @@ pub struct Settings {
     pub cache_bytes: usize,
     pub store_engine: StoreEngine,
     pub store_cache_bytes: u64,
+    /// Publishes that wait for their answers, in bytes.
+    pub in_flight_bytes_max: u64,
     /// What this process may use, if the system tells.
     pub memory_bytes: Option<u64>,
     pub connections_max: usize,
@@ -130,6 +132,7 @@ impl Settings {
             .unwrap_or(usize::MAX),
             store_engine: store_engine(raw.store_engine)?,
             store_cache_bytes: default_cache_bytes,
+            in_flight_bytes_max: memory::in_flight_bytes_max(memory_bytes),
             memory_bytes,
             connections_max: between(
                 "connections-max",

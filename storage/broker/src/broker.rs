@@ -49,6 +49,8 @@ pub struct BrokerConfig {
     pub checkpoint_log_bytes: u64,
     pub checkpoint_interval: Duration,
     pub retention: RetentionPolicy,
+    /// With more bytes of publishes that wait for their answers, further ones are refused or held back.
+    pub in_flight_bytes_max: u64,
     pub clock: Arc<dyn Clock>,
     /// Asked when a session submits to a shard that sleeps. True promises that [`Broker::wake`] is called soon, at best
     /// once for what many sessions submit; false has the shard woken at once.
@@ -68,6 +70,7 @@ impl BrokerConfig {
             checkpoint_log_bytes: 256 * 1024 * 1024,
             checkpoint_interval: Duration::from_secs(30),
             retention: RetentionPolicy::default(),
+            in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
             clock,
             wake_later: Arc::new(|| false),
             boot,
@@ -120,7 +123,7 @@ impl Broker {
         let opened = crate::open::open(&config, lock)?;
         let inbox = Arc::new(Inbox::default());
         let faulted = Arc::new(AtomicBool::new(false));
-        let congestion = Arc::new(Congestion::default());
+        let congestion = Arc::new(Congestion::new(config.in_flight_bytes_max));
         let (directory, reader, store) = (opened.shard.directory(), opened.reader, opened.store);
         let context = Arc::new(ReadContext {
             log: reader.clone(),
@@ -241,7 +244,7 @@ impl Broker {
     }
 
     pub(crate) fn is_congested(&self) -> bool {
-        self.inner.congestion.bytes.load(Ordering::Relaxed) > IN_FLIGHT_BYTES_MAX
+        self.inner.congestion.is_reached(self.inner.congestion.bytes.load(Ordering::Relaxed))
     }
 
     pub(crate) fn poll_uncongested(&self, context: &mut Context<'_>) -> Poll<()> {
@@ -326,20 +329,28 @@ impl Broker {
 }
 
 /// Work that waits in the shard, and who holds back because of it.
-#[derive(Default)]
 struct Congestion {
+    bytes_max: u64,
     bytes: AtomicU64,
     wakers: Mutex<Vec<Waker>>,
 }
 
 impl Congestion {
+    fn new(bytes_max: u64) -> Self {
+        Congestion { bytes_max, bytes: AtomicU64::new(0), wakers: Mutex::default() }
+    }
+
+    fn is_reached(&self, bytes: u64) -> bool {
+        bytes > self.bytes_max
+    }
+
     fn add(&self, bytes: u64) {
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn sub(&self, bytes: u64) {
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if before > IN_FLIGHT_BYTES_MAX && before - bytes <= IN_FLIGHT_BYTES_MAX {
+        if self.is_reached(before) && !self.is_reached(before - bytes) {
             for waker in std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner)) {
                 waker.wake();
             }

@@ -4,7 +4,8 @@
 pub const NAME_BYTES_MAX: usize = 255;
 /// Most queues of one topic.
 pub const TOPIC_QUEUES_MAX: u32 = 1_024;
-/// Publish bytes handed to the shard and not yet answered, over all sessions; beyond it publishes are refused as busy.
+/// Publish bytes handed to the shard and not yet answered, over all sessions, where memory allows; beyond it publishes
+/// are refused as busy.
 pub const IN_FLIGHT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Most messages of one receive.
 pub const RECEIVE_MESSAGES_MAX: u32 = 1_024;
