@@ -5,11 +5,14 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailrail_commitlog::{Extent, Position, record};
+use mailrail_commitlog::{Extent, Position, Visitor, record};
+use mailrail_message::{StoredMessage, Target};
+use rustc_hash::FxHashMap;
 
 use crate::ids::QueueId;
 use crate::queue::{IndexError, Queue};
 use crate::reader::ReadContext;
+use crate::record::kind;
 
 /// How long and how much is retained of topics that keep messages whoever has read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +138,7 @@ impl Survey {
         let start = parts.iter().find(|part| !part.extent.is_kept).map(|part| part.extent.positions.start);
         let Some(to) = self.new_start(&parts) else { return Ok(None) };
         for range in chunks(&parts, to, self.kept_file_bytes) {
-            let live = self.live_positions(&range, context).map_err(|error| error.to_string())?;
+            let live = self.live_positions(&range, &parts, context)?;
             tracing::debug!(from = range.start, to = range.end, records = live.len(), "keeping what is left");
             context.log.keep(range, &live).map_err(|error| error.to_string())?;
         }
@@ -176,17 +179,66 @@ impl Survey {
     fn live_positions(
         &self,
         range: &Range<Position>,
+        parts: &[Part],
         context: &ReadContext,
-    ) -> Result<Vec<Position>, IndexError> {
+    ) -> Result<Vec<Position>, String> {
         let mut found = Vec::new();
+        let inside = |part: &&Part| part.extent.is_kept && range.contains(&part.extent.positions.start);
+        let mut from = range.start;
+        for part in parts.iter().filter(inside) {
+            from = part.extent.positions.end;
+            self.kept_positions(&part.extent.positions, context, &mut found)?;
+        }
+        // What is settled from now on goes from the index. A segment goes only behind a snapshot that knows of it.
         for LiveQueue { queue, runs } in &self.queues {
-            queue.positions(runs, range, &context.blocks, &mut found)?;
+            let segments = from..range.end;
+            queue
+                .positions(runs, &segments, &context.blocks, &mut found)
+                .map_err(|error| error.to_string())?;
         }
         let waiting = self.waiting.iter().map(|(position, _)| *position);
         found.extend(waiting.filter(|position| range.contains(position)));
         found.sort_unstable();
         found.dedup();
         Ok(found)
+    }
+
+    /// Positions of the messages in a kept file that are live, by what they say of themselves: a kept file is replaced
+    /// at once, and what was settled since the survey may yet be lost with the machine.
+    fn kept_positions(
+        &self,
+        positions: &Range<Position>,
+        context: &ReadContext,
+        found: &mut Vec<Position>,
+    ) -> Result<(), String> {
+        let queues = self.queues.iter().map(|live| (live.queue.id, live.runs.as_slice())).collect();
+        let mut filter = LiveFilter { queues, found };
+        context.log.walk(positions.clone(), &mut filter).map_err(|error| error.to_string())
+    }
+}
+
+/// Finds the messages that runs of offsets lead to.
+struct LiveFilter<'a> {
+    queues: FxHashMap<QueueId, &'a [Run]>,
+    found: &'a mut Vec<Position>,
+}
+
+impl Visitor for LiveFilter<'_> {
+    fn record(&mut self, position: Position, record_kind: u8, payload: &[u8]) -> Result<(), String> {
+        if record_kind != kind::MESSAGE {
+            return Ok(());
+        }
+        let stored = StoredMessage::parse(payload).map_err(|error| error.to_string())?;
+        let targets = stored.targets().map_err(|error| error.to_string())?;
+        let is_live = |target: &Target| {
+            let runs = self.queues.get(&QueueId(target.queue)).copied().unwrap_or_default();
+            let at = runs.partition_point(|(_, end)| *end <= target.offset);
+            runs.get(at).is_some_and(|(first, _)| *first <= target.offset)
+        };
+        if targets.iter().any(is_live) {
+            self.found.push(position);
+        }
+        Ok(())
     }
 }
 
