@@ -28,6 +28,10 @@ pub fn install() -> Result<PrometheusHandle, String> {
     describe_counter!("mailrail_published_bytes_total", "Bytes of messages stored.");
     describe_counter!("mailrail_delivered_messages_total", "Messages handed to consumers by lease.");
     describe_counter!("mailrail_read_messages_total", "Messages read by offset.");
+    describe_counter!(
+        "mailrail_lost_messages_total",
+        "Messages that were gone before a group was handed them."
+    );
     describe_counter!("mailrail_damaged_messages_total", "Reads that found a stored message damaged.");
     Ok(handle)
 }

@@ -88,7 +88,7 @@ impl LogReader {
         kept::keep(&self.log, range, live)
     }
 
-    /// Shows the records in `range`, in order, as far as they are synced, with every checksum: what is kept of it, then
+    /// Shows the records in `range`, in order, as far as they are written, with every checksum: what is kept of it, then
     /// what its segments hold. Blocks for as long as the disk takes.
     pub fn walk(&self, range: Range<Position>, visitor: &mut dyn Visitor) -> Result<(), OpenError> {
         kept::walk(&self.log, range, visitor)

@@ -153,6 +153,13 @@ fn what_was_kept_for_a_trim_that_did_not_come_about_changes_nothing() {
 }
 
 #[test]
+fn a_read_of_a_log_without_segments_ends() {
+    let rig = Rig::new();
+    let read = rig.log.reader.read(&[(0, 8), (100, 8)]);
+    assert!(matches!(read[..], [Err(ReadError::Trimmed { .. }), Err(ReadError::Trimmed { .. })]), "{read:?}");
+}
+
+#[test]
 fn only_whole_extents_and_records_that_are_there_can_be_kept() {
     let mut rig = long_log();
     let range = first_extents(&rig, 2);

@@ -303,7 +303,8 @@ impl Shard {
         let receives = self.receive_times.first().map(|(at, _, _)| *at);
         let members = self.members.deadline();
         let waits = self.waits.deadline(now);
-        let checkpoints = self.checkpoints.deadline();
+        // A log that has failed takes no checkpoint, however late it is.
+        let checkpoints = self.checkpoints.deadline().filter(|_| self.poisoned.is_none());
         [flows, receives, members, waits, checkpoints, self.reclaim_deadline()].into_iter().flatten().min()
     }
 

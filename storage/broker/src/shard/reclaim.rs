@@ -97,8 +97,9 @@ impl Shard {
     pub(super) fn reclaim_deadline(&self) -> Option<Duration> {
         let reclaim = &self.reclaim;
         let held = self.journal.end().saturating_sub(self.journal.start());
-        let idle = matches!(reclaim.stage, Stage::Idle) && held > reclaim.policy.segment_bytes;
-        idle.then(|| reclaim.at + if reclaim.is_wanted { PAUSE } else { INTERVAL })
+        let idle = matches!(reclaim.stage, Stage::Idle) && self.refusal().is_none();
+        (idle && held > reclaim.policy.segment_bytes)
+            .then(|| reclaim.at + if reclaim.is_wanted { PAUSE } else { INTERVAL })
     }
 
     /// Drops what lies below `before`: messages of topics that retain by time and size are lost to groups that have not

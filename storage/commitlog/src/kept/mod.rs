@@ -79,7 +79,9 @@ pub(crate) fn read(log: &Log, ranges: &[(Position, u32)], results: &mut Vec<Resu
     let block = read_block(log, position);
     let start = log.start.load(Ordering::Acquire);
     let before = results.len();
-    for &(position, bytes) in ranges.iter().take_while(|(position, _)| *position < start) {
+    // The first gets its result whatever comes: who asked goes on behind it.
+    let below = |(at, (position, _)): &(usize, &(Position, u32))| *at == 0 || *position < start;
+    for (_, &(position, bytes)) in ranges.iter().enumerate().take_while(below) {
         let found = match &block {
             Ok(Some(block)) => block.get(position, from_u32(bytes)),
             Ok(None) => None,
@@ -133,8 +135,9 @@ impl<'a> Source<'a> {
 /// What the log consists of, but for segments that are not synced: kept files, then segments, in order.
 pub(crate) fn extents(log: &Log) -> Vec<Extent> {
     let synced = log.synced();
-    let kept = log.kept.load();
+    // In this order: what is trimmed from now on is seen twice rather than never.
     let segments = log.segments.load();
+    let kept = log.kept.load();
     let start = segments.first().map_or(0, |first| first.base);
     let of_kept = |kept: &Arc<Kept>| {
         let Source { positions, .. } = Source::of(kept, start)?;
@@ -160,7 +163,8 @@ pub(crate) fn keep(log: &Log, range: Range<Position>, live: &[Position]) -> Resu
     let files = log.kept.load_full();
     let overlaps = |kept: &&Arc<Kept>| kept.range.start < range.end && range.start < kept.range.end;
     let replaced: Vec<Arc<Kept>> = files.iter().filter(overlaps).cloned().collect();
-    let sources = sources(log, &replaced);
+    let segments = log.segments.load();
+    let sources = sources(&segments, &replaced);
     // Also what it says of other positions would go with a file that is replaced.
     let is_cut =
         |source: &&Source<'_>| source.positions.start < range.start || source.positions.end > range.end;
@@ -169,10 +173,14 @@ pub(crate) fn keep(log: &Log, range: Range<Position>, live: &[Position]) -> Resu
     }
     let generation = replaced.iter().map(|kept| kept.generation + 1).max().unwrap_or(0);
     let name = Name { range: range.clone(), generation };
-    let made = if live.is_empty() { None } else { Some(Arc::new(make(log, name, &sources, live)?)) };
+    let made =
+        if live.is_empty() { None } else { Some(Arc::new(make(log, name, (&sources, &segments), live)?)) };
     let mut now: KeptFiles = files.iter().filter(|kept| !overlaps(kept)).cloned().chain(made).collect();
     now.sort_by_key(|kept| kept.range.start);
     log.kept.store(Arc::new(now));
+    if replaced.is_empty() {
+        return Ok(());
+    }
     let removed = replaced.iter().try_for_each(|kept| log.disk.remove(&kept.path));
     if let Err(error) = removed.and_then(|()| log.disk.sync_dir(&log.dir)) {
         // It takes room until the next open, which knows what others replace.
@@ -182,12 +190,15 @@ pub(crate) fn keep(log: &Log, range: Range<Position>, live: &[Position]) -> Resu
 }
 
 /// What kept files say that segments do not, in order.
-fn sources<'a>(log: &Log, files: &'a [Arc<Kept>]) -> Vec<Source<'a>> {
-    let start = log.start.load(Ordering::Acquire);
+fn sources<'a>(segments: &[Arc<Segment>], files: &'a [Arc<Kept>]) -> Vec<Source<'a>> {
+    let start = segments.first().map_or(0, |first| first.base);
     files.iter().filter_map(|kept| Source::of(kept, start)).collect()
 }
 
-fn make(log: &Log, name: Name, sources: &[Source<'_>], live: &[Position]) -> Result<Kept, KeepError> {
+/// What to read, in order: kept files, then segments.
+type Files<'a> = (&'a [Source<'a>], &'a [Arc<Segment>]);
+
+fn make(log: &Log, name: Name, files: Files<'_>, live: &[Position]) -> Result<Kept, KeepError> {
     let io = |error: io::Error| KeepError::Io {
         dir: log.dir.clone(),
         errno: error.raw_os_error(),
@@ -196,7 +207,7 @@ fn make(log: &Log, name: Name, sources: &[Source<'_>], live: &[Position]) -> Res
     let range = name.range.clone();
     let writer = KeptWriter::create(&*log.disk, &log.dir, log.log_id, name).map_err(io)?;
     let mut copy = Copy { writer, wanted: live.iter().peekable() };
-    walk_files(log, &range, sources, &mut copy)?;
+    walk_files(log, &range, files, &mut copy)?;
     let Copy { writer, mut wanted } = copy;
     if let Some(&position) = wanted.next() {
         return Err(KeepError::Missing { position });
@@ -204,19 +215,21 @@ fn make(log: &Log, name: Name, sources: &[Source<'_>], live: &[Position]) -> Res
     writer.finish().map_err(io)
 }
 
-/// Shows the records in a range, as far as they are synced.
+/// Shows the records in a range, as far as they are written. An error where what is read is trimmed meanwhile.
 pub(crate) fn walk(log: &Log, range: Range<Position>, visitor: &mut dyn Visitor) -> Result<(), OpenError> {
+    // In this order: what is trimmed from now on fails to open, and is not passed over.
+    let segments = log.segments.load_full();
     let files = log.kept.load_full();
-    let mut sources = sources(log, &files);
+    let mut sources = sources(&segments, &files);
     sources.retain(|s| s.positions.start < range.end && range.start < s.positions.end);
-    walk_files(log, &range, &sources, visitor)
+    walk_files(log, &range, (&sources, &segments), visitor)
 }
 
 /// Shows the records of kept files, then those of the segments behind them in a range.
 fn walk_files(
     log: &Log,
     range: &Range<Position>,
-    sources: &[Source<'_>],
+    (sources, segments): Files<'_>,
     visitor: &mut dyn Visitor,
 ) -> Result<(), OpenError> {
     for Source { kept, positions } in sources {
@@ -224,7 +237,6 @@ fn walk_files(
     }
     let from = sources.last().map_or(range.start, |source| source.positions.end);
     let synced = log.synced();
-    let segments = log.segments.load();
     for segment in segments.iter().filter(|segment| segment.base >= from && segment.base < range.end) {
         let file =
             log.disk.open(&segment.path).map_err(|error| OpenError::io("opening", &segment.path, error))?;

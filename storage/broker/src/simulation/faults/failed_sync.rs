@@ -19,6 +19,24 @@ fn a_failed_sync_ends_all_acknowledgements() {
 }
 
 #[test]
+fn a_failed_log_leaves_nothing_that_is_due_for_ever() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    let filler = "x".repeat(10_000);
+    for _ in 0..30 {
+        sim.publish(&client, &topic, &[filler.as_str(); 10]);
+    }
+    sim.disk.fail(mailrail_commitlog::disk::Op::Sync, ".seg", 0, 1, 5);
+    sim.publish(&client, &topic, &["a"]);
+    assert!(sim.shard.is_poisoned());
+    // The shard would wake up for it again and again.
+    sim.pass_ms(24 * 60 * 60 * 1_000);
+    let deadline = sim.shard.deadline(sim.now);
+    assert!(deadline.is_none_or(|at| at > sim.now.mono), "{deadline:?} at {:?}", sim.now.mono);
+}
+
+#[test]
 fn errors_of_the_device_lose_nothing_that_was_acknowledged_at_disk() {
     const ERRORS: Course =
         Course { operations: 300, faults: &[Fault::SyncError, Fault::WriteError], times: 8 };
