@@ -8,6 +8,7 @@ use super::copy::Differences;
 use super::*;
 use crate::delivery::{Lease, LeaseEnd};
 use crate::queue::Queue;
+use crate::reader::ReadContext;
 use crate::settings::TopicSettings;
 
 /// An entry on its way to the dead letter topic.

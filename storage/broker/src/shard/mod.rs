@@ -8,6 +8,7 @@ mod copy;
 mod dead_letter;
 mod disconnect;
 mod dispatch;
+mod exchange;
 mod journal;
 mod keys;
 mod membership;
@@ -31,6 +32,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use self::checkpoint::Checkpoints;
 pub(crate) use self::checkpoint::{CheckpointPolicy, MARK_KEY, STORE_VERSION};
 use self::dead_letter::Dead;
+pub(crate) use self::exchange::{Input, Outputs, Work};
 pub(crate) use self::journal::Journal;
 use self::keys::Keys;
 use self::pending::{Due, Pending};
@@ -44,105 +46,11 @@ use crate::error::Error;
 use crate::event::{Event, Reply};
 use crate::ids::*;
 use crate::queue::Blocks;
-use crate::reader::ReadContext;
 use crate::record::Change;
-use crate::retention::{Expired, Expiry, Survey, Surveyed};
 use crate::session::{Letter, Mailbox};
 use crate::state::State;
 use crate::store_thread::StoreJob;
 use crate::time::Now;
-
-/// What reaches the shard thread.
-#[derive(Debug)]
-pub(crate) enum Input {
-    Commands {
-        mailbox: Arc<Mailbox>,
-        commands: Vec<Command>,
-        since: Duration,
-    },
-    Disconnected {
-        mailbox: Arc<Mailbox>,
-    },
-    /// The log is in the page cache, or on the disk, up to here since a monotonic time.
-    Written {
-        to: Position,
-        at: Duration,
-    },
-    Synced {
-        to: Position,
-        at: Duration,
-    },
-    /// The disk is full; what lies from here on waits for room.
-    Refused {
-        from: Position,
-    },
-    /// The disk is nearly full, or no longer.
-    ShortOfRoom {
-        is_short: bool,
-    },
-    Poisoned(String),
-    /// Granted entries whose messages could not be read.
-    Unread {
-        receipts: Vec<Receipt>,
-    },
-    /// Granted entries whose messages are no more.
-    Gone {
-        receipts: Vec<Receipt>,
-    },
-    Expired(Expired),
-    Surveyed(Surveyed),
-    KeysMade {
-        more: bool,
-    },
-    DeadReady(Dead),
-    DispatchReady(Dispatch),
-    CheckpointStored {
-        number: u64,
-        stored: bool,
-    },
-    Trim {
-        mailbox: Arc<Mailbox>,
-        token: Token,
-        before: Position,
-    },
-    Stop,
-}
-
-/// Work that needs stored bytes: carried out by a reader, its outcome is an input again.
-#[derive(Debug)]
-pub(crate) enum Work {
-    Dead(Dead),
-    Dispatch(Dispatch),
-    Expire(Expiry),
-    Survey(Survey),
-    /// Makes key files of parts of the log that are complete.
-    MakeKeys,
-}
-
-impl Work {
-    pub fn carry_out(self, context: &ReadContext) -> Input {
-        match self {
-            Work::Dead(dead) => Input::DeadReady(dead.read(context)),
-            Work::Dispatch(dispatch) => Input::DispatchReady(dispatch.read(context)),
-            Work::Expire(expiry) => Input::Expired(expiry.find(context)),
-            Work::Survey(survey) => Input::Surveyed(survey.carry_out(context)),
-            Work::MakeKeys => Input::KeysMade { more: context.make_keys() },
-        }
-    }
-}
-
-/// What a turn of the shard gives to be carried away.
-#[derive(Debug, Default)]
-pub(crate) struct Outputs {
-    pub letters: Vec<(Arc<Mailbox>, Vec<Letter>)>,
-    pub work: Vec<Work>,
-    pub store_jobs: Vec<StoreJob>,
-    /// Bytes of publishes that were answered.
-    pub freed_bytes: u64,
-    /// Messages stored, and messages handed out, in this turn.
-    pub published: u64,
-    pub delivered: u64,
-}
 
 /// A group on a queue.
 type Line = (GroupId, QueueId);

@@ -9,7 +9,7 @@ use mailrail_message::{AnnexKind, StoredMessage, property};
 use super::copy::Differences;
 use super::*;
 use crate::delivery::wait_until;
-use crate::reader::behind_header;
+use crate::reader::{ReadContext, behind_header};
 use crate::state::Waiting;
 
 /// Most dispatches under way at once, so that a burst of due messages does not fill memory.
