@@ -203,12 +203,12 @@ impl Appender {
         if let Some(last) = self.pending.groups.last_mut() {
             last.sync = sync;
             hand.queue.append(&mut self.pending);
-            self.log.hand.unlock_and_wake_writer(hand);
+            self.log.hand.unlock_and_call_to_write(hand);
             return Some(self.tail);
         }
         if sync && hand.written > hand.synced && hand.queue.groups.is_empty() && hand.written >= self.tail {
             hand.sync_to = hand.written;
-            self.log.hand.unlock_and_wake_syncer(hand);
+            self.log.hand.unlock_and_call_to_sync(hand);
         } else if sync && let Some(last) = hand.queue.groups.last_mut() {
             last.sync = true;
         } else if sync && hand.written < self.tail {

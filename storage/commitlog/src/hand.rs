@@ -1,5 +1,5 @@
-//! The hand-over between the appender, the writer and the syncer: one small lock, taken once per batch, and a wake-up
-//! only for a thread that really waits. No IO happens under it.
+//! The hand-over between the appender and the log's threads: one small lock, taken once per batch, a wake-up only for a
+//! thread that really waits, and what there is to do next. No IO happens under it.
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -77,29 +77,91 @@ pub(crate) struct Hand {
     /// The disk is full: what lies from here on waits for room.
     pub refused_from: Option<Position>,
     pub closing: bool,
-    pub writer_done: bool,
-    writer_waits: bool,
-    syncer_waits: bool,
+    /// Somebody writes, or syncs, right now.
+    pub writing: bool,
+    pub syncing: bool,
+    /// The writer has groups in its own hands.
+    pub writer_holds: bool,
+    pub gate: Gate,
+    /// The keeper has more of the next segment to fill once this is written.
+    pub fill_from: Option<Position>,
+    /// Workers that sleep, and whether one of them has been called and is not up yet.
+    sleeping: usize,
+    called: bool,
     keeper_waits: bool,
 }
 
+/// What a write has to wait for.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    #[default]
+    Open,
+    /// All that is written must be synced before a segment is begun.
+    Sync,
+    /// The disk was full, and it is worth a try again then.
+    Room(Instant),
+}
+
+/// What a worker should do now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    Write,
+    Sync,
+    /// Nothing, for no longer than that.
+    Sleep(Option<Duration>),
+    /// Nothing, ever again.
+    End,
+}
+
 impl Hand {
-    /// Notes what was written. True when the syncer has a reason to wake up that it had not before.
-    pub fn note_written(&mut self, segment: &Arc<Segment>, to: Position, sync: bool) -> bool {
+    /// Notes what was written.
+    pub fn note_written(&mut self, segment: &Arc<Segment>, to: Position, sync: bool) {
         self.written = to;
         if self.unsynced.as_ref().is_none_or(|known| !Arc::ptr_eq(known, segment)) {
             self.unsynced = Some(Arc::clone(segment));
         }
-        let first = self.unsynced_since.is_none();
-        if first {
-            self.unsynced_since = Some(Instant::now());
-        }
+        self.unsynced_since.get_or_insert_with(Instant::now);
         let much = to - self.synced >= UNSYNCED_BYTES_MAX;
         let asked_late = self.sync_when_written.take_if(|asked| *asked <= to).is_some();
         if sync || asked_late || much {
             self.sync_to = to;
         }
-        first || sync || asked_late || much
+    }
+
+    /// What is to be done by somebody who has nothing to do. A sync goes before a write: the one who wrote also syncs,
+    /// and others may write meanwhile.
+    pub fn duty(&self, sync_interval: Duration) -> Duty {
+        let behind = self.written > self.synced && !self.syncing;
+        let waited = self.unsynced_since.filter(|_| behind).map(|since| since.elapsed());
+        let sync_in = waited.map(|waited| sync_interval.saturating_sub(waited));
+        let last = self.closing && !self.writing && !self.has_groups();
+        if behind && (self.sync_to > self.synced || last || sync_in.is_some_and(|left| left.is_zero())) {
+            return Duty::Sync;
+        }
+        if self.may_write() {
+            return Duty::Write;
+        }
+        if last && !self.syncing && !behind {
+            return Duty::End;
+        }
+        let room_in = match self.gate {
+            Gate::Room(at) if !self.writing => Some(at.saturating_duration_since(Instant::now())),
+            _ => None,
+        };
+        Duty::Sleep(sync_in.into_iter().chain(room_in).min())
+    }
+
+    fn has_groups(&self) -> bool {
+        self.writer_holds || !self.queue.groups.is_empty()
+    }
+
+    fn may_write(&self) -> bool {
+        let is_open = match self.gate {
+            Gate::Open => true,
+            Gate::Sync => self.synced >= self.written,
+            Gate::Room(at) => self.closing || Instant::now() >= at,
+        };
+        is_open && !self.writing && self.has_groups()
     }
 
     /// Trimmed segments that may go now, lowest first.
@@ -109,7 +171,8 @@ impl Hand {
 
     /// Whether there is anything for the keeper to do.
     pub fn has_files_to_keep(&self) -> bool {
-        self.spare_wanted || (self.copies == 0 && !self.removals.is_empty())
+        let fills = self.fill_from.is_some_and(|from| self.written >= from);
+        self.spare_wanted || fills || (self.copies == 0 && !self.removals.is_empty())
     }
 
     /// Notes that everything below `to` is synced.
@@ -124,8 +187,7 @@ impl Hand {
 #[derive(Debug, Default)]
 pub(crate) struct HandOver {
     hand: Mutex<Hand>,
-    writer: Condvar,
-    syncer: Condvar,
+    workers: Condvar,
     keeper: Condvar,
 }
 
@@ -139,21 +201,24 @@ impl HandOver {
         locked(&self.hand)
     }
 
-    /// Unlocks, then wakes the writer if it waits.
-    pub fn unlock_and_wake_writer(&self, mut hand: MutexGuard<'_, Hand>) {
-        let waits = std::mem::take(&mut hand.writer_waits);
-        drop(hand);
-        if waits {
-            self.writer.notify_one();
-        }
+    /// Unlocks, and calls a worker if there is something that it could write.
+    pub fn unlock_and_call_to_write(&self, hand: MutexGuard<'_, Hand>) {
+        let needed = hand.may_write();
+        self.unlock_and_call(hand, needed);
     }
 
-    /// Unlocks, then wakes the syncer if it waits.
-    pub fn unlock_and_wake_syncer(&self, mut hand: MutexGuard<'_, Hand>) {
-        let waits = std::mem::take(&mut hand.syncer_waits);
+    /// Unlocks, and calls a worker for the sync that was asked for, unless one syncs and will look again.
+    pub fn unlock_and_call_to_sync(&self, hand: MutexGuard<'_, Hand>) {
+        let needed = !hand.syncing;
+        self.unlock_and_call(hand, needed);
+    }
+
+    /// A worker that is up looks for everything there is to do, so one call at a time is enough.
+    fn unlock_and_call(&self, mut hand: MutexGuard<'_, Hand>, needed: bool) {
+        let calls = needed && hand.sleeping > 0 && !std::mem::replace(&mut hand.called, true);
         drop(hand);
-        if waits {
-            self.syncer.notify_one();
+        if calls {
+            self.workers.notify_one();
         }
     }
 
@@ -168,28 +233,24 @@ impl HandOver {
 
     pub fn wake_all(&self) {
         let mut hand = self.lock();
-        hand.writer_waits = false;
-        hand.syncer_waits = false;
+        hand.called = false;
         hand.keeper_waits = false;
         drop(hand);
-        self.writer.notify_one();
-        self.syncer.notify_one();
+        self.workers.notify_all();
         self.keeper.notify_one();
     }
 
-    pub fn wait_as_writer<'a>(&self, mut hand: MutexGuard<'a, Hand>) -> MutexGuard<'a, Hand> {
-        hand.writer_waits = true;
-        wait(&self.writer, hand, None)
-    }
-
-    /// As [`HandOver::wait_as_writer`], for no longer than that.
-    pub fn wait_as_writer_for<'a>(
+    /// Sleeps until called; with `longest` for no longer than that.
+    pub fn sleep<'a>(
         &self,
         mut hand: MutexGuard<'a, Hand>,
-        longest: Duration,
+        longest: Option<Duration>,
     ) -> MutexGuard<'a, Hand> {
-        hand.writer_waits = true;
-        wait(&self.writer, hand, Some(longest))
+        hand.sleeping += 1;
+        let mut hand = wait(&self.workers, hand, longest);
+        hand.sleeping -= 1;
+        hand.called = false;
+        hand
     }
 
     /// Waits for something to be kept or removed; with `longest` for no longer than that.
@@ -200,16 +261,6 @@ impl HandOver {
     ) -> MutexGuard<'a, Hand> {
         hand.keeper_waits = true;
         wait(&self.keeper, hand, longest)
-    }
-
-    /// Waits for a reason to sync; with `longest` for no longer than that.
-    pub fn wait_as_syncer<'a>(
-        &self,
-        mut hand: MutexGuard<'a, Hand>,
-        longest: Option<Duration>,
-    ) -> MutexGuard<'a, Hand> {
-        hand.syncer_waits = true;
-        wait(&self.syncer, hand, longest)
     }
 }
 

@@ -70,10 +70,7 @@ pub(crate) fn sync(log: &Log, events: &dyn LogEvents) -> Step {
         return Step::Poisoned;
     }
     log.synced.store(to, Ordering::Release);
-    let mut hand = log.hand.lock();
-    hand.note_synced(to);
-    // The writer may have waited for this to begin a segment.
-    log.hand.unlock_and_wake_writer(hand);
+    log.hand.lock().note_synced(to);
     events.synced(to);
     Step::Worked
 }

@@ -1,13 +1,17 @@
-//! Runs the writer and the syncer on threads of their own. All their work is in their `step`; here is only when.
+//! Runs the log on threads of its own. All their work is in `step`s; here is only who does which and when.
+//!
+//! Two workers share writing and syncing: whoever wrote a group also syncs it, without handing it over, and while it
+//! syncs the other writes what comes, so that no write waits for a sync. A keeper sees to the segment files.
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::LogEvents;
 use crate::error::LogFault;
+use crate::hand::{Duty, Gate, Hand};
 use crate::keep::Keeper;
-use crate::log::Log;
+use crate::log::{Log, locked};
 use crate::sync::{self, Syncer};
 use crate::write::{Step, Writer};
 
@@ -17,14 +21,13 @@ const ROOM_RETRY: Duration = Duration::from_millis(200);
 /// How often it is looked whether a nearly full disk has room again.
 const SHORT_RETRY: Duration = Duration::from_secs(1);
 
-const WRITER: &str = "writer";
-const SYNCER: &str = "syncer";
+const WORKER: &str = "worker";
 const KEEPER: &str = "keeper";
 
-/// The log's running threads: a writer, a syncer, and a keeper of the segment files.
-#[derive(Debug)]
+/// The log's running threads: two workers that write and sync, and a keeper of the segment files.
 pub struct LogThreads {
     log: Arc<Log>,
+    events: Arc<dyn LogEvents>,
     threads: [JoinHandle<()>; 3],
 }
 
@@ -32,16 +35,18 @@ pub struct LogThreads {
 ///
 /// # Panics
 /// When the operating system gives no thread.
-pub fn spawn(mut writer: Writer, syncer: Syncer, events: Arc<dyn LogEvents>) -> LogThreads {
+pub fn spawn(writer: Writer, syncer: Syncer, events: Arc<dyn LogEvents>) -> LogThreads {
     let Syncer { log, mut keeper } = syncer;
-    let for_syncer = (Arc::clone(&log), Arc::clone(&events));
+    let writer = Arc::new(Mutex::new(writer));
+    let worker = || {
+        let (log, writer, events) = (Arc::clone(&log), Arc::clone(&writer), Arc::clone(&events));
+        start(WORKER, &log.clone(), move || Worker { log: &log, writer: &writer, events: &*events }.run())
+    };
     let for_keeper = Arc::clone(&events);
-    let threads = [
-        start(WRITER, &log, move || run_writer(&mut writer, &*events)),
-        start(SYNCER, &log, move || run_syncer(&for_syncer.0, &*for_syncer.1)),
-        start(KEEPER, &log, move || run_keeper(&mut keeper, &*for_keeper)),
-    ];
-    LogThreads { log, threads: threads.map(|thread| thread.expect("a process without threads can't serve")) }
+    let threads =
+        [worker(), worker(), start(KEEPER, &log, move || run_keeper(&mut keeper, &*for_keeper))];
+    let threads = threads.map(|thread| thread.expect("a process without threads can't serve"));
+    LogThreads { log, events, threads }
 }
 
 fn start(
@@ -67,6 +72,7 @@ impl LogThreads {
             // How a thread ended is in the log's fault, also when it panicked.
             let _ = thread.join();
         }
+        sync::close(&self.log, &*self.events);
         self.log.fault.get().map_or(Ok(()), |fault| Err(fault.clone()))
     }
 }
@@ -82,78 +88,63 @@ impl Drop for EndOfThread {
         if thread::panicking() {
             self.log.poison(LogFault::Panicked { thread: self.thread });
         }
-        if self.thread == WRITER {
-            self.log.hand.lock().writer_done = true;
-        }
         self.log.hand.wake_all();
     }
 }
 
-fn run_writer(writer: &mut Writer, events: &dyn LogEvents) {
-    loop {
-        match writer.step(events) {
-            Step::Worked => {}
-            Step::Poisoned => return,
-            Step::Blocked => wait_until_synced(&writer.log),
-            Step::Full => {
-                if !wait_for_room(&writer.log) {
-                    writer.give_up();
-                }
+/// One of the threads that write and sync.
+struct Worker<'a> {
+    log: &'a Log,
+    writer: &'a Mutex<Writer>,
+    events: &'a dyn LogEvents,
+}
+
+impl<'a> Worker<'a> {
+    fn run(&self) {
+        let mut hand = self.log.hand.lock();
+        while !self.log.poisoned() {
+            hand = match hand.duty(self.log.config.sync_interval) {
+                Duty::Write => self.write(hand),
+                Duty::Sync => self.sync(hand),
+                Duty::Sleep(longest) => self.log.hand.sleep(hand, longest),
+                Duty::End => return,
             }
-            Step::Idle => {
-                if !wait_for_groups(&writer.log) {
-                    return;
-                }
-            }
         }
+        drop(hand);
+        self.log.tell_fault(self.events);
     }
-}
 
-fn wait_until_synced(log: &Log) {
-    let mut hand = log.hand.lock();
-    if hand.synced < hand.written {
-        hand.sync_to = hand.written;
-        log.hand.unlock_and_wake_syncer(hand);
-        hand = log.hand.lock();
-    }
-    while hand.synced < hand.written && !log.poisoned() {
-        hand = log.hand.wait_as_writer(hand);
-    }
-}
-
-/// Waits a while before the next try to write; false when the log is closing, and there is no time to wait for.
-fn wait_for_room(log: &Log) -> bool {
-    let since = Instant::now();
-    let mut hand = log.hand.lock();
-    while !hand.closing && !log.poisoned() {
-        let left = ROOM_RETRY.saturating_sub(since.elapsed());
-        if left.is_zero() {
-            return true;
+    fn write(&self, mut hand: MutexGuard<'a, Hand>) -> MutexGuard<'a, Hand> {
+        (hand.writing, hand.gate) = (true, Gate::Open);
+        let last_try = hand.closing;
+        drop(hand);
+        let mut writer = locked(self.writer);
+        let step = writer.step(self.events);
+        if step == Step::Full && last_try {
+            // There is no time to wait for room.
+            writer.give_up();
         }
-        hand = log.hand.wait_as_writer_for(hand, left);
-    }
-    false
-}
-
-/// False when there will be no more groups.
-fn wait_for_groups(log: &Log) -> bool {
-    let mut hand = log.hand.lock();
-    while hand.queue.groups.is_empty() && !log.poisoned() {
-        if hand.closing {
-            return false;
+        let holds = writer.holds_groups();
+        drop(writer);
+        let mut hand = self.log.hand.lock();
+        (hand.writing, hand.writer_holds) = (false, holds);
+        match step {
+            Step::Blocked => (hand.gate, hand.sync_to) = (Gate::Sync, hand.written),
+            Step::Full => hand.gate = Gate::Room(Instant::now() + ROOM_RETRY),
+            Step::Idle | Step::Worked | Step::Poisoned => {}
         }
-        hand = log.hand.wait_as_writer(hand);
+        hand
     }
-    true
-}
 
-fn run_syncer(log: &Log, events: &dyn LogEvents) {
-    while wait_for_duty(log) {
-        if sync::sync(log, events) == Step::Poisoned {
-            return;
-        }
+    fn sync(&self, mut hand: MutexGuard<'a, Hand>) -> MutexGuard<'a, Hand> {
+        hand.syncing = true;
+        // What there is to write by now should not wait for the sync.
+        self.log.hand.unlock_and_call_to_write(hand);
+        sync::sync(self.log, self.events);
+        let mut hand = self.log.hand.lock();
+        hand.syncing = false;
+        hand
     }
-    sync::close(log, events);
 }
 
 fn run_keeper(keeper: &mut Keeper, events: &dyn LogEvents) {
@@ -175,28 +166,5 @@ fn run_keeper(keeper: &mut Keeper, events: &dyn LogEvents) {
         if keeper.log.poisoned() {
             return;
         }
-    }
-}
-
-/// Waits until a sync was asked for, or the interval since the oldest unsynced write is over.
-/// False when all is synced and the writer has ended.
-fn wait_for_duty(log: &Log) -> bool {
-    let mut hand = log.hand.lock();
-    loop {
-        let behind = hand.written > hand.synced;
-        let asked = hand.sync_to > hand.synced;
-        let last = hand.closing && hand.writer_done;
-        if asked || log.poisoned() || (last && behind) {
-            return true;
-        }
-        if last {
-            return false;
-        }
-        let waited = hand.unsynced_since.filter(|_| behind).map(|since| since.elapsed());
-        let left = waited.map(|waited| log.config.sync_interval.saturating_sub(waited));
-        if left.is_some_and(|left| left.is_zero()) {
-            return true;
-        }
-        hand = log.hand.wait_as_syncer(hand, left);
     }
 }

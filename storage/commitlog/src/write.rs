@@ -73,7 +73,7 @@ impl Writer {
         if self.log.tell_fault(events) {
             return Step::Poisoned;
         }
-        if self.groups_done == self.batch.groups.len() && !self.take_batch() {
+        if !self.holds_groups() && !self.take_batch() {
             return Step::Idle;
         }
         let Some(run) = next_run(&self.batch, self.groups_done, self.pieces_done) else { return Step::Idle };
@@ -109,6 +109,11 @@ impl Writer {
             }
         }
         if self.log.tell_fault(events) { Step::Poisoned } else { Step::Worked }
+    }
+
+    /// True while there are groups that it took and has not written.
+    pub(crate) fn holds_groups(&self) -> bool {
+        self.groups_done < self.batch.groups.len()
     }
 
     /// Ends all writing because what is left cannot be written for want of room.
@@ -188,12 +193,7 @@ fn write_run(
 
 fn note_written(log: &Log, run: &Run<'_>, to: Position, sync: bool, events: &dyn LogEvents) {
     log.written.store(to, Ordering::Release);
-    let mut hand = log.hand.lock();
-    if hand.note_written(&run.first.segment, to, sync) {
-        log.hand.unlock_and_wake_syncer(hand);
-    } else {
-        drop(hand);
-    }
+    log.hand.lock().note_written(&run.first.segment, to, sync);
     events.written(to);
 }
 

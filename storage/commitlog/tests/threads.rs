@@ -257,7 +257,7 @@ fn a_panic_in_what_is_told_poisons_instead_of_hanging() {
     let threads = spawn(log.writer, log.syncer, Arc::new(Panics));
     add(&mut log.appender, b"x");
     log.appender.submit(true);
-    assert_eq!(threads.shutdown(), Err(LogFault::Panicked { thread: "writer" }));
+    assert_eq!(threads.shutdown(), Err(LogFault::Panicked { thread: "worker" }));
     assert!(log.appender.poisoned());
 }
 
