@@ -18,8 +18,8 @@ pub const GROUP_BYTES_SOFT: usize = 1 << 20;
 pub const GROUP_BYTES_MAX: usize = 64 << 20;
 /// Most groups' bytes that go into one vectored write, so that the first of them is not announced late.
 pub const WRITE_BYTES_MAX: usize = 8 << 20;
-/// Most pieces in one vectored write (IOV_MAX on Linux).
-pub const WRITE_PIECES_MAX: usize = 1024;
+/// Most pieces in one vectored write: IOV_MAX on Linux, less one for what fills the page.
+pub const WRITE_PIECES_MAX: usize = 1023;
 /// Written bytes that are synced though nobody asked: the next segment can only be begun after a sync of this one, and
 /// writers should not wait long for it.
 pub const UNSYNCED_BYTES_MAX: u64 = 8 << 20;

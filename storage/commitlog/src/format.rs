@@ -14,7 +14,8 @@
 //! 32  u64      segment_bytes
 //! 40  u64      epoch that made the file
 //! 48  u32      CRC-32C of bytes 0..48
-//! 52           zeros
+//! 52  u8       1 when the file held another segment before: what lies behind the last group then means nothing
+//! 53           zeros
 //! 2048 20 bytes mark of an open with an even epoch
 //! 3072 20 bytes mark of an open with an odd epoch
 //! ```
@@ -73,6 +74,8 @@ pub struct SegmentHeader {
     pub base: Position,
     pub segment_bytes: u64,
     pub epoch: u64,
+    /// The file held another segment before, and bytes of that are still in it.
+    pub recycled: bool,
 }
 
 /// Why bytes are not a header of ours.
@@ -99,6 +102,7 @@ impl SegmentHeader {
         page.put_u64_le(self.epoch);
         let sum = crc32c(&page);
         page.put_u32_le(sum);
+        page.put_u8(self.recycled.into());
         page.resize(SEGMENT_HEADER_BYTES, 0);
         page
     }
@@ -122,7 +126,9 @@ impl SegmentHeader {
         }
         fields.advance(4);
         let (log_id, base) = (fields.get_u64_le(), fields.get_u64_le());
-        Ok(Self { log_id, base, segment_bytes: fields.get_u64_le(), epoch: fields.get_u64_le() })
+        let (segment_bytes, epoch) = (fields.get_u64_le(), fields.get_u64_le());
+        let recycled = page.get(SEGMENT_FIXED_BYTES).is_some_and(|&byte| byte != 0);
+        Ok(Self { log_id, base, segment_bytes, epoch, recycled })
     }
 }
 
@@ -257,7 +263,8 @@ mod tests {
         assert_eq!(GroupHeader::decode(&GROUP.encode(99), 99), Ok(GROUP));
         let seal = GroupHeader { seals: true, payload_bytes: 0, records: 0, ..GROUP };
         assert_eq!(GroupHeader::decode(&seal.encode(99), 99), Ok(seal));
-        let segment = SegmentHeader { log_id: 99, base: 1 << 40, segment_bytes: 1 << 27, epoch: 7 };
+        let segment =
+            SegmentHeader { log_id: 99, base: 1 << 40, segment_bytes: 1 << 27, epoch: 7, recycled: true };
         assert_eq!(segment.encode().len(), SEGMENT_HEADER_BYTES);
         assert_eq!(SegmentHeader::decode(&segment.encode()), Ok(segment));
     }
@@ -273,7 +280,8 @@ mod tests {
                 "0000000080000000c0ffffffff000000efbeadde03c749480000000000000000",
             )
         );
-        let segment = SegmentHeader { log_id: 99, base: 1 << 40, segment_bytes: 1 << 27, epoch: 7 };
+        let segment =
+            SegmentHeader { log_id: 99, base: 1 << 40, segment_bytes: 1 << 27, epoch: 7, recycled: true };
         assert_eq!(
             hex(&segment.encode()[..SEGMENT_FIXED_BYTES]),
             concat!(
@@ -299,7 +307,8 @@ mod tests {
 
     #[test]
     fn every_flipped_bit_of_a_segment_header_is_noticed() {
-        let good = SegmentHeader { log_id: 99, base: 0, segment_bytes: 1 << 27, epoch: 7 }.encode();
+        let good =
+            SegmentHeader { log_id: 99, base: 0, segment_bytes: 1 << 27, epoch: 7, recycled: false }.encode();
         for bit in 0..SEGMENT_FIXED_BYTES * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
@@ -323,7 +332,8 @@ mod tests {
 
     #[test]
     fn later_versions_are_told_from_damage() {
-        let mut page = SegmentHeader { log_id: 99, base: 0, segment_bytes: 1 << 27, epoch: 7 }.encode();
+        let mut page =
+            SegmentHeader { log_id: 99, base: 0, segment_bytes: 1 << 27, epoch: 7, recycled: false }.encode();
         page[8] = 2;
         let sum = crc32c(&page[..48]);
         page[48..52].copy_from_slice(&sum.to_le_bytes());

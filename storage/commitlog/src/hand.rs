@@ -171,8 +171,12 @@ impl Hand {
 
     /// Whether there is anything for the keeper to do.
     pub fn has_files_to_keep(&self) -> bool {
-        let fills = self.fill_from.is_some_and(|from| self.written >= from);
-        self.spare_wanted || fills || (self.copies == 0 && !self.removals.is_empty())
+        self.spare_wanted || self.fills() || (self.copies == 0 && !self.removals.is_empty())
+    }
+
+    /// Whether the next segment should be filled further.
+    pub fn fills(&self) -> bool {
+        self.fill_from.is_some_and(|from| self.written >= from)
     }
 
     /// Notes that everything below `to` is synced.

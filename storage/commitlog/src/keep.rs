@@ -2,6 +2,7 @@
 //! tens of milliseconds, so that neither writes nor syncs may wait for it.
 use std::collections::VecDeque;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::LogEvents;
@@ -29,18 +30,23 @@ impl Keeper {
     pub fn step(&mut self, events: &dyn LogEvents) -> bool {
         let mut hand = self.log.hand.lock();
         let wanted = std::mem::take(&mut hand.spare_wanted);
+        let fills = wanted || hand.fills();
         let removals = hand.take_removals();
         drop(hand);
         let removed = !removals.is_empty();
         if wanted {
             self.prepare();
         }
+        if fills {
+            let next = self.log.fill_spare();
+            self.log.hand.lock().fill_from = next;
+        }
         if removed {
             self.removals.extend(removals);
             self.remove();
         }
         let looked = self.look_for_room(wanted || removed, events);
-        wanted || removed || looked
+        fills || removed || looked
     }
 
     /// True while there is too little room, which comes back without anything being done here.
@@ -68,6 +74,7 @@ impl Keeper {
         }
         self.is_short = is_short;
         if is_short {
+            self.remove_used();
             tracing::warn!(free, min, "the disk is nearly full");
         } else {
             tracing::info!(free, min, "the disk has room again");
@@ -87,43 +94,59 @@ impl Keeper {
     /// Lowest first, each gone durably before the next, so that whatever a power cut leaves has no gap. One that can't
     /// be removed is tried again together with the next that is trimmed.
     fn remove(&mut self) {
-        while let Some(segment) = self.removals.front()
+        while let Some(segment) = self.removals.front_mut()
             && !self.log.poisoned()
         {
             segment.close();
-            if let Err(error) = self.remove_one(segment) {
-                self.not_removed(segment, &error);
+            let is_free = Arc::get_mut(segment).is_some_and(Segment::close_for_good);
+            if let Err(error) = remove_one(&self.log, segment, is_free && !self.is_short) {
+                not_removed(&self.log, &segment.path, &error);
                 return;
             }
             self.removals.pop_front();
         }
     }
 
-    /// Under another name the file is no segment any more, and can be given back in parts: a large file that goes at
-    /// once holds up the file system's journal, and with it every sync, for tens of milliseconds.
-    fn remove_one(&self, segment: &Segment) -> io::Result<()> {
-        let disk = &*self.log.disk;
-        let trimmed = self.log.dir.join(trimmed_file_name(segment.base));
-        match disk.rename(&segment.path, &trimmed) {
-            // An attempt before this one got further than that.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            renamed => renamed?,
+    /// Gives back the files that were kept to be used again.
+    fn remove_used(&self) {
+        for path in self.log.take_used() {
+            // The next open removes what stays.
+            let _ = give_back(&self.log, &path, self.log.config.segment_bytes);
         }
-        disk.sync_dir(&self.log.dir)?;
-        let file = disk.open(&trimmed)?;
-        let mut left = segment.bytes();
-        while left > 0 {
-            left = left.saturating_sub(REMOVED_BYTES_MAX);
-            file.truncate(left)?;
-        }
-        disk.remove(&trimmed)
     }
+}
 
-    fn not_removed(&self, segment: &Segment, error: &io::Error) {
-        if is_broken(error) {
-            self.log.poison(LogFault::io("removing", &segment.path, error));
-        } else {
-            tracing::warn!(file = %segment.path.display(), %error, "a trimmed segment was not removed");
-        }
+/// Under another name the file is no segment any more, and can be used again, or given back.
+fn remove_one(log: &Log, segment: &Segment, is_free: bool) -> io::Result<()> {
+    let trimmed = log.dir.join(trimmed_file_name(segment.base));
+    match log.disk.rename(&segment.path, &trimmed) {
+        // An attempt before this one got further than that.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        renamed => renamed?,
+    }
+    log.disk.sync_dir(&log.dir)?;
+    if is_free && log.keep_used(segment, trimmed.clone()) {
+        return Ok(());
+    }
+    give_back(log, &trimmed, segment.bytes())
+}
+
+/// In parts: a large file that goes at once holds up the file system's journal, and with it every sync, for tens of
+/// milliseconds.
+fn give_back(log: &Log, path: &Path, bytes: u64) -> io::Result<()> {
+    let file = log.disk.open(path)?;
+    let mut left = bytes;
+    while left > 0 {
+        left = left.saturating_sub(REMOVED_BYTES_MAX);
+        file.truncate(left)?;
+    }
+    log.disk.remove(path)
+}
+
+fn not_removed(log: &Log, path: &Path, error: &io::Error) {
+    if is_broken(error) {
+        log.poison(LogFault::io("removing", path, error));
+    } else {
+        tracing::warn!(file = %path.display(), %error, "a trimmed segment was not removed");
     }
 }

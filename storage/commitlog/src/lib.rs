@@ -24,6 +24,7 @@ mod read;
 pub mod record;
 mod scan;
 mod segment;
+mod spare;
 mod sync;
 mod threads;
 mod width;

@@ -1,5 +1,5 @@
-//! What the parts of one log share: the segments, how far it is written and synced, whether it is poisoned, and the
-//! segment that is held ready. The hand-over between the threads is in `hand`.
+//! What the parts of one log share: the segments, how far it is written and synced, whether it is poisoned. The
+//! hand-over between the threads is in `hand`, the segment that is held ready in `spare`.
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,11 +9,11 @@ use arc_swap::ArcSwap;
 
 use crate::cache::Cache;
 use crate::disk::Disk;
-use crate::error::{AppendError, LogFault, is_broken, is_full};
-use crate::format::SegmentHeader;
+use crate::error::LogFault;
 use crate::hand::HandOver;
 use crate::kept::KeptFiles;
-use crate::segment::{self, MakeError, Segment};
+use crate::segment::Segment;
+use crate::spare::Spare;
 use crate::{LogConfig, LogEvents, Position};
 
 /// Shared by appender, writer, syncer and readers of one log.
@@ -43,13 +43,8 @@ pub(crate) struct Log {
     pub fault: OnceLock<LogFault>,
     pub fault_told: AtomicBool,
     pub spare: Mutex<Spare>,
-}
-
-/// The segment that will be used next. Made ahead, so that a full disk shows before anything depends on it.
-#[derive(Debug)]
-pub(crate) struct Spare {
-    pub next_base: Position,
-    pub ready: Option<Arc<Segment>>,
+    /// Files are overwritten where they lie: it pays to fill segments ahead and to use files again.
+    pub overwrites: bool,
 }
 
 impl Log {
@@ -80,48 +75,6 @@ impl Log {
             events.poisoned(fault);
         }
         true
-    }
-
-    /// Makes the next segment unless it is ready.
-    pub fn prepare_spare(&self) -> Result<(), AppendError> {
-        let mut spare = locked(&self.spare);
-        if spare.ready.is_none() {
-            spare.ready = Some(self.make_segment(spare.next_base)?);
-        }
-        Ok(())
-    }
-
-    /// The next segment, made now if the background was not quick enough or had no space when it tried.
-    pub fn take_spare(&self) -> Result<Arc<Segment>, AppendError> {
-        let mut spare = locked(&self.spare);
-        let taken = match spare.ready.take() {
-            Some(ready) => ready,
-            None => self.make_segment(spare.next_base)?,
-        };
-        spare.next_base = taken.end;
-        Ok(taken)
-    }
-
-    fn make_segment(&self, base: Position) -> Result<Arc<Segment>, AppendError> {
-        if let Some(fault) = self.fault.get() {
-            return Err(AppendError::Poisoned(fault.clone()));
-        }
-        let segment_bytes = self.config.segment_bytes;
-        let header = SegmentHeader { log_id: self.log_id, base, segment_bytes, epoch: self.epoch };
-        match segment::make(&*self.disk, &self.dir, &header) {
-            Ok((path, file)) => Ok(Arc::new(Segment::new(&header, path, Some(file)))),
-            Err(MakeError::Before(error) | MakeError::Sync(error)) if is_full(&error) => {
-                Err(AppendError::NoSpace { why: error.to_string() })
-            }
-            Err(MakeError::Before(error)) if !is_broken(&error) => {
-                Err(AppendError::NoSegment { why: error.to_string() })
-            }
-            Err(MakeError::Before(error) | MakeError::Sync(error)) => {
-                let fault = LogFault::io("making the next segment in", &self.dir, &error);
-                self.poison(fault.clone());
-                Err(AppendError::Poisoned(fault))
-            }
-        }
     }
 }
 

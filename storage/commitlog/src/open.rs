@@ -17,11 +17,12 @@ use crate::error::{AppendError, OpenError, is_full};
 use crate::format::{FORMAT_VERSION, HeaderFault, Mark, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::hand::HandOver;
 use crate::kept::{self, KeptFiles};
-use crate::log::{Log, Spare};
+use crate::log::Log;
 use crate::planted::{Bug, planted};
 use crate::read::LogReader;
 use crate::scan::{self, Chain, End};
 use crate::segment::{PASSING_SUFFIX, Segment, base_of};
+use crate::spare::Spare;
 use crate::sync::Syncer;
 use crate::width::{narrow, wide};
 use crate::write::Writer;
@@ -63,7 +64,7 @@ pub struct Recovery {
 pub struct Cut {
     /// Where the whole part ends.
     pub position: Position,
-    /// Bytes from there to the last one that was not zero.
+    /// Bytes from there to the last one that was written.
     pub bytes: u64,
     /// What was wrong with the group at `position`.
     pub what: String,
@@ -99,6 +100,7 @@ pub fn open(
     let Recovered { tail, recovery, next_base } = recovered;
     let log_id = finder.log_id.unwrap_or_else(|| disk.nonce());
     let (segments, kept) = (finder.segments, finder.kept);
+    let overwrites = disk.overwrites(&folder).map_err(|error| OpenError::io("looking at", &folder, error))?;
     let log = Arc::new(Log {
         dir: folder,
         config,
@@ -115,7 +117,8 @@ pub fn open(
         halted: AtomicBool::new(false),
         fault: OnceLock::new(),
         fault_told: AtomicBool::new(false),
-        spare: Mutex::new(Spare { next_base, ready: None }),
+        spare: Mutex::new(Spare::new(next_base)),
+        overwrites,
         disk,
     });
     finish(&log, &tail)?;
@@ -420,7 +423,8 @@ impl<'a> Finder<'a> {
             let parts = later_parts.as_ref().unwrap_or(&stop.parts);
             let beyond = scan::search(segment, &*file, parts, from, chain).map_err(io)?;
             synced_to = synced_to.max(beyond.witness.map_or(0, |header| header.synced_to));
-            data_end = beyond.data_end.or(data_end);
+            // What an earlier segment left says nothing; what was written here begins with a group.
+            data_end = if segment.recycled { beyond.groups_end } else { beyond.data_end }.or(data_end);
         }
         let what = stop.what.clone().unwrap_or_else(|| "nothing is written here, but behind it".to_owned());
         if let Some(segment) = unsettled.first().filter(|_| synced_to > position) {

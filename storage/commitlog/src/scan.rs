@@ -49,6 +49,8 @@ pub(crate) enum End {
 pub(crate) struct Beyond {
     /// The whole group header with the highest `synced_to`.
     pub witness: Option<GroupHeader>,
+    /// End of the last group that has a whole header.
+    pub groups_end: Option<Position>,
     /// End of the last bytes that are not zero.
     pub data_end: Option<Position>,
 }
@@ -248,9 +250,10 @@ fn search_stretch(bytes: &[u8], len: usize, position: Position, chain: &Chain, b
                 && let Ok(header) = GroupHeader::decode(header, chain.log_id)
                 && header.position == at
                 && header.epoch >= chain.epoch
-                && beyond.witness.is_none_or(|known| known.synced_to < header.synced_to)
             {
-                beyond.witness = Some(header);
+                beyond.groups_end = Some(at + wide(GROUP_HEADER_BYTES + from_u32(header.payload_bytes)));
+                beyond.witness =
+                    beyond.witness.filter(|known| known.synced_to >= header.synced_to).or(Some(header));
             }
         }
     }

@@ -27,6 +27,8 @@ pub(crate) struct Segment {
     pub end: Position,
     /// The open that made the file.
     pub epoch: u64,
+    /// Behind the last group may lie bytes of an earlier segment.
+    pub recycled: bool,
     pub path: PathBuf,
     file: ArcSwapOption<Arc<dyn DiskFile>>,
     /// True once the readers' list of open files holds it, which then says when it is closed.
@@ -39,6 +41,7 @@ impl Segment {
             base: header.base,
             end: header.base + header.segment_bytes,
             epoch: header.epoch,
+            recycled: header.recycled,
             path,
             file: ArcSwapOption::new(file.map(Arc::new)),
             listed_for_readers: AtomicBool::new(false),
@@ -59,6 +62,11 @@ impl Segment {
     pub fn close(&self) {
         self.file.store(None);
         self.listed_for_readers.store(false, Ordering::Relaxed);
+    }
+
+    /// Closes the file; true when nobody uses it any more, which nobody can begin to, since there is no other owner.
+    pub fn close_for_good(&mut self) -> bool {
+        self.file.swap(None).is_none_or(|file| Arc::strong_count(&file) == 1)
     }
 
     /// First position that a group can have here.
@@ -111,14 +119,15 @@ pub(crate) enum MakeError {
     Sync(io::Error),
 }
 
-/// Makes a segment file with its space reserved and its header and name durable.
+/// Makes a segment file with its space reserved and its header and name durable; of the file `used` if there is one.
 pub(crate) fn make(
     disk: &dyn Disk,
     dir: &Path,
     header: &SegmentHeader,
+    used: Option<&Path>,
 ) -> Result<(PathBuf, Arc<dyn DiskFile>), MakeError> {
     let unfinished = dir.join(UNFINISHED_FILE);
-    let result = fill(disk, &unfinished, header).and_then(|file| {
+    let result = fill(disk, &unfinished, header, used).and_then(|file| {
         let path = dir.join(file_name(header.base));
         disk.rename(&unfinished, &path).map_err(MakeError::Before)?;
         Ok((path, file))
@@ -133,8 +142,17 @@ pub(crate) fn make(
     Ok((path, file))
 }
 
-fn fill(disk: &dyn Disk, path: &Path, header: &SegmentHeader) -> Result<Arc<dyn DiskFile>, MakeError> {
-    let file = create_anew(disk, path).map_err(MakeError::Before)?;
+fn fill(
+    disk: &dyn Disk,
+    path: &Path,
+    header: &SegmentHeader,
+    used: Option<&Path>,
+) -> Result<Arc<dyn DiskFile>, MakeError> {
+    let file = match used {
+        None => create_anew(disk, path),
+        Some(used) => disk.rename(used, path).and_then(|()| disk.open(path)),
+    };
+    let file = file.map_err(MakeError::Before)?;
     file.allocate(header.segment_bytes).map_err(MakeError::Before)?;
     let page = header.encode();
     write_full(&*file, &mut [IoSlice::new(&page)], 0).map_err(|(_, error)| MakeError::Before(error))?;

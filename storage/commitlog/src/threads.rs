@@ -43,8 +43,7 @@ pub fn spawn(writer: Writer, syncer: Syncer, events: Arc<dyn LogEvents>) -> LogT
         start(WORKER, &log.clone(), move || Worker { log: &log, writer: &writer, events: &*events }.run())
     };
     let for_keeper = Arc::clone(&events);
-    let threads =
-        [worker(), worker(), start(KEEPER, &log, move || run_keeper(&mut keeper, &*for_keeper))];
+    let threads = [worker(), worker(), start(KEEPER, &log, move || run_keeper(&mut keeper, &*for_keeper))];
     let threads = threads.map(|thread| thread.expect("a process without threads can't serve"));
     LogThreads { log, events, threads }
 }

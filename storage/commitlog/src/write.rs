@@ -14,8 +14,11 @@ use crate::format::{GROUP_HEADER_BYTES, GroupHeader};
 use crate::hand::{Batch, Group};
 use crate::log::Log;
 use crate::planted::{Bug, planted};
-use crate::width::wide;
+use crate::width::{narrow, wide};
 use crate::{LogEvents, Position};
+
+/// Zeros behind the last group, up to the end of its page.
+static PAGE: [u8; 4096] = [0; 4096];
 
 /// What one step of a log thread did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -180,20 +183,33 @@ fn write_run(
         };
         headers.push(header.encode(log.log_id));
     }
-    let mut slices = Vec::with_capacity(run.groups.len() + run.pieces.len());
+    let mut slices = Vec::with_capacity(run.groups.len() + run.pieces.len() + 1);
     let mut pieces = run.pieces.iter();
     for (group, header) in run.groups.iter().zip(headers.iter()) {
         slices.push(IoSlice::new(header));
         slices.extend(pieces.by_ref().take(group.pieces).map(|piece| IoSlice::new(piece)));
     }
+    // Whole pages need not be read first where the file holds something already.
+    let pad = run.end.next_multiple_of(wide(PAGE.len())) - run.end;
+    slices.push(IoSlice::new(PAGE.get(..narrow(pad)).unwrap_or_default()));
     let segment = &run.first.segment;
     let file = segment.file(&*log.disk).map_err(|error| (0, error))?;
-    write_full(&*file, &mut slices, run.first.position - segment.base)
+    match write_full(&*file, &mut slices, run.first.position - segment.base) {
+        // What is missing is only for speed.
+        Err((written, error)) if is_full(&error) && wide(written) >= run.end - run.first.position => Ok(()),
+        result => result,
+    }
 }
 
 fn note_written(log: &Log, run: &Run<'_>, to: Position, sync: bool, events: &dyn LogEvents) {
     log.written.store(to, Ordering::Release);
-    log.hand.lock().note_written(&run.first.segment, to, sync);
+    let mut hand = log.hand.lock();
+    hand.note_written(&run.first.segment, to, sync);
+    if hand.has_files_to_keep() {
+        log.hand.unlock_and_wake_keeper(hand);
+    } else {
+        drop(hand);
+    }
     events.written(to);
 }
 

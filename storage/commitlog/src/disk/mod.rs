@@ -16,6 +16,9 @@ pub use fault::{FaultDisk, Loss, Op};
 pub use lock::{DirLock, LockError};
 pub use os::OsDisk;
 
+/// What [`Disk::fill`] is done in multiples of.
+pub const FILL_STEP_BYTES: u64 = 4096;
+
 /// A file system. Names are durable only after [`Disk::sync_dir`] of their folder.
 pub trait Disk: fmt::Debug + Send + Sync {
     /// Makes a folder and those above it. No error when it exists.
@@ -30,6 +33,11 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file's name. Who has it open keeps its bytes.
     fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Whether a write to bytes that were written before goes to the same blocks, which are then cheaper to sync.
+    fn overwrites(&self, dir: &Path) -> io::Result<bool>;
+    /// Writes zeros to a part of a file whose space is reserved and that nobody else uses at present. Both ends of the
+    /// part are multiples of [`FILL_STEP_BYTES`].
+    fn fill(&self, path: &Path, part: Range<u64>) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that are free for this process where `dir` lies.

@@ -8,10 +8,19 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek, statvfs};
+use rustix::fs::{FallocateFlags, Mode, OFlags, SeekFrom, fallocate, seek, statfs, statvfs};
 use rustix::io::{Errno, pwritev};
 
 use super::{DirLock, Disk, DiskFile, LockError};
+
+/// Magic numbers, as statfs(2) tells them, of file systems that write a block again where it lies: ext2 to ext4, XFS.
+const OVERWRITING_FILE_SYSTEMS: [i64; 2] = [0xef53, 0x5846_5342];
+
+/// Zeros to write past the page cache, which asks for memory that begins with a page.
+#[repr(align(4096))]
+struct Zeros([u8; 1 << 20]);
+
+static ZEROS: Zeros = Zeros([0; 1 << 20]);
 
 /// The file system that the operating system offers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,6 +55,23 @@ impl Disk for OsDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn overwrites(&self, dir: &Path) -> io::Result<bool> {
+        Ok(OVERWRITING_FILE_SYSTEMS.contains(&statfs(dir)?.f_type))
+    }
+
+    fn fill(&self, path: &Path, part: Range<u64>) -> io::Result<()> {
+        // Past the page cache, which has better things to hold than zeros that nobody reads.
+        let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        let mut offset = part.start;
+        while offset < part.end {
+            let left = usize::try_from(part.end - offset).unwrap_or(usize::MAX);
+            let zeros = ZEROS.0.get(..left.min(ZEROS.0.len())).unwrap_or_default();
+            offset += crate::width::wide(file.write_at(zeros, offset)?);
+        }
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

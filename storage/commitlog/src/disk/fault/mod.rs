@@ -46,6 +46,7 @@ pub enum Op {
     Read,
     Sync,
     Truncate,
+    Fill,
 }
 
 /// Calls of one kind, on paths that contain a text, that fail.
@@ -304,6 +305,23 @@ impl Disk for FaultDisk {
             return Err(io::ErrorKind::NotFound.into());
         }
         state.change_name(NameChange::Unlink(path.to_owned()));
+        done((), stays_on)
+    }
+
+    fn overwrites(&self, _dir: &Path) -> io::Result<bool> {
+        Ok(true)
+    }
+
+    fn fill(&self, path: &Path, part: Range<u64>) -> io::Result<()> {
+        let (mut state, stays_on) = self.enter(Op::Fill, path)?;
+        let file = *state.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        let change =
+            Change::Write { offset: narrow(part.start), bytes: vec![0; narrow(part.end - part.start)] };
+        if let Some(content) = state.files.get_mut(&file) {
+            assert!(wide(content.live.len()) >= part.end, "a part is filled that is not reserved");
+            change.apply(&mut content.live);
+            content.pending.push(change);
+        }
         done((), stays_on)
     }
 
