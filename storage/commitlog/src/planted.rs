@@ -12,6 +12,8 @@ pub enum Bug {
     SegmentBegunEarly,
     /// A new segment's name is not made durable.
     NameNotSynced,
+    /// A trimmed segment's file is used again though its old name may come back.
+    OldNameNotSynced,
     /// A group says that more is synced than is.
     SyncedToTooHigh,
     /// A torn tail is cut one byte too early.

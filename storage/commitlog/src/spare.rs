@@ -13,8 +13,8 @@ use crate::width::wide;
 
 /// Bytes of zeros that are written at once.
 const FILL_BYTES: u64 = 4 << 20;
-/// Trimmed files that are kept to make segments of.
-const USED_FILES_MAX: usize = 2;
+/// Trimmed files that are kept to make segments of; together with the ready segment they are what a log holds too much.
+const USED_FILES_MAX: usize = 1;
 
 /// The next segment and what later ones can be made of.
 #[derive(Debug)]

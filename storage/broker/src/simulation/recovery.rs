@@ -236,7 +236,7 @@ fn a_trim_never_passes_its_snapshot_nor_what_nobody_has_seen_yet() {
 fn a_snapshot_that_was_not_finished_does_not_hide_the_next_one() {
     let (mut sim, client, _) = long_log();
     // There is room for the beginning of a snapshot with many groups, and for no further segment.
-    for number in 0..10_000 {
+    for number in 0..16_000 {
         sim.make_group(&client, &format!("group {number} {}", "n".repeat(230)), GroupSettings::at_once());
     }
     sim.disk.limit_bytes(Some(1));

@@ -44,8 +44,12 @@ fn drain(
     }
 }
 
+/// Bytes of all files that hold a part of the log. A trimmed one that is kept to be used again has no name of a part.
 fn log_bytes(sim: &Simulation) -> usize {
-    let in_log = |path: &&PathBuf| path.parent().is_some_and(|parent| parent.ends_with("log"));
+    let in_log = |path: &&PathBuf| {
+        let is_part = path.extension().is_some_and(|is| is == "seg" || is == "kept");
+        is_part && path.parent().is_some_and(|parent| parent.ends_with("log"))
+    };
     let paths = sim.disk.paths();
     paths.iter().filter(in_log).map(|path| sim.disk.contents(path).map_or(0, |bytes| bytes.len())).sum()
 }

@@ -6,21 +6,22 @@ use mailrail_commitlog::planted::{Bug, plant};
 use super::*;
 
 /// Each bug with the first seed that finds it.
-const PLANTED: [(Bug, u64); 21] = [
+const PLANTED: [(Bug, u64); 22] = [
     (Bug::SkippedSync, 1),
     (Bug::FailedSyncCounts, 1),
     (Bug::SegmentBegunEarly, 1),
     (Bug::NameNotSynced, 1),
+    (Bug::OldNameNotSynced, 3),
     (Bug::SyncedToTooHigh, 1),
     (Bug::CutTooEarly, 2),
-    (Bug::OpenWithoutSync, 3),
+    (Bug::OpenWithoutSync, 1),
     (Bug::AckBeforeSync, 1),
     (Bug::AckBeforeWrite, 1),
     (Bug::SeenBeforeSync, 1),
-    (Bug::OffsetsNotReserved, 5),
+    (Bug::OffsetsNotReserved, 1),
     (Bug::OffsetsNotSkipped, 1),
     (Bug::StoreTimeGoesBack, 1),
-    (Bug::CheckpointAheadOfLog, 9),
+    (Bug::CheckpointAheadOfLog, 10),
     (Bug::TrimAheadOfSnapshot, 10),
     (Bug::TrimPassesWaiting, 1),
     (Bug::SettleNotReplayed, 1),
