@@ -57,6 +57,11 @@ const PARTS: &[Part] = &[
         may_use: &["protocols/remoting", "protocols/amqp"],
         why: "the load generator may share codecs, but must not share the broker it measures",
     },
+    Part {
+        folder: "scripts/storage-load",
+        may_use: &["storage/message", "storage/broker"],
+        why: "it measures the storage in process, as a protocol uses it",
+    },
     Part { folder: "scripts/", may_use: &[], why: "scripts look at the product from outside" },
 ];
 

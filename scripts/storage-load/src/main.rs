@@ -1,0 +1,104 @@
+//! Measures the storage in process, without a wire, beside the least that any storage must do: programs that write the
+//! same bytes with the same checksum and the same syncs, or read them with large plain reads. One run does one thing and
+//! prints one JSON object; `scripts/bench storage` runs them side by side and makes the table.
+mod allocations;
+mod backlog;
+mod bare;
+mod client;
+mod cold;
+mod observe;
+mod publish;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// How sure a message must be before it may be acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Durability {
+    /// Synced to disk.
+    Disk,
+    /// In the page cache.
+    Memory,
+}
+
+/// What is published, and how. All of it holds for the bare program too, but for the number of queues.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Load {
+    #[arg(long, value_enum, default_value = "disk")]
+    pub durability: Durability,
+    /// Bytes of one body.
+    #[arg(long, default_value_t = 1024)]
+    pub size: usize,
+    /// Messages of one publish.
+    #[arg(long, default_value_t = 64)]
+    pub batch: usize,
+    /// Publishes that wait for their answers at the same time.
+    #[arg(long, default_value_t = 8)]
+    pub window: usize,
+    #[arg(long, default_value_t = 1)]
+    pub queues: u32,
+    /// Seconds that are measured, after one of warm-up.
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+}
+
+#[derive(Subcommand, Debug)]
+enum Work {
+    /// Publishes as fast as answers come.
+    Publish(Load),
+    /// Writes the same bytes, with the same checksum, batches and syncs, and does nothing else.
+    Bare(Load),
+    /// Publishes so many messages to one queue, then reads them all; rates at the beginning and at the end.
+    Backlog {
+        #[arg(long, default_value_t = 10_000_000)]
+        messages: u64,
+        #[arg(long, default_value_t = 100)]
+        size: usize,
+        /// Ends as a killed process does, without reading, when all are acknowledged.
+        #[arg(long)]
+        die: bool,
+    },
+    /// Opens the folder and publishes one message: the time to its answer.
+    Open,
+    /// Reads the queue of a backlog from its first message on, with nothing of it in the page cache.
+    ColdRead,
+    /// Reads the log's files with large plain reads, with nothing of them in the page cache.
+    PlainRead,
+    /// Latency of readers of the newest messages and of old ones, alone and beside one slow reader of cold data.
+    SlowReader,
+}
+
+#[derive(Parser, Debug)]
+#[command(name = "mailrail-storage-load")]
+struct Settings {
+    /// Folder of the data, on the disk that is measured.
+    #[arg(long)]
+    data: PathBuf,
+    #[command(subcommand)]
+    work: Work,
+}
+
+fn main() -> ExitCode {
+    let Settings { data, work } = Settings::parse();
+    let report = match work {
+        Work::Publish(load) => publish::run(&data, &load),
+        Work::Bare(load) => bare::run(&data, &load),
+        Work::Backlog { messages, size, die } => backlog::run(&data, messages, size, die),
+        Work::Open => backlog::open(&data),
+        Work::ColdRead => cold::read(&data),
+        Work::PlainRead => cold::plain(&data),
+        Work::SlowReader => cold::beside_a_slow_reader(&data),
+    };
+    match report {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("mailrail-storage-load: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
