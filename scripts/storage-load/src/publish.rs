@@ -1,31 +1,38 @@
 //! Publishes in a closed loop: as many batches in flight as the window says.
+use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
+use mailrail_broker::Topic;
 use serde_json::Value;
 
 use crate::Load;
 use crate::client::{Client, Failure, batch, open};
 use crate::observe::Moment;
 
+/// Most queues of one topic here.
+const QUEUES_MAX: usize = 1_000;
 /// Seconds before anything counts.
 pub const WARM_UP_S: f64 = 1.0;
 
 pub fn run(data: &Path, load: &Load) -> Result<Value, Failure> {
     let broker = open(data)?;
     let mut client = Client::new(&broker);
-    let topic = client.topic("load", load.queues)?;
+    let topics = topics(&mut client, load.queues)?;
     let body = vec![b'x'; load.size];
     let mut latencies = Histogram::<u64>::new(3)?;
-    let (mut sent, mut first) = (std::collections::VecDeque::new(), 0u32);
+    let (mut sent, mut turn) = (VecDeque::new(), 0);
     let begin = Moment::now();
     let mut measured: Option<(Moment, u64)> = None;
     loop {
         while sent.len() < load.window {
             sent.push_back(Instant::now());
-            client.publish(batch(&topic, &body, load.batch, load.durability.into(), first));
-            first = first.wrapping_add(load.batch as u32);
+            let topic = &topics[turn % topics.len()];
+            let first = u32::try_from(turn / topics.len() * load.batch % QUEUES_MAX)?;
+            client.publish(batch(topic, &body, load.batch, load.durability.into(), first));
+            turn += 1;
         }
         let (batches, messages) = client.published()?;
         let answered = sent.drain(..batches);
@@ -47,6 +54,13 @@ pub fn run(data: &Path, load: &Load) -> Result<Value, Failure> {
     let report = with_latencies(since.report(count), &latencies);
     broker.stop()?;
     Ok(report)
+}
+
+/// Topics that together have so many queues.
+fn topics(client: &mut Client, queues: u32) -> Result<Vec<Arc<Topic>>, Failure> {
+    let queues = usize::try_from(queues)?;
+    let counts = (0..queues).step_by(QUEUES_MAX).map(|first| QUEUES_MAX.min(queues - first));
+    counts.enumerate().map(|(n, count)| client.topic(&format!("load-{n}"), u32::try_from(count)?)).collect()
 }
 
 /// Adds p50 and p99, in microseconds.
