@@ -32,7 +32,11 @@ pub fn install() -> Result<PrometheusHandle, String> {
         "mailrail_lost_messages_total",
         "Messages that were gone before a group was handed them."
     );
-    describe_counter!("mailrail_damaged_messages_total", "Reads that found a stored message damaged.");
+    describe_counter!("mailrail_damaged_messages_total", "Stored messages that readers found damaged.");
+    describe_counter!(
+        "mailrail_log_faults_total",
+        "Failed writes or syncs of the log: it takes nothing more."
+    );
     Ok(handle)
 }
 

@@ -179,6 +179,7 @@ pub(crate) fn refusal(error: &Error) -> Refusal {
         | Error::Receipt(_)
         | Error::NoMessage(_)
         | Error::Read(_)
+        | Error::Damaged(_)
         | Error::Durability(_) => (ReplyCode::InternalError, error.to_string()),
     };
     Refusal::new(code, text)

@@ -239,7 +239,7 @@ impl From<Error> for Refusal {
             Error::Stopping => Kind::Stopping,
             Error::Busy { .. } => Kind::Busy,
             Error::Receipt(_) => Kind::ReceiptEnded,
-            Error::Read(_) => Kind::Internal,
+            Error::Read(_) | Error::Damaged(_) => Kind::Internal,
             Error::Durability(_) => Kind::NotSupported,
         };
         if kind == Kind::Internal {
@@ -332,6 +332,7 @@ mod tests {
             (Error::Busy { bytes: 1 }, 429),
             (Error::Receipt("gone"), 410),
             (Error::Read(text()), 500),
+            (Error::Damaged(7), 500),
             (Error::Durability(Durability::Disk), 501),
         ];
         for (error, status) in cases {

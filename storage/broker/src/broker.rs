@@ -14,6 +14,7 @@ use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, LogThreads, 
 
 use crate::backup::Backup;
 use crate::command::Command;
+use crate::damage::Damage;
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::event::{Delivery, Event, Recipient, Reply};
@@ -130,6 +131,7 @@ impl Broker {
             blocks: opened.blocks,
             directory: directory.clone(),
             lookup: opened.lookup,
+            damage: Damage::default(),
         });
         let pool = Pool::start(config.reader_threads, context);
         let writes_awaited = opened.shard.writes_awaited();
@@ -315,15 +317,11 @@ impl Broker {
     pub(crate) fn fetch(&self, mailbox: &Arc<Mailbox>, to: Recipient, grants: Vec<Grant>) {
         let (mailbox, inbox) = (mailbox.clone(), self.inner.inbox.clone());
         self.inner.pool.run(Box::new(move |context| {
-            let Fetched { deliveries, unread, gone, rest } = context.fetch(grants);
-            let unread_count = u32::try_from(unread.len() + gone.len()).unwrap_or(u32::MAX);
-            if !gone.is_empty() {
-                inbox.put(Input::Gone { receipts: gone });
-            }
-            if !unread.is_empty() {
-                inbox.put(Input::Unread { receipts: unread });
-            }
-            mailbox.put([Letter::Fetched { to, deliveries, unread: unread_count, rest }]);
+            let mut fetched = context.fetch(grants);
+            let unread = fetched.undelivered();
+            fetched.take_news().into_iter().for_each(|news| inbox.put(news));
+            let Fetched { deliveries, rest, .. } = fetched;
+            mailbox.put([Letter::Fetched { to, deliveries, unread, rest }]);
         }));
     }
 }

@@ -54,6 +54,8 @@ pub enum Error {
     NoMessage(u64),
     #[error("reading the log failed: {0}")]
     Read(String),
+    #[error("the message at log position {0} is damaged")]
+    Damaged(u64),
     #[error("durability {0:?} is not available here")]
     Durability(Durability),
 }

@@ -9,6 +9,7 @@ mod broker;
 mod check;
 mod command;
 pub mod connection;
+mod damage;
 mod delivery;
 mod directory;
 mod error;

@@ -8,9 +8,9 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use mailrail_commitlog::{LogReader, ReadError, record};
 use mailrail_message::{RECORD_MESSAGE_BYTES_MAX, StoredMessage};
-use metrics::counter;
 
 use crate::command::Receipt;
+use crate::damage::Damage;
 use crate::directory::Directory;
 use crate::error::Error;
 use crate::event::Delivery;
@@ -20,6 +20,7 @@ use crate::lookup::Lookup;
 use crate::queue::{Blocks, Entry, Queue};
 use crate::read::{ReadBatch, ReadEntry, ReadRequest};
 use crate::session::Grant;
+use crate::shard::Input;
 
 /// What readers need.
 pub(crate) struct ReadContext {
@@ -27,6 +28,7 @@ pub(crate) struct ReadContext {
     pub blocks: Arc<Blocks>,
     pub directory: Arc<Directory>,
     pub lookup: Arc<Lookup>,
+    pub damage: Damage,
 }
 
 /// What came of reading the messages of grants.
@@ -35,10 +37,30 @@ pub(crate) struct Fetched {
     pub deliveries: Vec<Delivery>,
     /// Entries whose messages could not be read.
     pub unread: Vec<Receipt>,
+    /// Entries whose messages are not what was stored.
+    pub damaged: Vec<Receipt>,
     /// Entries whose messages are no more.
     pub gone: Vec<Receipt>,
     /// What one read has no room for.
     pub rest: Vec<Grant>,
+}
+
+impl Fetched {
+    /// How many were granted and will not be delivered.
+    pub fn undelivered(&self) -> u32 {
+        u32::try_from(self.unread.len() + self.damaged.len() + self.gone.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What the shard must hear of.
+    pub fn take_news(&mut self) -> Vec<Input> {
+        let take = |receipts: &mut Vec<Receipt>, news: fn(Vec<Receipt>) -> Input| {
+            (!receipts.is_empty()).then(|| news(std::mem::take(receipts)))
+        };
+        let gone = take(&mut self.gone, |receipts| Input::Gone { receipts });
+        let damaged = take(&mut self.damaged, |receipts| Input::Damaged { receipts });
+        let unread = take(&mut self.unread, |receipts| Input::Unread { receipts });
+        gone.into_iter().chain(damaged).chain(unread).collect()
+    }
 }
 
 type Job = Box<dyn FnOnce(&ReadContext) + Send>;
@@ -233,7 +255,7 @@ impl ReadContext {
                 ReadError::Trimmed { position, .. } => Error::NoMessage(position),
                 error => Error::Read(error.to_string()),
             })?;
-            check_whole(*position, &message).map(|()| message)
+            self.damage.check(before_payload(*position), &message).map(|()| message)
         })
         .collect()
     }
@@ -259,7 +281,7 @@ impl ReadContext {
                 queue.entries(target.offset, 1, &self.blocks).map_err(|e| Error::Read(e.to_string()))?;
             if let Some(entry) = entry.first().filter(|e| e.position == position && e.offset == target.offset)
             {
-                check_whole(position, &message)?;
+                self.damage.check(position, &message)?;
                 let (min_offset, end_offset) = (queue.min_offset(), queue.end_offset());
                 let found = ReadEntry { offset: entry.offset, store_ms: entry.store_ms, message };
                 let next_offset = entry.offset + 1;
@@ -271,13 +293,23 @@ impl ReadContext {
 
     /// One entry of a queue with its message; `None` when it is no more.
     pub fn entry(&self, queue: &Queue, offset: u64) -> Result<Option<Bytes>, Error> {
-        let entries = queue.entries(offset, 1, &self.blocks).map_err(|e| Error::Read(e.to_string()))?;
-        let is_it = |entry: &&Entry| entry.offset == offset && entry.is_there();
-        let Some(entry) = entries.first().filter(is_it) else { return Ok(None) };
-        match self.messages(std::slice::from_ref(entry)).pop() {
+        let Some(entry) = self.index_entry(queue, offset)? else { return Ok(None) };
+        match self.messages(&[entry]).pop() {
             Some(Err(Error::NoMessage(_))) => Ok(None),
             read => read.transpose(),
         }
+    }
+
+    /// As [`ReadContext::entry`], with the bytes as they are: of a message that is damaged.
+    pub fn entry_unchecked(&self, queue: &Queue, offset: u64) -> Result<Option<Bytes>, Error> {
+        let Some(entry) = self.index_entry(queue, offset)? else { return Ok(None) };
+        let read = self.log.read(&[(message_position(&entry), entry.bytes)]).pop();
+        read.transpose().map_err(|error| Error::Read(error.to_string()))
+    }
+
+    fn index_entry(&self, queue: &Queue, offset: u64) -> Result<Option<Entry>, Error> {
+        let entries = queue.entries(offset, 1, &self.blocks).map_err(|e| Error::Read(e.to_string()))?;
+        Ok(entries.into_iter().find(|entry| entry.offset == offset && entry.is_there()))
     }
 
     /// Reads the messages of grants, in their order, as far as the bytes of one read go.
@@ -337,6 +369,7 @@ impl ReadContext {
                 _ if !entry.is_there() => fetched.gone.push(grant.receipt(entry.offset)),
                 Ok(message) => fetched.deliveries.push(delivery(grant, entry, message)),
                 Err(Error::NoMessage(_)) => fetched.gone.push(grant.receipt(entry.offset)),
+                Err(Error::Damaged(_)) => fetched.damaged.push(grant.receipt(entry.offset)),
                 Err(error) => {
                     let (queue, offset) = (grant.queue.id.0, entry.offset);
                     tracing::error!(queue, offset, %error, "reading a message failed");
@@ -350,15 +383,6 @@ impl ReadContext {
 
 /// Enough for the header of a record, and less than any stored message.
 const HEADER_READ_BYTES: u32 = 64;
-/// An error, and an alarm, when the message at a position is not what was stored there.
-fn check_whole(position: u64, message: &[u8]) -> Result<(), Error> {
-    if StoredMessage::parse(message).is_ok_and(|stored| stored.has_whole_body()) {
-        return Ok(());
-    }
-    counter!("mailrail_damaged_messages_total").increment(1);
-    tracing::error!(position, "a stored message is damaged: check the disk, restore from a backup");
-    Err(Error::Read(format!("the message at log position {position} is damaged")))
-}
 
 /// How many entries there is room for; one is taken whatever its length if nothing was before it.
 fn fitting(entries: &[Entry], room: &mut usize) -> usize {
@@ -374,6 +398,11 @@ fn fitting(entries: &[Entry], room: &mut usize) -> usize {
 /// Where the bytes of a record begin.
 pub(crate) fn behind_header(position: u64) -> u64 {
     position.saturating_add(u64::try_from(record::RECORD_HEADER_BYTES).unwrap_or(u64::MAX))
+}
+
+/// Where the record begins whose bytes lie here.
+fn before_payload(position: u64) -> u64 {
+    position.saturating_sub(behind_header(0))
 }
 
 fn to_usize(value: u32) -> usize {

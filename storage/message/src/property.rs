@@ -32,6 +32,8 @@ pub const MESSAGE_TYPE: &str = "MSG_TYPE";
 pub const ORDERING_KEY: &str = "__SHARDINGKEY";
 pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
 pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
+/// On a dead letter whose message was found damaged: where that lay.
+pub const DAMAGED: &str = "DAMAGED";
 pub const CONTENT_TYPE: &str = "content-type";
 pub const CONTENT_ENCODING: &str = "content-encoding";
 

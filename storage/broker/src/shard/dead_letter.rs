@@ -19,12 +19,19 @@ pub(crate) struct Dead {
     offset: u64,
     attempts: u32,
     message: Option<Result<Bytes, Error>>,
+    /// The message is not what was stored.
+    is_damaged: bool,
 }
 
 impl Dead {
     /// Reads the message; on a reader's thread.
     pub fn read(mut self, context: &ReadContext) -> Dead {
-        self.message = context.entry(&self.queue, self.offset).transpose();
+        let mut read = context.entry(&self.queue, self.offset);
+        if let Err(Error::Damaged(_)) = read {
+            self.is_damaged = true;
+            read = context.entry_unchecked(&self.queue, self.offset);
+        }
+        self.message = read.transpose();
         self
     }
 }
@@ -47,19 +54,31 @@ impl Shard {
         if let Some(flow) = self.flows.get_mut(&(group, queue.id)) {
             flow.end_lease_by(offset, lease);
         }
-        self.outputs.work.push(Work::Dead(Dead { group, queue, offset, attempts, message: None }));
+        let dead = Dead { group, queue, offset, attempts, message: None, is_damaged: false };
+        self.outputs.work.push(Work::Dead(dead));
     }
 
     /// The message of an entry that is given up was read.
     pub(super) fn bury(&mut self, now: Now, dead: Dead) {
-        let Dead { group, queue, offset, attempts, message } = dead;
+        let Dead { group, ref queue, offset, .. } = dead;
         let dying = |flow: &Flow| flow.lease(offset).is_some_and(|lease| lease.end == LeaseEnd::Dying);
         if !self.flows.get(&(group, queue.id)).is_some_and(dying) {
             return;
         }
-        let done = match message {
-            Some(Ok(message)) => self.store_dead(now, group, &queue, offset, attempts, &message),
-            Some(Err(error)) => Err(error),
+        let done = match &dead.message {
+            Some(Ok(message)) => match self.store_dead(now, &dead, message) {
+                Err(Error::Read(why)) if dead.is_damaged => {
+                    tracing::error!(
+                        queue = queue.id.0,
+                        offset,
+                        why,
+                        "nothing of a damaged message can be kept"
+                    );
+                    self.settle_now(group, queue.id, vec![(offset, 1)])
+                }
+                stored => stored,
+            },
+            Some(Err(error)) => Err(error.clone()),
             // Trimmed away in the meantime: there is nothing to keep.
             None => self.settle_now(group, queue.id, vec![(offset, 1)]),
         };
@@ -71,20 +90,15 @@ impl Shard {
             }
             Err(error) => {
                 tracing::error!(queue = queue.id.0, offset, %error, "a dead letter could not be stored; trying again");
-                self.put_back(now, group, queue.id, offset, attempts, RETRY_MS);
+                self.put_back(now, group, queue.id, offset, dead.attempts, RETRY_MS);
             }
         }
     }
 
-    fn store_dead(
-        &mut self,
-        now: Now,
-        group: GroupId,
-        queue: &Queue,
-        offset: u64,
-        attempts: u32,
-        message: &Bytes,
-    ) -> Result<(), Error> {
+    /// One that is damaged is stored as it is, and says so: who looks through dead letters may know what it was.
+    fn store_dead(&mut self, now: Now, dead: &Dead, message: &Bytes) -> Result<(), Error> {
+        let Dead { group, queue, offset, attempts, .. } = dead;
+        let (group, offset) = (*group, *offset);
         let settings = self.state.groups.get(&group).map(|group| group.settings());
         let name = settings.and_then(|settings| settings.dead_letter.clone()).ok_or(Error::Unroutable)?;
         let topic = match self.state.directory.topic(&name) {
@@ -93,14 +107,14 @@ impl Shard {
         };
         let stored = StoredMessage::parse(message).map_err(|error| Error::Read(error.to_string()))?;
         let origin = OffsetId { host: stored.store_host(), position: stored.position() };
-        let differences = Differences {
-            reconsume_times: Some(attempts),
-            with: vec![
-                (property::DLQ_ORIGIN_TOPIC, queue.topic.to_string()),
-                (property::DLQ_ORIGIN_MESSAGE_ID, origin.to_string()),
-            ],
-            ..Differences::default()
-        };
+        let mut with = vec![
+            (property::DLQ_ORIGIN_TOPIC, queue.topic.to_string()),
+            (property::DLQ_ORIGIN_MESSAGE_ID, origin.to_string()),
+        ];
+        if dead.is_damaged {
+            with.push((property::DAMAGED, format!("offset {offset} of queue {}", queue.index)));
+        }
+        let differences = Differences { reconsume_times: Some(*attempts), with, ..Differences::default() };
         let settled = Change::Settled { group, queue: queue.id, runs: vec![(offset, 1)] };
         self.store_copy(now, &stored, topic, differences, Some(settled))
     }

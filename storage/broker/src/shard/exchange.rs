@@ -38,6 +38,10 @@ pub(crate) enum Input {
     Unread {
         receipts: Vec<Receipt>,
     },
+    /// Granted entries whose messages are not what was stored.
+    Damaged {
+        receipts: Vec<Receipt>,
+    },
     /// Granted entries whose messages are no more.
     Gone {
         receipts: Vec<Receipt>,

@@ -171,6 +171,7 @@ impl Shard {
             }
             Input::Poisoned(why) => self.poison(why),
             Input::Unread { receipts } => self.unread(now, receipts),
+            Input::Damaged { receipts } => self.damaged(now, receipts),
             Input::Gone { receipts } => self.gone(receipts),
             Input::Expired(expired) => self.expired(now, expired),
             Input::Surveyed(surveyed) => self.surveyed(now, surveyed),

@@ -242,6 +242,31 @@ impl Shard {
         }
     }
 
+    /// A message that is not what was stored fails at each attempt: it waits ever longer, so that it costs others next to
+    /// nothing, and where its group has a limit of attempts it is given up like others.
+    pub(super) fn damaged(&mut self, now: Now, receipts: Vec<Receipt>) {
+        for receipt in receipts {
+            if self.check_receipt(&receipt, Outcome::Release).is_err() {
+                continue;
+            }
+            let (line, offset) = ((receipt.group, receipt.queue), receipt.offset);
+            let before = self.state.progress(receipt.group, receipt.queue).map_or(0, |p| attempts(p, offset));
+            let settings = self.state.groups.get(&receipt.group).map(|group| group.settings());
+            let wait_ms = match settings.map(|settings| settings.after_failure(before.saturating_add(1))) {
+                Some(AfterFailure::RetryAfterMs(backoff_ms)) => backoff_ms,
+                _ => {
+                    let (group, queue) = (receipt.group.0, receipt.queue.0);
+                    tracing::error!(group, queue, offset, "a damaged message is given up");
+                    0
+                }
+            };
+            let doubled = UNREAD_RETRY_MS.checked_shl(before).filter(|_| before < u64::BITS);
+            let doubled = doubled.map_or(DAMAGED_RETRY_MS_MAX, |ms| ms.min(DAMAGED_RETRY_MS_MAX));
+            self.fail(now, line, &[offset], Some(wait_ms.max(doubled)));
+            self.reschedule(line);
+        }
+    }
+
     /// Entries that were handed out but whose messages are no more: lost to the group, since retention let them go or
     /// another group settled them.
     pub(super) fn gone(&mut self, receipts: Vec<Receipt>) {
@@ -267,6 +292,8 @@ impl Shard {
 
 /// Wait before an entry that could not be read is handed out again.
 const UNREAD_RETRY_MS: u64 = 1_000;
+/// Longest wait before a damaged message is read again; a wait starts as for others, and doubles.
+pub(super) const DAMAGED_RETRY_MS_MAX: u64 = 60 * 60 * 1_000;
 
 /// Sorted offsets as runs (first, count).
 fn runs(offsets: &[u64]) -> Vec<(u64, u64)> {

@@ -92,6 +92,10 @@ impl Shard {
                 tracing::warn!(%topic, position, "a waiting message is dropped: its topic was deleted");
                 self.log_loosely(Change::WaitingDropped { position });
             }
+            // It was told of when it was read.
+            Err(Error::Damaged(_)) => {
+                self.waits.due.insert((now.wall_ms + super::settle::DAMAGED_RETRY_MS_MAX, position));
+            }
             Err(error) => {
                 tracing::error!(%error, position, "a waiting message could not be dispatched; trying again");
                 self.waits.due.insert((now.wall_ms + RETRY_MS, position));

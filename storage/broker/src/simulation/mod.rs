@@ -22,6 +22,7 @@ use mailrail_commitlog::disk::{FaultDisk, Loss};
 use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, Position, Step, Syncer, Writer};
 use mailrail_message::{Draft, StoredMessage, property, tag_hash};
 
+use crate::damage::Damage;
 use crate::lookup::Lookup;
 use crate::queue::Blocks;
 use crate::reader::{self, ReadContext};
@@ -173,7 +174,8 @@ impl Simulation {
         shard.begin(now, boot).map_err(OpenError::Begin)?;
         let lookup = Lookup::open(Arc::new(disk.clone()), data.join("keys"));
         let lookup = Arc::new(lookup.map_err(|error| OpenError::Folder { path: data, error })?);
-        let context = ReadContext { log: log.reader.clone(), blocks, directory, lookup };
+        let context =
+            ReadContext { log: log.reader.clone(), blocks, directory, lookup, damage: Damage::default() };
         let (writer, syncer, reader) = (log.writer, log.syncer, log.reader);
         let (reports, boot) = (Reports::default(), boot.to_owned());
         let mut simulation = Simulation {

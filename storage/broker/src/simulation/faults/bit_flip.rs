@@ -78,7 +78,120 @@ fn what_lies_before_a_damaged_message_can_still_be_read() {
     };
     let before = found.context.read(&request(0)).unwrap();
     assert_eq!((before.entries.len(), before.next_offset), (5, 5));
-    assert!(matches!(found.context.read(&request(5)), Err(Error::Read(_))));
-    assert!(matches!(found.context.read_position(entries[5].position), Err(Error::Read(_))));
+    assert!(matches!(found.context.read(&request(5)), Err(Error::Damaged(_))));
+    assert!(matches!(found.context.read_position(entries[5].position), Err(Error::Damaged(_))));
     assert_eq!(found.context.read(&request(6)).unwrap().entries.len(), entries.len() - 6);
+}
+
+/// The stored log with a flipped bit in the message of this text, opened again with a group on its topic.
+fn damaged(text: &[u8], settings: GroupSettings) -> (Simulation, Client) {
+    let (sim, _) = stored();
+    let queue = sim.topic("t").queue(0).unwrap();
+    let path = PathBuf::from(format!("/data/log/{:020}.seg", 0));
+    let disk = sim.disk.fork().power_cut(Loss::All);
+    let position = queue.entries(5, 1, &sim.context.blocks).unwrap()[0].position as usize;
+    disk.tamper(&path, |bytes| {
+        let at = bytes[position..].windows(text.len()).position(|window| window == text).unwrap();
+        bytes[position + at] ^= 1;
+    });
+    // Dead letters need longer segments.
+    let mut sim = Simulation::on(disk, sim.store.clone(), "boot-3", sim.now);
+    let client = sim.connect();
+    sim.make_group(&client, "g", settings);
+    (sim, client)
+}
+
+/// Receives at once whatever there is, and acknowledges it; also how many were damaged.
+fn consume(sim: &mut Simulation, client: &Client) -> (Vec<String>, usize) {
+    let token = client.token();
+    let (group, topic) = ("g".into(), "t".into());
+    sim.tell(client, Command::Receive { token, group, topic, max: 32, wait_ms: 0, lease_ms: 60_000 });
+    match client.mailbox.take_letters().pop() {
+        Some(Letter::Granted { grants, .. }) => {
+            let mut fetched = sim.context.fetch(grants);
+            let damaged = fetched.damaged.len();
+            fetched.take_news().into_iter().for_each(|news| sim.input(news));
+            sim.settle(client, &fetched.deliveries, Outcome::Ack);
+            (bodies(&fetched.deliveries), damaged)
+        }
+        Some(Letter::Event(Event::Deliveries { deliveries, .. })) => (bodies(&deliveries), 0),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_damaged_message_waits_ever_longer_and_keeps_nobody_up() {
+    let (mut sim, client) = damaged(b"message 5", GroupSettings::at_once());
+    let (got, damaged) = consume(&mut sim, &client);
+    assert_eq!((got.len(), damaged), (12, 1), "{got:?}");
+    // Somebody asks each second, and then each minute for a day.
+    let mut met = Vec::new();
+    let mut second = 0;
+    while second < 86_400 {
+        let step = if second < 40 { 1 } else { 60 };
+        second += step;
+        sim.pass_ms(step * 1_000);
+        if consume(&mut sim, &client).1 > 0 {
+            met.push(second);
+        }
+    }
+    assert!(met.starts_with(&[1, 3, 7, 15, 31]), "{met:?}");
+    assert!(met.len() < 12 + 24 && met.windows(2).all(|pair| pair[1] - pair[0] <= 3_660), "{met:?}");
+    // It is neither lost nor forgotten: a start on a whole file delivers it.
+    let Reply::Group(view) = sim
+        .ask(&client, |token| Command::GroupState { token, group: "g".into(), topic: "t".into() })
+        .unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(view.queues[0].committed, 5);
+    let path = PathBuf::from(format!("/data/log/{:020}.seg", 0));
+    let disk = sim.disk.power_cut(Loss::Nothing);
+    disk.tamper(&path, |bytes| {
+        let at = bytes.windows(9).position(|window| window == b"lessage 5").unwrap();
+        bytes[at] ^= 1;
+    });
+    let mut sim = open(disk, sim.store.clone(), "boot-4", sim.now).unwrap();
+    let client = sim.connect();
+    sim.pass_ms(3_600_000);
+    assert_eq!(consume(&mut sim, &client), (vec!["message 5".to_owned()], 0));
+}
+
+#[test]
+fn a_damaged_message_goes_to_the_dead_letters_as_such_after_its_attempts() {
+    let settings = GroupSettings {
+        attempts_max: Some(3),
+        backoff_ms: vec![10_000],
+        dead_letter: Some("dead".to_owned()),
+    };
+    let (mut sim, client) = damaged(b"message 5", settings);
+    let mut times = 0;
+    for _ in 0..10 {
+        times += consume(&mut sim, &client).1;
+        sim.pass_ms(9_999);
+        assert_eq!(consume(&mut sim, &client).1, 0, "the group's own wait is kept");
+        sim.pass_ms(1);
+    }
+    assert_eq!(times, 4);
+    let queue = sim.topic("dead").queue(0).unwrap();
+    let dead = sim.context.entry(&queue, 0).unwrap().unwrap();
+    assert_eq!((body(&dead), queue.end_offset()), ("lessage 5".to_owned(), 1));
+    assert_eq!(property_of(&dead, property::DAMAGED).as_deref(), Some("offset 5 of queue 0"));
+    assert_eq!(property_of(&dead, property::DLQ_ORIGIN_TOPIC).as_deref(), Some("t"));
+}
+
+#[test]
+fn a_damaged_message_of_which_nothing_can_be_read_is_given_up_after_its_attempts_too() {
+    let settings =
+        GroupSettings { attempts_max: Some(1), backoff_ms: Vec::new(), dead_letter: Some("dead".to_owned()) };
+    let magic = mailrail_message::MAGIC_V1.to_be_bytes();
+    let (mut sim, client) = damaged(&magic, settings);
+    for _ in 0..3 {
+        consume(&mut sim, &client);
+        sim.pass_ms(10_000);
+    }
+    assert!(sim.shard.directory().topic("dead").is_none_or(|dead| dead.queue(0).unwrap().end_offset() == 0));
+    assert_eq!(consume(&mut sim, &client), (Vec::new(), 0));
+    let queue = sim.topic("t").queue(0).unwrap();
+    assert!(matches!(sim.context.entry(&queue, 5), Err(Error::Damaged(_))), "it is still in its topic");
 }

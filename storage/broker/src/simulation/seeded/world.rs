@@ -223,7 +223,7 @@ impl World {
     fn granted(&mut self, token: Token, mut grants: Vec<crate::session::Grant>) {
         let Some(Asked { what: Ask::Receive { lease_ms }, .. }) = self.asked.remove(&token) else { return };
         while !grants.is_empty() {
-            let fetched = self.sim.context.fetch(grants);
+            let mut fetched = self.sim.context.fetch(grants);
             for delivery in &fetched.deliveries {
                 let Receipt { queue, offset, .. } = delivery.receipt;
                 let known = self.ledger.places.get(&(queue, offset)).map(|place| place.number);
@@ -234,10 +234,10 @@ impl World {
                 );
                 self.lines.delivered(&delivery.receipt, self.sim.now, lease_ms);
             }
-            self.held.extend(fetched.deliveries);
-            if !fetched.unread.is_empty() {
-                self.sim.shard.handle(self.sim.now, Input::Unread { receipts: fetched.unread });
+            for news in fetched.take_news() {
+                self.sim.shard.handle(self.sim.now, news);
             }
+            self.held.extend(fetched.deliveries);
             grants = fetched.rest;
         }
     }
