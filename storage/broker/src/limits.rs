@@ -14,7 +14,7 @@ pub const RECEIVE_WAIT_MS_MAX: u64 = 60_000;
 /// Shortest and longest lease that ends with time.
 pub const LEASE_MS_MIN: u64 = 1;
 pub const LEASE_MS_MAX: u64 = 12 * 60 * 60 * 1_000;
-/// Most leases of one group on one topic.
+/// Most leases of one group on one queue.
 pub const GROUP_LEASES_MAX: usize = 1_000_000;
 /// Most bindings of one exchange.
 pub const EXCHANGE_BINDINGS_MAX: usize = 100_000;

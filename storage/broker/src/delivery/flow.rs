@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::ids::*;
+use crate::limits::GROUP_LEASES_MAX;
 use crate::state::Progress;
 use crate::time::Now;
 
@@ -61,9 +62,12 @@ impl Flow {
         flow
     }
 
-    /// The next entries to hand out, at most `max`, out of those below `end`. Does not change anything.
+    /// The next entries to hand out, at most `max` and as many as there may be leases, out of those below `end`. Does
+    /// not change anything.
     pub fn next_run(&mut self, progress: &Progress, end: u64, max: u64, now: Now) -> Option<Run> {
         self.release_due(now);
+        let room = u64::try_from(GROUP_LEASES_MAX.saturating_sub(self.leases.len())).unwrap_or(u64::MAX);
+        let max = max.min(room);
         if max == 0 {
             return None;
         }
@@ -248,6 +252,21 @@ mod tests {
         assert_eq!(flow.next_run(&progress, 5, 10, at(49)), None);
         assert_eq!(flow.deadline(), Some(Duration::from_millis(50)));
         assert_eq!(flow.next_run(&progress, 5, 10, at(50)), Some(Run { first: 1, count: 1, attempts: 1 }));
+    }
+
+    #[test]
+    fn as_many_leases_are_granted_as_there_may_be() {
+        let max = u64::try_from(GROUP_LEASES_MAX).unwrap();
+        let (mut progress, end) = (Progress::at(0), max + 10);
+        let mut flow = Flow::new(&progress, at(0));
+        flow.grant(&Run { first: 0, count: max - 1, attempts: 0 }, lease(1));
+        let run = flow.next_run(&progress, end, 10, at(0)).unwrap();
+        assert_eq!((run.first, run.count), (max - 1, 1), "no run goes past the limit");
+        flow.grant(&run, lease(max));
+        assert_eq!((flow.leases(), flow.next_run(&progress, end, 10, at(0))), (GROUP_LEASES_MAX, None));
+        progress.settle(5, 1);
+        flow.settled(5, 1);
+        assert_eq!(flow.next_run(&progress, end, 10, at(0)).map(|run| run.count), Some(1));
     }
 
     #[test]

@@ -129,6 +129,30 @@ mod tests {
     }
 
     #[test]
+    fn a_chain_of_exchanges_is_followed_to_its_limit() {
+        let through = |exchanges: u64| {
+            let chain: Vec<Routes> = (0..exchanges)
+                .map(|number| {
+                    let is_last = number + 1 == exchanges;
+                    let next = RouteEnd::Exchange(ExchangeId(number + 1));
+                    let mut routes = Routes::new(ExchangeKind::Fanout);
+                    routes.add(binding("", if is_last { RouteEnd::Topic(TopicId(9)) } else { next }));
+                    routes
+                })
+                .collect();
+            let routes = |end| match end {
+                RouteEnd::Exchange(ExchangeId(number)) => chain.get(number as usize),
+                RouteEnd::Topic(_) => None,
+            };
+            let mut topics = Vec::new();
+            resolve(RouteEnd::Exchange(ExchangeId(0)), "k", routes, &mut topics);
+            topics.len()
+        };
+        let max = ROUTE_HOPS_MAX as u64;
+        assert_eq!((through(max), through(max + 1)), (1, 0));
+    }
+
+    #[test]
     fn passes_cycles_once_and_reaches_each_topic_once() {
         let (a, b) = (RouteEnd::Exchange(ExchangeId(1)), RouteEnd::Exchange(ExchangeId(2)));
         let topic = RouteEnd::Topic(TopicId(9));

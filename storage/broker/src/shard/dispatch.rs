@@ -3,7 +3,6 @@
 use super::*;
 use crate::delivery::{Lease, LeaseEnd, Run};
 use crate::event::Recipient;
-use crate::limits::GROUP_LEASES_MAX;
 use crate::queue::Queue;
 use crate::session::Grant;
 use crate::settings::AfterFailure;
@@ -170,9 +169,6 @@ impl Shard {
         let end = self.state.queues.get(&queue)?.shared.end_offset();
         let progress = self.state.progress(group, queue)?;
         let flow = self.flows.get_mut(&line)?;
-        if flow.leases() >= GROUP_LEASES_MAX {
-            return None;
-        }
         let run = flow.next_run(progress, end, max.min(u32::MAX.into()), now);
         self.reschedule(line);
         run

@@ -1,6 +1,7 @@
 //! The shard on a disk in memory, with a clock that stands still until it is moved: everything in one thread, every run
 //! the same. The code under it is the code that runs in the broker; only threads and sockets are missing.
 
+mod bounds;
 mod consumption;
 mod durability;
 mod faults;

@@ -1,0 +1,209 @@
+//! Every limit of the core from both sides: what has just its size is done; one more is refused by an error that names
+//! the value and the limit, changes nothing, and costs the next request nothing. What is bounded and not refused (a read,
+//! a search) goes that far and no farther.
+
+use super::*;
+use crate::limits::*;
+
+/// A topic `t` with one queue, a group `g`, and a client.
+fn scene() -> (Simulation, Client, Arc<Topic>) {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    sim.make_group(&client, "g", GroupSettings::at_once());
+    (sim, client, topic)
+}
+
+/// The refusal of one too many, which leaves everything as it was.
+#[track_caller]
+fn check_refused(sim: &mut Simulation, client: &Client, max: u64, command: impl FnOnce(Token) -> Command) {
+    let before = (sim.fingerprint(), sim.shard.log_end());
+    let Err(error) = sim.ask(client, command) else { panic!("one more than {max} was not refused") };
+    let Error::Limit { value, max: named, .. } = error else { panic!("{error}") };
+    assert_eq!((value, named), (max + 1, max));
+    let text = error.to_string();
+    assert!(text.contains(&value.to_string()) && text.contains(&max.to_string()), "{text}");
+    assert!(before == (sim.fingerprint(), sim.shard.log_end()), "a refusal changed something");
+}
+
+fn receive(max: u32, wait_ms: u64, lease_ms: u64) -> impl FnOnce(Token) -> Command {
+    move |token| Command::Receive { token, group: "g".into(), topic: "t".into(), max, wait_ms, lease_ms }
+}
+
+#[test]
+fn a_receive_is_bounded_in_messages_wait_and_lease() {
+    let (mut sim, client, topic) = scene();
+    check_refused(&mut sim, &client, RECEIVE_MESSAGES_MAX.into(), receive(RECEIVE_MESSAGES_MAX + 1, 0, 1));
+    check_refused(&mut sim, &client, RECEIVE_WAIT_MS_MAX, receive(1, RECEIVE_WAIT_MS_MAX + 1, 1));
+    check_refused(&mut sim, &client, LEASE_MS_MAX, receive(1, 0, LEASE_MS_MAX + 1));
+    let count = usize::try_from(RECEIVE_MESSAGES_MAX).unwrap();
+    sim.publish(&client, &topic, &vec!["m"; count + 1]);
+    let got = sim.receive(&client, "g", "t", RECEIVE_MESSAGES_MAX, LEASE_MS_MAX);
+    assert_eq!(got.len(), count);
+    // The lease lasts to its last millisecond.
+    sim.pass_ms(LEASE_MS_MAX - 1);
+    assert_eq!(sim.receive(&client, "g", "t", 2, LEASE_MS_MAX).len(), 1, "the one that was left");
+    sim.pass_ms(1);
+    assert_eq!(sim.receive(&client, "g", "t", 2, LEASE_MS_MAX).len(), 2);
+}
+
+#[test]
+fn the_longest_wait_is_waited_for() {
+    let (mut sim, client, topic) = scene();
+    for waited_ms in [RECEIVE_WAIT_MS_MAX - 1, RECEIVE_WAIT_MS_MAX] {
+        sim.tell(&client, receive(1, RECEIVE_WAIT_MS_MAX, 1_000)(client.token()));
+        sim.pass_ms(waited_ms);
+        let is_over = waited_ms == RECEIVE_WAIT_MS_MAX;
+        let events = sim.events(&client);
+        assert_eq!(events.len(), usize::from(is_over), "{waited_ms} ms: {events:?}");
+        if !is_over {
+            sim.publish(&sim.connect(), &topic, &["m"]);
+            assert!(
+                matches!(&sim.events(&client)[..], [Event::Deliveries { deliveries, .. }] if deliveries.len() == 1)
+            );
+            sim.pass_ms(1_000);
+            let got = sim.receive(&client, "g", "t", 1, 1_000);
+            sim.settle(&client, &got, Outcome::Ack);
+        }
+    }
+}
+
+#[test]
+fn a_lease_is_never_shorter_than_the_shortest() {
+    let (mut sim, client, topic) = scene();
+    sim.publish(&client, &topic, &["m"]);
+    assert_eq!(sim.receive(&client, "g", "t", 1, 0).len(), 1);
+    assert!(sim.receive(&client, "g", "t", 1, 0).is_empty(), "it is leased at this instant");
+    sim.pass_ms(LEASE_MS_MIN);
+    assert_eq!(sim.receive(&client, "g", "t", 1, 0).len(), 1);
+}
+
+#[test]
+fn a_lease_is_extended_up_to_the_longest() {
+    let (mut sim, client, topic) = scene();
+    sim.publish(&client, &topic, &["m"]);
+    let receipts: Vec<Receipt> =
+        sim.receive(&client, "g", "t", 1, 1_000).iter().map(|delivery| delivery.receipt).collect();
+    let extend = |lease_ms| {
+        let receipts = receipts.clone();
+        move |token| Command::Extend { token, receipts, lease_ms }
+    };
+    check_refused(&mut sim, &client, LEASE_MS_MAX, extend(LEASE_MS_MAX + 1));
+    assert!(sim.ask(&client, extend(LEASE_MS_MAX)).is_ok());
+    sim.pass_ms(LEASE_MS_MAX - 1);
+    assert!(sim.receive(&client, "g", "t", 1, 1_000).is_empty());
+    sim.pass_ms(1);
+    assert_eq!(sim.receive(&client, "g", "t", 1, 1_000).len(), 1);
+}
+
+#[test]
+fn a_membership_lasts_no_longer_than_a_lease() {
+    let (mut sim, client, _) = scene();
+    let join = |expires_ms| {
+        move |token| Command::Join {
+            token,
+            group: "g".into(),
+            member: "m".into(),
+            topics: vec!["t".into()],
+            expires_ms,
+        }
+    };
+    check_refused(&mut sim, &client, LEASE_MS_MAX, join(LEASE_MS_MAX + 1));
+    assert!(sim.ask(&client, join(LEASE_MS_MAX)).is_ok());
+    let other = sim.connect();
+    sim.pass_ms(LEASE_MS_MAX - 1);
+    assert!(matches!(sim.ask(&other, receive(1, 0, 1)), Err(Error::Mode { .. })), "it is still a member");
+    sim.pass_ms(1);
+    assert!(sim.receive(&other, "g", "t", 1, 1).is_empty());
+}
+
+#[test]
+fn an_exchange_takes_bindings_up_to_its_limit() {
+    let (mut sim, client, _) = scene();
+    let settings = ExchangeSettings {
+        kind: ExchangeKind::Direct,
+        lifetime: Lifetime::Durable,
+        delete_when_unused: false,
+        internal: false,
+        attributes: BTreeMap::new(),
+    };
+    sim.ask(&client, |token| Command::PutExchange { token, name: "x".into(), settings }).unwrap();
+    let bind = |number: usize, token| Command::Bind {
+        token,
+        source: "x".into(),
+        target: BindTarget::Topic("t".into()),
+        key: number.to_string().into(),
+        attributes: Default::default(),
+    };
+    let commands = (1..EXCHANGE_BINDINGS_MAX).map(|number| bind(number, client.token())).collect();
+    sim.input(Input::Commands { mailbox: client.mailbox.clone(), commands, since: sim.now.mono });
+    assert!(sim.events(&client).iter().all(|event| matches!(event, Event::Reply { result: Ok(_), .. })));
+    assert!(sim.ask(&client, |token| bind(EXCHANGE_BINDINGS_MAX, token)).is_ok());
+    let max = u64::try_from(EXCHANGE_BINDINGS_MAX).unwrap();
+    check_refused(&mut sim, &client, max, |token| bind(EXCHANGE_BINDINGS_MAX + 1, token));
+    assert!(sim.ask(&client, |token| bind(1, token)).is_ok(), "one that is there is no further one");
+}
+
+#[test]
+fn a_read_returns_as_many_entries_as_its_limit_and_goes_on_behind_them() {
+    let (mut sim, client, topic) = scene();
+    sim.publish(&client, &topic, &vec!["m"; READ_ENTRIES_MAX + 1]);
+    let read = |offset, max_entries| {
+        let queue = topic.queue(0).unwrap();
+        let batch =
+            sim.context.read(&ReadRequest { queue, offset, max_entries, max_bytes: 1 << 20, tags: None });
+        let batch = batch.unwrap();
+        (batch.entries.len(), usize::try_from(batch.next_offset).unwrap())
+    };
+    assert_eq!(read(0, READ_ENTRIES_MAX), (READ_ENTRIES_MAX, READ_ENTRIES_MAX));
+    assert_eq!(read(0, READ_ENTRIES_MAX + 1), (READ_ENTRIES_MAX, READ_ENTRIES_MAX));
+    assert_eq!(read(u64::try_from(READ_ENTRIES_MAX).unwrap(), 10), (1, READ_ENTRIES_MAX + 1));
+}
+
+#[test]
+fn a_filter_passes_over_no_more_entries_in_one_read_than_its_limit() {
+    let (mut sim, client, topic) = scene();
+    let wanted = tag_hash("wanted");
+    sim.publish(&client, &topic, &vec!["m"; 3 * FILTERED_ENTRIES_MAX]);
+    let mut batch = PublishBatch::default();
+    let destination = Destination::Topic { topic: topic.id, queue_index: None };
+    batch.push(&draft("t", "found"), destination, wanted, Durability::Disk).unwrap();
+    sim.send(&client, batch);
+    let max = u64::try_from(FILTERED_ENTRIES_MAX).unwrap();
+    let (mut offset, mut reads) = (0, 0);
+    loop {
+        let (queue, tags) = (topic.queue(0).unwrap(), Some([wanted].into()));
+        let request = ReadRequest { queue, offset, max_entries: 10, max_bytes: 1 << 20, tags };
+        let batch = sim.context.read(&request).unwrap();
+        assert!(batch.next_offset > offset && batch.next_offset - offset <= max, "{offset}: {batch:?}");
+        (offset, reads) = (batch.next_offset, reads + 1);
+        if let Some(entry) = batch.entries.first() {
+            assert_eq!((body(&entry.message).as_str(), entry.offset), ("found", 3 * max));
+            break;
+        }
+    }
+    assert!(reads > 3, "{reads}");
+}
+
+#[test]
+fn one_read_for_consumers_takes_bytes_up_to_its_limit() {
+    let (mut sim, client, topic) = scene();
+    let around = {
+        let stored = sim.publish(&client, &topic, &[""]).pop().unwrap().unwrap();
+        sim.context.read_position(stored.position).unwrap().entries[0].message.len()
+    };
+    assert_eq!(sim.receive(&client, "g", "t", 1, 60_000).len(), 1);
+    // Messages of which eight take the whole limit, to the byte; then one of the eight is a byte longer.
+    let fitting = "x".repeat(FETCH_BYTES_MAX / 8 - around);
+    let longer = format!("{fitting}x");
+    for (last, expected) in [(&fitting, 8), (&longer, 7)] {
+        for body in [&fitting; 7].into_iter().chain([last]) {
+            assert!(sim.publish(&client, &topic, &[body])[0].is_ok());
+        }
+        sim.tell(&client, receive(8, 0, 60_000)(client.token()));
+        let granted = client.mailbox.take_letters().pop();
+        let Some(Letter::Granted { grants, .. }) = granted else { panic!("{granted:?}") };
+        let fetched = sim.context.fetch(grants);
+        assert_eq!((fetched.deliveries.len(), fetched.rest.is_empty()), (expected, expected == 8));
+    }
+}
