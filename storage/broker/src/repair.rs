@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mailrail_commitlog::SEGMENT_STEP_BYTES;
 use mailrail_commitlog::disk::DirLock;
 
 use crate::broker::{Broker, BrokerConfig};
@@ -59,6 +60,10 @@ pub fn repair(mut config: BrokerConfig) -> Result<RepairReport, RepairError> {
     config.store_engine = used.unwrap_or(config.store_engine);
     let path = data.join(config.store_engine.file_name());
     let set_aside = used.map(|_| set_aside(&path)).transpose().map_err(OpenError::from)?;
+    if found.log.segment_bytes.is_multiple_of(SEGMENT_STEP_BYTES) {
+        // A longer one might not fit the disk, and its last broker wanted them of this length.
+        config.log.segment_bytes = found.log.segment_bytes;
+    }
     // Key files are made again in the background.
     discard(&data.join(LOOKUP_DIR)).map_err(OpenError::from)?;
     let rebuilt = Broker::open_locked(config, lock).map_err(|error| error.to_string()).and_then(|broker| {

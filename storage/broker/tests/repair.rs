@@ -4,6 +4,7 @@ mod rig;
 use std::path::Path;
 
 use mailrail_broker::*;
+use mailrail_commitlog::LogConfig;
 use rig::*;
 
 const WALL_MS: u64 = 1_700_000_000_000;
@@ -128,4 +129,18 @@ fn a_folder_without_a_log_or_with_a_broker_is_left_alone() {
     let error = repair(config(folder.path(), WALL_MS)).unwrap_err().to_string();
     assert!(error.contains("in use"), "{error}");
     rig.stop();
+}
+
+#[test]
+fn a_repaired_log_goes_on_in_segments_of_the_length_it_has() {
+    let folder = furnished();
+    let lengths = |folder: &Path| {
+        let segments = files(&folder.join("log")).into_iter().filter(|(path, _)| path.extension().is_some());
+        segments.map(|(_, bytes)| bytes.len()).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(lengths(folder.path()), [16 << 10].into());
+    let mut config = config(folder.path(), WALL_MS);
+    config.log.segment_bytes = LogConfig::default().segment_bytes;
+    repair(config).unwrap();
+    assert_eq!(lengths(folder.path()), [16 << 10].into());
 }

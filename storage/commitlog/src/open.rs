@@ -135,6 +135,8 @@ pub fn open(
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checked {
     pub segments: usize,
+    /// What the newest segment holds at most, its header included.
+    pub segment_bytes: u64,
     /// Files with what is left of trimmed segments.
     pub kept_files: usize,
     pub groups: u64,
@@ -153,9 +155,11 @@ pub fn check(disk: &dyn Disk, dir: &Path, visitor: &mut dyn Visitor) -> Result<C
     let mut finder = Finder::new(disk, &folder);
     finder.find_files()?;
     let (segments, kept_files) = (finder.segments.len(), finder.kept.len());
+    let segment_bytes = finder.segments.last().map_or(0, |newest| newest.bytes());
     let found = finder.find_end(None, visitor)?;
     let Found { chain, end, cut, .. } = found.ok_or_else(|| OpenError::NoLog { dir: folder.clone() })?;
-    Ok(Checked { segments, kept_files, groups: chain.groups, start: finder.start(), end, cut })
+    let (groups, start) = (chain.groups, finder.start());
+    Ok(Checked { segments, segment_bytes, kept_files, groups, start, end, cut })
 }
 
 fn make_folder(disk: &dyn Disk, dir: &Path, folder: &Path) -> Result<(), OpenError> {
