@@ -105,6 +105,16 @@ impl Rig {
         self.published(batch).unwrap()
     }
 
+    /// As [`Rig::publish`], with a key to find it by.
+    pub fn publish_keyed(&mut self, topic: &Topic, body: &[u8], key: &str) -> Stored {
+        let mut batch = PublishBatch::default();
+        let properties = format!("KEYS\u{1}{key}\u{2}");
+        let draft = Draft { properties: properties.as_bytes(), ..draft(&topic.name, body) };
+        let destination = Destination::Topic { topic: topic.id, queue_index: Some(0) };
+        batch.push(&draft, destination, 0, Durability::Disk).unwrap();
+        self.published(batch).unwrap()
+    }
+
     /// Publishes without waiting for a sync.
     pub fn publish_memory(&mut self, destination: Destination, topic: &str, body: &[u8]) -> Stored {
         let mut batch = PublishBatch::default();
@@ -140,15 +150,30 @@ impl Rig {
 
     /// Reads from an offset on.
     pub fn read(&mut self, queue: &Arc<Queue>, offset: u64) -> ReadBatch {
+        self.try_read(queue, offset).unwrap()
+    }
+
+    pub fn try_read(&mut self, queue: &Arc<Queue>, offset: u64) -> Result<ReadBatch, Error> {
         let (max_entries, max_bytes) = (100, 1 << 20);
         let request = ReadRequest { queue: queue.clone(), offset, max_entries, max_bytes, tags: None };
         match self.session.read(Token(3), request) {
-            Some(result) => result.unwrap(),
+            Some(result) => result,
             None => self.find(|event| match event {
-                Event::Read { result, .. } => Some(result.unwrap()),
+                Event::Read { result, .. } => Some(result),
                 _ => None,
             }),
         }
+    }
+
+    /// Messages of a topic with this key.
+    pub fn find_by_key(&mut self, topic: &str, key: &str) -> Result<Vec<Found>, Error> {
+        let topic = self.broker.directory().topic(topic).unwrap();
+        let (key, max, max_bytes) = (key.to_owned(), 1_000, 1 << 20);
+        self.session.find(Token(5), FindRequest { topic, key, from_ms: 0, to_ms: u64::MAX, max, max_bytes });
+        self.find(|event| match event {
+            Event::Found { result, .. } => Some(result),
+            _ => None,
+        })
     }
 
     /// All that a queue has: offsets and bodies.
