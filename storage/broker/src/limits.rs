@@ -14,6 +14,10 @@ pub const RECEIVE_WAIT_MS_MAX: u64 = 60_000;
 /// Shortest and longest lease that ends with time.
 pub const LEASE_MS_MIN: u64 = 1;
 pub const LEASE_MS_MAX: u64 = 12 * 60 * 60 * 1_000;
+/// Longest time after which a silent member is dropped, and longest lock.
+pub const MEMBER_MS_MAX: u64 = LEASE_MS_MAX;
+/// Longest wait before a damaged message is read again.
+pub const DAMAGED_RETRY_MS_MAX: u64 = 60 * 60 * 1_000;
 /// Most leases of one group on one queue.
 pub const GROUP_LEASES_MAX: usize = 1_000_000;
 /// Most bindings of one exchange.

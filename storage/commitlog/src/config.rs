@@ -80,3 +80,33 @@ impl LogConfig {
         narrow(self.segment_bytes.saturating_sub(overhead)).min(GROUP_BYTES_MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(segment_bytes: u64) -> Result<(), ConfigError> {
+        LogConfig { segment_bytes, ..LogConfig::default() }.check()
+    }
+
+    #[test]
+    fn a_segment_has_a_length_between_its_limits() {
+        assert_eq!((checked(SEGMENT_BYTES_MIN), checked(SEGMENT_BYTES_MAX)), (Ok(()), Ok(())));
+        let beside = [SEGMENT_BYTES_MIN - SEGMENT_STEP_BYTES, SEGMENT_BYTES_MAX + SEGMENT_STEP_BYTES];
+        for found in beside.into_iter().chain([SEGMENT_BYTES_MIN + 1, SEGMENT_BYTES_MAX - 1]) {
+            let text = checked(found).unwrap_err().to_string();
+            let named = [found, SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX].map(|bytes| bytes.to_string());
+            assert!(named.iter().all(|bytes| text.contains(bytes)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_group_fits_its_segment_and_is_never_longer_than_the_longest() {
+        let overhead = wide(SEGMENT_HEADER_BYTES + 2 * GROUP_HEADER_BYTES);
+        let group_bytes_max =
+            |segment_bytes| LogConfig { segment_bytes, ..LogConfig::default() }.group_bytes_max();
+        assert_eq!(group_bytes_max(wide(GROUP_BYTES_MAX) + overhead), GROUP_BYTES_MAX);
+        assert_eq!(group_bytes_max(wide(GROUP_BYTES_MAX) + overhead + 1), GROUP_BYTES_MAX);
+        assert_eq!(group_bytes_max(wide(GROUP_BYTES_MAX) + overhead - 1), GROUP_BYTES_MAX - 1);
+    }
+}

@@ -146,3 +146,15 @@ pub(crate) fn put_host(out: &mut impl BufMut, host: SocketAddr) {
 pub(crate) fn body_crc(body: &[u8]) -> u32 {
     crc32fast::hash(body) & 0x7FFF_FFFF
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_of_more_bytes_than_one_length_byte_may_say_takes_two() {
+        let topic = "t".repeat(TOPIC_V1_BYTES_MAX + 1);
+        assert_eq!(magic_for(&topic[1..]), (MAGIC_V1, false));
+        assert_eq!(magic_for(&topic), (MAGIC_V2, true));
+    }
+}

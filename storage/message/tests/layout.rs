@@ -68,6 +68,23 @@ fn limits_hold_at_the_limit_and_one_beyond() {
     assert!(matches!(draft("", b"", b"", host).check(), Err(DraftError::Topic { .. })));
 }
 
+#[test]
+fn a_whole_message_has_at_most_its_bytes() {
+    let host = "10.0.0.1:80".parse().unwrap();
+    let body = vec![0; BODY_BYTES_MAX];
+    let with = |annex: &[u8], look: &dyn Fn(&Draft<'_>) -> Result<usize, DraftError>| {
+        let annexes = [(AnnexKind::Properties, annex)];
+        look(&Draft { annexes: &annexes, ..draft("t", &body, b"", host) })
+    };
+    let around = with(b"", &|draft| Ok(draft.encoded_len())).unwrap();
+    let annex = vec![0; RECORD_MESSAGE_BYTES_MAX - around + 1];
+    let check = |annex| with(annex, &|draft| draft.check().map(|()| 0)).map_err(|error| error.to_string());
+    assert_eq!(check(&annex[1..]), Ok(0));
+    let text = check(&annex).unwrap_err();
+    let named = [RECORD_MESSAGE_BYTES_MAX + 1, RECORD_MESSAGE_BYTES_MAX].map(|bytes| bytes.to_string());
+    assert!(named.iter().all(|bytes| text.contains(bytes)), "{text}");
+}
+
 fn hosts() -> impl Strategy<Value = SocketAddr> {
     prop_oneof![Just("10.0.0.1:80".parse().unwrap()), Just("[2001:db8::1]:443".parse().unwrap())]
 }

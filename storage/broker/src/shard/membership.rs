@@ -5,9 +5,6 @@ use crate::command::Name;
 use crate::delivery::Member;
 use crate::limits::*;
 
-/// Longest time after which a silent member is dropped, and longest lock.
-const MEMBER_MS_MAX: u64 = LEASE_MS_MAX;
-
 impl Shard {
     pub(super) fn join(
         &mut self,

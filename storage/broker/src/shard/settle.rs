@@ -290,10 +290,8 @@ impl Shard {
     }
 }
 
-/// Wait before an entry that could not be read is handed out again.
+/// Wait before an entry that could not be read is handed out again; that of a damaged one doubles.
 const UNREAD_RETRY_MS: u64 = 1_000;
-/// Longest wait before a damaged message is read again; a wait starts as for others, and doubles.
-pub(super) const DAMAGED_RETRY_MS_MAX: u64 = 60 * 60 * 1_000;
 
 /// Sorted offsets as runs (first, count).
 fn runs(offsets: &[u64]) -> Vec<(u64, u64)> {

@@ -9,6 +9,7 @@ use mailrail_message::{AnnexKind, StoredMessage, property};
 use super::copy::Differences;
 use super::*;
 use crate::delivery::wait_until;
+use crate::limits::DAMAGED_RETRY_MS_MAX;
 use crate::reader::{ReadContext, behind_header};
 use crate::state::Waiting;
 
@@ -94,7 +95,7 @@ impl Shard {
             }
             // It was told of when it was read.
             Err(Error::Damaged(_)) => {
-                self.waits.due.insert((now.wall_ms + super::settle::DAMAGED_RETRY_MS_MAX, position));
+                self.waits.due.insert((now.wall_ms + DAMAGED_RETRY_MS_MAX, position));
             }
             Err(error) => {
                 tracing::error!(%error, position, "a waiting message could not be dispatched; trying again");

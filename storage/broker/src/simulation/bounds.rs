@@ -97,7 +97,7 @@ fn a_lease_is_extended_up_to_the_longest() {
 }
 
 #[test]
-fn a_membership_lasts_no_longer_than_a_lease() {
+fn a_membership_lasts_no_longer_than_its_limit() {
     let (mut sim, client, _) = scene();
     let join = |expires_ms| {
         move |token| Command::Join {
@@ -108,10 +108,10 @@ fn a_membership_lasts_no_longer_than_a_lease() {
             expires_ms,
         }
     };
-    check_refused(&mut sim, &client, LEASE_MS_MAX, join(LEASE_MS_MAX + 1));
-    assert!(sim.ask(&client, join(LEASE_MS_MAX)).is_ok());
+    check_refused(&mut sim, &client, MEMBER_MS_MAX, join(MEMBER_MS_MAX + 1));
+    assert!(sim.ask(&client, join(MEMBER_MS_MAX)).is_ok());
     let other = sim.connect();
-    sim.pass_ms(LEASE_MS_MAX - 1);
+    sim.pass_ms(MEMBER_MS_MAX - 1);
     assert!(matches!(sim.ask(&other, receive(1, 0, 1)), Err(Error::Mode { .. })), "it is still a member");
     sim.pass_ms(1);
     assert!(sim.receive(&other, "g", "t", 1, 1).is_empty());
@@ -206,4 +206,36 @@ fn one_read_for_consumers_takes_bytes_up_to_its_limit() {
         let fetched = sim.context.fetch(grants);
         assert_eq!((fetched.deliveries.len(), fetched.rest.is_empty()), (expected, expected == 8));
     }
+}
+
+#[test]
+fn one_read_by_offset_takes_bytes_up_to_its_limit() {
+    let (mut sim, client, topic) = scene();
+    let around = {
+        let stored = sim.publish(&client, &topic, &[""]).pop().unwrap().unwrap();
+        sim.context.read_position(stored.position).unwrap().entries[0].message.len()
+    };
+    let fitting = "x".repeat(READ_BYTES_MAX / 16 - around);
+    let longer = format!("{fitting}x");
+    for body in [&fitting; 31].into_iter().chain([&longer]) {
+        assert!(sim.publish(&client, &topic, &[body])[0].is_ok());
+    }
+    for (offset, expected) in [(1, 16), (17, 15)] {
+        let queue = topic.queue(0).unwrap();
+        let request = ReadRequest { queue, offset, max_entries: 100, max_bytes: usize::MAX, tags: None };
+        assert_eq!(sim.context.read(&request).unwrap().entries.len(), expected, "from {offset}");
+    }
+}
+
+#[test]
+fn a_retry_waits_at_most_as_long_as_a_publish() {
+    let (mut sim, client, topic) = scene();
+    sim.publish(&client, &topic, &["m"]);
+    let got = sim.receive(&client, "g", "t", 1, 1_000);
+    let retry = Outcome::Retry { delay_ms: Some(DELAY_MS_MAX + 1) };
+    assert_eq!(sim.settle(&client, &got, retry), [Ok(())]);
+    sim.pass_ms(DELAY_MS_MAX - 1);
+    assert!(sim.receive(&client, "g", "t", 1, 1_000).is_empty());
+    sim.pass_ms(1);
+    assert_eq!(sim.receive(&client, "g", "t", 1, 1_000).len(), 1);
 }

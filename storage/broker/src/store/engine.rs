@@ -12,7 +12,7 @@ use super::sled::open_sled;
 use super::{Store, StoreError};
 
 /// Set-aside names that are looked for before giving up on a free one.
-const SET_ASIDE_MAX: u32 = 1000;
+pub(super) const SET_ASIDE_MAX: u32 = 1000;
 
 /// What keeps the store. All of it can be rebuilt from the log, so that a broker may open with another engine than the
 /// last time.

@@ -65,12 +65,14 @@ fn a_scan_shows_its_prefix_in_order_and_nothing_else() {
 #[test]
 fn a_removed_prefix_takes_its_keys_only() {
     with_every_engine(|store| {
-        let numbered = |first: u8| (0..2500u16).map(move |n| [&[first][..], &n.to_be_bytes()].concat());
+        // More than are removed at once, and not a multiple of it.
+        let count = u16::try_from(2 * REMOVED_KEYS_MAX + 1).unwrap();
+        let numbered = |first: u8| (0..count).map(move |n| [&[first][..], &n.to_be_bytes()].concat());
         store.apply(numbered(1).chain(numbered(2)).map(|key| put(key, "v")).collect()).unwrap();
-        assert_eq!(store.remove_prefix(&[1]).unwrap(), 2500);
+        assert_eq!(store.remove_prefix(&[1]).unwrap(), u64::from(count));
         assert_eq!(store.remove_prefix(&[1]).unwrap(), 0);
-        assert_eq!(all(store, &[]).len(), 2500);
-        assert_eq!(store.remove_prefix(&[]).unwrap(), 2500);
+        assert_eq!(all(store, &[]).len(), usize::from(count));
+        assert_eq!(store.remove_prefix(&[]).unwrap(), u64::from(count));
         assert_eq!(all(store, &[]), []);
     });
 }
@@ -218,6 +220,22 @@ fn what_cannot_be_opened_is_set_aside_and_an_empty_store_takes_its_place() {
             opened.store.flush().unwrap();
         }
     });
+}
+
+#[test]
+fn so_many_stores_are_set_aside_and_no_more_and_none_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let max = engine::SET_ASIDE_MAX - 1;
+    for number in 1..max {
+        fs::write(dir.path().join(format!("state.broken-{number}")), b"earlier").unwrap();
+    }
+    fs::write(&state, b"broken").unwrap();
+    assert_eq!(set_aside(&state).unwrap(), dir.path().join(format!("state.broken-{max}")));
+    fs::write(&state, b"one more").unwrap();
+    let error = set_aside(&state).unwrap_err().to_string();
+    assert!(error.contains("free name"), "{error}");
+    assert_eq!(fs::read(&state).unwrap(), b"one more", "it is left where it is");
 }
 
 #[test]
