@@ -264,6 +264,19 @@ mod tests {
     }
 
     #[test]
+    fn without_a_limit_small_messages_fill_the_largest_window() {
+        let mut consumers = Consumers::default();
+        consumers.add(A, "a".to_owned(), true);
+        let mut widest = 0;
+        for _ in 0..10_000 {
+            assert_eq!(consumers.admit(A, 0, false), Admission::Send);
+            consumers.refill(|_, _| {});
+            widest = widest.max(consumers.get(A).unwrap().granted);
+        }
+        assert_eq!(widest, CONSUMER_WINDOW_MESSAGES_MAX);
+    }
+
+    #[test]
     fn a_paused_channel_takes_nothing_and_resumes() {
         let mut consumers = Consumers::default();
         consumers.set_limit(3);

@@ -170,6 +170,16 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_short_string_is_written_whole_and_a_longer_one_cut() {
+        let longest = "a".repeat(SHORT_TEXT_BYTES_MAX);
+        for text in [longest.clone(), format!("{longest}a")] {
+            let mut out = BytesMut::new();
+            put_short_text(&mut out, &text);
+            assert_eq!(whole(short_text(&out)), Ok(longest.as_str()));
+        }
+    }
+
+    #[test]
     fn short_strings_say_why_they_cannot_be_read() {
         let cases: &[(&[u8], Result<&str, Malformed>)] = &[
             (b"\x02ab", Ok("ab")),

@@ -3,6 +3,7 @@
 mod close_codes;
 mod consume;
 mod handshake;
+mod limits;
 mod publish;
 mod split;
 mod wire;
