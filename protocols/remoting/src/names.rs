@@ -95,14 +95,21 @@ mod tests {
 
     #[test]
     fn new_names_are_rocketmqs() {
-        for good in ["T", "%RETRY%g-1", "a|b_C-9", &"x".repeat(127), &format!("%DLQ%{}", "x".repeat(250))] {
+        let derived = |bytes: usize| format!("%DLQ%{}", "x".repeat(bytes - "%DLQ%".len()));
+        let (longest, longest_derived) = ("x".repeat(TOPIC_CHARS_MAX), derived(DERIVED_TOPIC_CHARS_MAX));
+        for good in ["T", "%RETRY%g-1", "a|b_C-9", &longest, &longest_derived] {
             assert_eq!(check_new_topic(good), Ok(()), "{good}");
         }
-        for bad in ["", "a b", "grün", "a.b", &"x".repeat(128), &format!("%DLQ%{}", "x".repeat(251))] {
+        let (longer, longer_derived) =
+            ("x".repeat(TOPIC_CHARS_MAX + 1), derived(DERIVED_TOPIC_CHARS_MAX + 1));
+        for bad in ["", "a b", "grün", "a.b", &longer, &longer_derived] {
             assert_eq!(check_new_topic(bad).unwrap_err().code, response::INVALID_PARAMETER, "{bad}");
         }
-        assert!(check_new_group(&"g".repeat(120)).is_ok());
-        assert!(check_new_group(&"g".repeat(121)).is_err());
+        let refusal = check_new_topic(&longer).unwrap_err();
+        assert!(refusal.remark.contains("has 128 bytes, at most 127 are allowed"), "{}", refusal.remark);
+        assert!(check_new_group(&"g".repeat(GROUP_CHARS_MAX)).is_ok());
+        let refusal = check_new_group(&"g".repeat(GROUP_CHARS_MAX + 1)).unwrap_err();
+        assert!(refusal.remark.contains("has 121 bytes, at most 120 are allowed"), "{}", refusal.remark);
     }
 
     #[test]

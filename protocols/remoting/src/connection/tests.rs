@@ -12,10 +12,11 @@ use mailrail_broker::connection::{Connection as Driven, Output};
 use mailrail_broker::{Broker, BrokerConfig, Clock, Now};
 use mailrail_message::{OffsetId, StoredMessage};
 
-use super::Connection;
+use super::{Connection, IDLE_SECONDS_MAX, OUTPUT_BYTES_MAX, PARKED_BYTES_MAX, TOPIC_CACHE_COUNT_MAX};
 use crate::RemotingConfig;
 use crate::codec::decode;
 use crate::codec::testing::{Seen, json_bytes, seen};
+use crate::outstanding::{OUTSTANDING_COUNT_MAX, Waiting};
 
 /// Longest wait for an event that must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -723,4 +724,73 @@ fn nonsense_in_fields_costs_only_its_request() {
     }
     assert_eq!(client.send(opaque + 1, "T", 0, "", b"y").code, 0);
     assert!(client.received().is_none(), "no request was answered twice");
+}
+
+#[test]
+fn nothing_is_read_while_as_much_is_held_as_may_be() {
+    let house = House::open();
+    let mut client = house.client();
+    client.connection.parked_bytes = PARKED_BYTES_MAX - 1;
+    assert!(client.connection.wants_input());
+    client.connection.parked_bytes = PARKED_BYTES_MAX;
+    assert!(!client.connection.wants_input());
+    client.connection.parked_bytes = 0;
+    client.connection.promise(OUTPUT_BYTES_MAX - 1);
+    assert!(client.connection.wants_input());
+    // One byte more is promised: what was sent by then waits, and is answered when there is room.
+    client.connection.promise(1);
+    assert!(!client.connection.wants_input());
+    let mut input = request(105, 1, 0, r#""topic":"TBW102""#, b"");
+    client.input(&mut input);
+    assert!(client.received().is_none() && !input.is_empty());
+    client.connection.end_promise(1);
+    client.input(&mut input);
+    assert_eq!(client.next().code, 0);
+}
+
+#[test]
+fn a_connection_has_at_most_so_many_requests_waiting() {
+    let house = House::open();
+    let mut client = house.client();
+    client.send(1, "T", 0, "", b"before");
+    for _ in 1..OUTSTANDING_COUNT_MAX {
+        client.connection.outstanding.add(Waiting::Nobody);
+    }
+    assert_eq!(client.send(2, "T", 0, "", b"the last").code, 0);
+    let one = client.connection.outstanding.add(Waiting::Nobody);
+    let refused = client.send(3, "T", 0, "", b"one more");
+    assert_eq!(refused.code, 2, "SYSTEM_BUSY: {refused:?}");
+    client.connection.outstanding.take(one);
+    let sent = client.send(4, "T", 0, "", b"after");
+    assert_eq!((sent.code, field(&sent, "queueOffset")), (0, Some("2")), "the refused one took no offset");
+}
+
+#[test]
+fn a_connection_remembers_at_most_so_many_topics() {
+    let house = House::open();
+    let mut client = house.client();
+    for number in 0..=TOPIC_CACHE_COUNT_MAX {
+        assert_eq!(client.send(1, &format!("T{number}"), 0, "", b"x").code, 0);
+    }
+    client.connection.topics.clear();
+    for number in 0..=TOPIC_CACHE_COUNT_MAX {
+        let name = format!("T{number}");
+        assert!(client.connection.topic(&name).is_some());
+        let expected = if number < TOPIC_CACHE_COUNT_MAX { number + 1 } else { 1 };
+        assert_eq!(client.connection.topics.len(), expected, "{name}");
+    }
+    assert!(client.connection.topic("T0").is_some(), "what is forgotten is looked up again");
+}
+
+#[test]
+fn a_silent_connection_is_kept_until_its_time_is_over() {
+    let house = House::open();
+    let mut client = house.client();
+    let last = client.connection.last_moved;
+    let mut pass = |mono| {
+        client.connection.handle_deadline(Now { wall_ms: 0, mono }, &mut client.output);
+        client.connection.is_closing()
+    };
+    assert!(!pass(last + IDLE_SECONDS_MAX - Duration::from_millis(1)));
+    assert!(pass(last + IDLE_SECONDS_MAX));
 }

@@ -40,6 +40,18 @@ fn delays_come_from_levels_and_timers() {
 }
 
 #[test]
+fn a_timer_runs_at_most_so_long() {
+    for name in ["TIMER_DELAY_MS", "TIMER_DELIVER_MS"] {
+        let from = if name == "TIMER_DELIVER_MS" { NOW.wall_ms } else { 0 };
+        let due = |delay_ms: u64| Meant::by(&string(&format!("{name}={};", from + delay_ms))).due_ms(NOW);
+        assert_eq!(due(TIMER_DELAY_MS_MAX), Ok(Some(NOW.wall_ms + TIMER_DELAY_MS_MAX)), "{name}");
+        let refusal = due(TIMER_DELAY_MS_MAX + 1).unwrap_err();
+        assert_eq!(refusal.code, response::MESSAGE_ILLEGAL, "{name}");
+        assert!(refusal.remark.contains("max delay 259200000ms"), "{}", refusal.remark);
+    }
+}
+
+#[test]
 fn tags_ids_and_waiting_are_read_in_one_pass() {
     let bytes = string("TAGS=tag-A;UNIQ_KEY=FD00;WAIT=false;TRAN_MSG=true;");
     let meant = Meant::by(&bytes);

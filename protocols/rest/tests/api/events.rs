@@ -2,6 +2,7 @@
 
 use axum::body::{Body, BodyDataStream};
 use futures_util::StreamExt;
+use mailrail_rest::limits::EVENT_CURSOR_QUEUES_MAX;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -187,6 +188,25 @@ async fn a_filter_lets_its_tags_through_and_still_moves_on() {
     while stream.last_id != format!("{topic:x}-6") {
         let block = stream.block().await.unwrap();
         assert_eq!(block.data, None);
+    }
+}
+
+/// In a topic with few queues each event says where a client may go on; with more, each turn's last one does.
+#[tokio::test]
+async fn events_carry_their_place_up_to_so_many_queues() {
+    for (queues, with_place) in [(EVENT_CURSOR_QUEUES_MAX, 3), (EVENT_CURSOR_QUEUES_MAX + 1, 0)] {
+        let world = world(u32::try_from(queues).unwrap()).await;
+        world.publish("t", 0, &["a", "b", "c"]).await;
+        let mut stream = Stream::open(&world, "?from=earliest", None).await;
+        let mut blocks = Vec::new();
+        while blocks.len() < 3 {
+            let block = stream.block().await.unwrap();
+            blocks.extend(Some(block).filter(|block| block.data.is_some()));
+        }
+        assert_eq!(blocks.iter().filter(|block| block.id.is_some()).count(), with_place, "{queues} queues");
+        while stream.last_id.is_empty() {
+            stream.block().await.unwrap();
+        }
     }
 }
 

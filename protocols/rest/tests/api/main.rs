@@ -4,6 +4,7 @@ mod backup;
 mod events;
 mod groups;
 mod hostile;
+mod limits;
 mod publish;
 mod read;
 mod receive;

@@ -80,3 +80,17 @@ pub(super) fn constant<'de, D: Deserializer<'de>, T: Copy>(
 fn shortened(text: &str) -> String {
     text.chars().take(crate::codec::limits::ERROR_VALUE_CHARS_MAX).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::limits::ERROR_VALUE_CHARS_MAX;
+
+    #[test]
+    fn an_error_repeats_a_value_up_to_its_limit() {
+        // Characters and not bytes.
+        let longest = "\u{e9}".repeat(ERROR_VALUE_CHARS_MAX);
+        assert_eq!(shortened(&longest), longest);
+        assert_eq!(shortened(&format!("{longest}x")), longest);
+    }
+}

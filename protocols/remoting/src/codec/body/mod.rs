@@ -34,3 +34,16 @@ fn json<'a, T: serde::Deserialize<'a>>(body: &'a [u8]) -> Result<T, BodyError> {
 fn at_most(what: &'static str, count: usize, max: usize) -> Result<(), BodyError> {
     if count > max { Err(BodyError::TooMany { what, count, max }) } else { Ok(()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_of_json_has_at_most_its_bytes() {
+        let body = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+        assert!(json::<&str>(body(JSON_BODY_BYTES_MAX).as_bytes()).is_ok());
+        let error = json::<&str>(body(JSON_BODY_BYTES_MAX + 1).as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "body of 1048577 bytes is over the limit of 1048576");
+    }
+}

@@ -108,3 +108,22 @@ impl<'a> PullMessage<'a> {
         self.sys_flag & LITE != 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pull_is_held_no_longer_than_the_longest_time() {
+        let hold = |millis: u64| {
+            let suspend_timeout_millis = i64::try_from(millis).unwrap();
+            PullMessage { sys_flag: SUSPEND, suspend_timeout_millis, ..PullMessage::absent() }.hold()
+        };
+        let max = Some(Duration::from_millis(PULL_SUSPEND_MILLIS_MAX));
+        assert_eq!(
+            hold(PULL_SUSPEND_MILLIS_MAX - 1),
+            Some(Duration::from_millis(PULL_SUSPEND_MILLIS_MAX - 1))
+        );
+        assert_eq!((hold(PULL_SUSPEND_MILLIS_MAX), hold(PULL_SUSPEND_MILLIS_MAX + 1)), (max, max));
+    }
+}

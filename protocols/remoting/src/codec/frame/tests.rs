@@ -63,6 +63,7 @@ fn every_split_point_gives_the_same_frames() {
 fn lengths_are_refused_before_the_rest_arrives() {
     let too_long = u32::try_from(FRAME_BYTES_MAX - 3).unwrap();
     let longest = u32::try_from(FRAME_BYTES_MAX - 4).unwrap();
+    let header = u32::try_from(HEADER_BYTES_MAX).unwrap();
     for (words, expected) in [
         (vec![too_long], Some(FrameError::TooLarge { bytes: FRAME_BYTES_MAX + 1 })),
         (vec![u32::MAX], Some(FrameError::TooLarge { bytes: 4_294_967_299 })),
@@ -71,8 +72,8 @@ fn lengths_are_refused_before_the_rest_arrives() {
         (vec![20, 0x0200_0004], Some(FrameError::UnknownSerializer(2))),
         (vec![20, 17], Some(FrameError::HeaderOutsideFrame { header: 17, frame: 24 })),
         (vec![20, 16], None),
-        (vec![longest, 1_048_577], Some(FrameError::HeaderTooLarge { bytes: 1_048_577 })),
-        (vec![longest, 1_048_576], None),
+        (vec![longest, header + 1], Some(FrameError::HeaderTooLarge { bytes: HEADER_BYTES_MAX + 1 })),
+        (vec![longest, header], None),
     ] {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
         match (decode(&mut BytesMut::from(&bytes[..])), expected) {

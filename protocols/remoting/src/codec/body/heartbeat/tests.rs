@@ -98,3 +98,31 @@ fn a_client_check_names_one_subscription() {
     assert_eq!(check.subscription_data, Some(subscription("T", "a > 1", "SQL92", 1)));
     assert_eq!((check.client_id.as_str(), check.group.as_str()), ("c", "g"));
 }
+
+#[test]
+fn a_heartbeat_names_at_most_so_many_groups() {
+    // Producers and consumers count together.
+    let body = |groups: usize| {
+        let named = |count: usize| vec![r#"{"groupName":"g"}"#; count].join(",");
+        let (producers, consumers) = (named(groups - 1), named(1));
+        format!(r#"{{"clientID":"c","producerDataSet":[{producers}],"consumerDataSet":[{consumers}]}}"#)
+    };
+    let heartbeat = parse(body(HEARTBEAT_GROUPS_COUNT_MAX).as_bytes()).unwrap();
+    assert_eq!(heartbeat.producers.len() + heartbeat.consumers.len(), HEARTBEAT_GROUPS_COUNT_MAX);
+    let error = parse(body(HEARTBEAT_GROUPS_COUNT_MAX + 1).as_bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "4097 groups are over the limit of 4096");
+}
+
+#[test]
+fn a_group_of_a_heartbeat_has_at_most_so_many_subscriptions() {
+    let body = |count: usize| {
+        let subscriptions = vec![r#"{"topic":"T"}"#; count].join(",");
+        format!(
+            r#"{{"clientID":"c","consumerDataSet":[{{"groupName":"g","subscriptionDataSet":[{subscriptions}]}}]}}"#
+        )
+    };
+    let heartbeat = parse(body(HEARTBEAT_SUBSCRIPTIONS_COUNT_MAX).as_bytes()).unwrap();
+    assert_eq!(heartbeat.consumers[0].subscriptions.len(), HEARTBEAT_SUBSCRIPTIONS_COUNT_MAX);
+    let error = parse(body(HEARTBEAT_SUBSCRIPTIONS_COUNT_MAX + 1).as_bytes()).unwrap_err();
+    assert_eq!(error.to_string(), "4097 subscriptions are over the limit of 4096");
+}
