@@ -11,6 +11,7 @@ mod tree;
 
 pub use edges::{Crate, check_edges};
 pub use rules::check_source;
+pub use rules::limits::check_limits;
 pub use rules::lints::check_lints;
 pub use rules::names::check_path;
 pub use rules::one_door::check_doors;

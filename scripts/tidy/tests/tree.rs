@@ -4,8 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use mailrail_tidy::{
-    Source, Violation, check_doors, check_edges, check_generated, check_lints, check_path, check_source,
-    crates, source_paths,
+    Source, Violation, check_doors, check_edges, check_generated, check_limits, check_lints, check_path,
+    check_source, crates, source_paths,
 };
 
 fn root() -> PathBuf {
@@ -52,6 +52,7 @@ fn rust_files_keep_every_rule() {
     assert!(sources.len() >= 10, "only {} Rust files were found", sources.len());
     let mut violations: Vec<_> = sources.iter().flat_map(check_source).collect();
     violations.extend(check_doors(&sources));
+    violations.extend(check_limits(&sources));
     violations.extend(check_lints(&sources));
     violations.extend(check_generated(&sources));
     report(&violations);

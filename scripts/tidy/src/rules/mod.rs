@@ -2,6 +2,7 @@
 pub mod head;
 pub mod imports;
 pub mod inside_codec;
+pub mod limits;
 pub mod lints;
 pub mod names;
 pub mod one_door;
