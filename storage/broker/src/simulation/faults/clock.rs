@@ -1,5 +1,6 @@
 //! Fault 11. The clock jumps an hour either way, or the process stands still for five minutes: no timer is lost and none
-//! is early, no two leases of a message overlap, and store times of a queue stay in order.
+//! is early, no two leases of a message overlap, store times of a queue stay in order, and nothing expires early by more
+//! than the jump.
 
 use super::*;
 
@@ -50,6 +51,36 @@ fn a_message_in_several_queues_takes_none_of_them_back_in_time_nor_does_its_repl
     let entries = queue.entries(0, 10, &sim.context.blocks).unwrap();
     assert_eq!(entries.len(), 2);
     assert!(entries.is_sorted_by_key(|entry| entry.store_ms), "{entries:?}");
+}
+
+/// Age goes by the wall clock, so a jump makes a message seem older or younger by as much, and as long as it lasts.
+#[test]
+fn retention_takes_nothing_early_by_more_than_the_clock_is_wrong() {
+    const MINUTE_MS: u64 = 60_000;
+    let (day_ms, hour_ms) = (24 * 60 * MINUTE_MS, 60 * MINUTE_MS);
+    for is_forward in [true, false] {
+        let mut sim = Simulation::new();
+        sim.shard.retain(RetentionPolicy { age: Some(Duration::from_millis(day_ms)), bytes: None });
+        let client = sim.connect();
+        let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+        let filler = "x".repeat(10_000);
+        for _ in 0..300 {
+            sim.publish(&client, &topic, &[&filler]);
+        }
+        let retained = |sim: &Simulation| 300 - sim.topic("t").queue(0).unwrap().min_offset();
+        let jump = |sim: &mut Simulation, is_forward: bool| {
+            let wall_ms = &mut sim.now.wall_ms;
+            *wall_ms = if is_forward { *wall_ms + hour_ms } else { *wall_ms - hour_ms };
+        };
+        jump(&mut sim, is_forward);
+        sim.pass_ms(day_ms - hour_ms - 10 * MINUTE_MS);
+        assert_eq!(retained(&sim), 300, "forward: {is_forward}; it is younger by more than an hour");
+        jump(&mut sim, !is_forward);
+        sim.pass_ms(hour_ms);
+        assert_eq!(retained(&sim), 300, "forward: {is_forward}; the clock is right again");
+        sim.pass_ms(20 * MINUTE_MS);
+        assert_eq!(retained(&sim), 0, "forward: {is_forward}; it is too old");
+    }
 }
 
 #[test]
