@@ -153,6 +153,26 @@ fn metrics_count_connections_and_bytes_of_http() {
 }
 
 #[test]
+fn a_connection_more_than_there_may_be_is_closed_and_costs_the_others_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start_with(folder.path(), &["--connections-max", "3"]);
+    // All listeners share the places.
+    let amqp = TcpStream::connect(running.address("amqp")).unwrap();
+    let remoting = TcpStream::connect(running.address("remoting")).unwrap();
+    let mut http = running.request("GET /healthz", "");
+    assert_eq!(status(&mut http), 200);
+    for listener in ["http", "amqp", "remoting"] {
+        let mut refused = TcpStream::connect(running.address(listener)).unwrap();
+        refused.set_read_timeout(Some(PATIENCE)).unwrap();
+        assert_eq!(refused.read(&mut [0; 1]).unwrap_or(0), 0, "{listener}");
+    }
+    drop(amqp);
+    let answer = within_patience(|| running.try_request("GET /healthz"));
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    drop(remoting);
+}
+
+#[test]
 fn streams_and_waits_do_not_hold_up_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(folder.path());

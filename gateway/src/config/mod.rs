@@ -335,6 +335,31 @@ mod tests {
     }
 
     #[test]
+    fn every_number_is_taken_up_to_its_limits_and_no_farther() {
+        type Change = fn(&mut ServeFlags, u64);
+        let cases: [(&str, Change, u64, u64); 6] = [
+            ("segment-mib", |f, value| f.segment_mib = Some(value), 1, 2_048),
+            ("cache-mib", |f, value| f.cache_mib = Some(value), 1, 65_536),
+            ("retention-hours", |f, value| f.retention_hours = Some(value), 0, 1_000_000),
+            ("retention-mib", |f, value| f.retention_mib = Some(value), 0, 1 << 30),
+            ("disk-free-mib-min", |f, value| f.disk_free_mib_min = Some(value), 0, 1 << 30),
+            ("connections-max", |f, value| f.connections_max = Some(value), 1, 1_000_000),
+        ];
+        for (key, change, min, max) in cases {
+            for value in [min, max] {
+                assert!(check(|flags| change(flags, value)).is_ok(), "{key} {value}");
+            }
+            for value in min.checked_sub(1).into_iter().chain([max + 1]) {
+                let expected = format!("{key} is \"{value}\": {min} to {max} is allowed");
+                assert_eq!(check(|flags| change(flags, value)).unwrap_err(), expected);
+            }
+        }
+        // A log takes the longest segment that can be asked for.
+        let settings = check(|flags| flags.segment_mib = Some(2_048)).unwrap();
+        assert_eq!(settings.segment_bytes, 2 << 30);
+    }
+
+    #[test]
     fn log_filters_are_levels_and_parts_with_levels() {
         for level in ["info", "off", "DEBUG", "mailrail_amqp=debug,info", "warn,mailrail=trace"] {
             let settings = check(|flags| flags.log_level = Some(level.to_owned()));

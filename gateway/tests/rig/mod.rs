@@ -43,10 +43,16 @@ impl Running {
     }
 
     pub fn start_with(folder: &Path, arguments: &[&str]) -> Running {
+        let mut command = serve(folder);
+        command.args(arguments);
+        Running::begin(folder, command)
+    }
+
+    /// Runs a command that ends with the arguments of `serve`.
+    pub fn begin(folder: &Path, mut command: Command) -> Running {
         let file = folder.join("ready.json");
         let _ = std::fs::remove_file(&file);
-        let mut command = serve(folder);
-        command.args(arguments).arg("--ready-file").arg(&file).stderr(Stdio::piped());
+        command.arg("--ready-file").arg(&file).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
         let mut running = Running { child, ready: serde_json::Value::Null };
         let text = within_patience(|| std::fs::read_to_string(&file).ok());
@@ -69,6 +75,17 @@ impl Running {
     /// Sends a request whose answer ends with its connection.
     pub fn last_request(&self, line: &str) -> BufReader<TcpStream> {
         self.send(format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// The whole answer to a request that may find nobody, or be cut off.
+    pub fn try_request(&self, line: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(self.address("http")).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        write!(stream, "{line} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            .ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok().filter(|bytes| *bytes > 0)?;
+        Some(answer)
     }
 
     fn send(&self, request: String) -> BufReader<TcpStream> {
@@ -98,16 +115,26 @@ impl Running {
         let asked = Instant::now();
         let told = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
         assert!(told.success());
+        let (code, said) = self.end();
+        (code, said, asked.elapsed())
+    }
+
+    /// Waits for its end: its exit code, and what it had to say.
+    pub fn end(&mut self) -> (Option<i32>, String) {
         let status = within_patience(|| self.child.try_wait().unwrap());
-        let took = asked.elapsed();
         let mut said = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (status.code(), said, took)
+        (status.code(), said)
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Where it runs under another program, that one's end is not its own.
+        let pid = self.ready["pid"].as_u64().filter(|pid| *pid != u64::from(self.child.id()));
+        if let Some(pid) = pid.filter(|_| matches!(self.child.try_wait(), Ok(None))) {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -388,6 +388,7 @@ impl LogEvents for ToShard {
     }
 
     fn poisoned(&self, why: &LogFault) {
+        metrics::counter!("mailrail_log_faults_total").increment(1);
         self.faulted.store(true, Ordering::Release);
         self.inbox.put(Input::Poisoned(why.to_string()));
     }
