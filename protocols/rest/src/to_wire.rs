@@ -308,3 +308,49 @@ pub(crate) fn group_view(topic: &Topic, group: &Group, view: &CoreGroupView) -> 
         queues: view.queues.iter().map(queue).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use mailrail_message::{AnnexKind, Draft};
+
+    use super::*;
+
+    /// A read sees damage to a body and to lengths; any other field may still be anything.
+    #[test]
+    fn no_damage_to_a_stored_message_makes_its_reader_panic() {
+        let host = "127.0.0.1:1".parse().unwrap();
+        let properties = "TAGS\u{1}a\u{2}KEYS\u{1}k l\u{2}TTL\u{1}5\u{2}own\u{1}value\u{2}";
+        let draft = Draft {
+            topic: "t",
+            flag: 0,
+            sys_flags: 0,
+            born_ms: 1_700_000_000_000,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 1,
+            body: b"body",
+            properties: properties.as_bytes(),
+            more_properties: &[],
+            annexes: &[(AnnexKind::Amqp, b"\x01x\x01k\x10\x00\x02")],
+        };
+        let mut whole = BytesMut::new();
+        draft.encode(&mut whole);
+        let mut read = 0;
+        for (at, value) in (0..whole.len()).flat_map(|at| (0..=u8::MAX).map(move |value| (at, value))) {
+            let mut damaged = whole.clone();
+            damaged[at] = value;
+            let damaged = damaged.freeze();
+            if let Some(opened) = open_one(&damaged) {
+                let place = Place { topic: "t", queue: 0, offset: 0, host };
+                let document = serde_json::to_vec(&message(&opened, place)).unwrap();
+                assert!(
+                    serde_json::from_slice::<serde_json::Value>(&document).is_ok(),
+                    "byte {at} as {value}"
+                );
+                read += 1;
+            }
+        }
+        assert!(read > 10_000, "{read}");
+    }
+}
