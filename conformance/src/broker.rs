@@ -55,6 +55,17 @@ impl Against {
     }
 }
 
+/// A file system in memory for the broker's data, which only that process sees.
+#[derive(Debug, Clone, Copy)]
+struct SmallDisk {
+    mib: u64,
+    /// With less of it free, the broker refuses publishes.
+    free_mib_min: u64,
+}
+
+/// Takes room on a small disk.
+const FILLER: &str = "filler";
+
 /// Where the listeners are; the ready file of Mailrail has this form, and so have the lines of the peers' start scripts.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Endpoints {
@@ -73,6 +84,7 @@ impl Endpoints {
 pub struct Broker {
     against: Against,
     folder: PathBuf,
+    small_disk: Option<SmallDisk>,
     endpoints: Endpoints,
     process: Option<Child>,
 }
@@ -80,13 +92,84 @@ pub struct Broker {
 impl Broker {
     /// Starts the broker with its data in `folder`, and waits until it accepts.
     pub fn start(against: Against, folder: &Path) -> Result<Self, Failure> {
-        let mut broker =
-            Self { against, folder: folder.to_owned(), endpoints: Endpoints::default(), process: None };
+        let mut broker = Self {
+            against,
+            folder: folder.to_owned(),
+            small_disk: None,
+            endpoints: Endpoints::default(),
+            process: None,
+        };
         match against {
             Against::Mailrail => broker.start_mailrail()?,
             Against::Rocketmq | Against::Rabbitmq => broker.start_peer()?,
         }
         Ok(broker)
+    }
+
+    /// Starts Mailrail with short segments on a disk of its own, of which it is to keep so much free.
+    pub fn start_on_small_disk(folder: &Path, mib: u64, free_mib_min: u64) -> Result<Self, Failure> {
+        let mut broker = Self {
+            against: Against::Mailrail,
+            folder: folder.to_owned(),
+            small_disk: Some(SmallDisk { mib, free_mib_min }),
+            endpoints: Endpoints::default(),
+            process: None,
+        };
+        let data = broker.data();
+        std::fs::create_dir_all(&data).map_err(Failure::io(format!("creating {}", data.display())))?;
+        broker.start_mailrail()?;
+        Ok(broker)
+    }
+
+    /// Whether this machine lets a process have a disk of its own; if not, why.
+    pub fn can_have_small_disk() -> Result<(), String> {
+        let mut tried = own_mounts();
+        tried.args(["sh", "-c", "mount -t tmpfs -o size=1m tmpfs /mnt"]);
+        match tried.stdin(Stdio::null()).output() {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+            Err(error) => Err(format!("unshare: {error}")),
+        }
+    }
+
+    /// Leaves so much of the small disk free.
+    pub fn fill_small_disk(&self, leave_mib: u64) -> Result<(), Failure> {
+        let (data, filler) = (self.data_as_seen()?, self.data_as_seen()?.join(FILLER));
+        let context = || format!("filling {}", filler.display());
+        let found =
+            rustix::fs::statvfs(&data).map_err(std::io::Error::from).map_err(Failure::io(context()))?;
+        let bytes = (found.f_bavail * found.f_frsize).saturating_sub(leave_mib << 20);
+        let file = File::create(&filler).map_err(Failure::io(context()))?;
+        let taken = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);
+        taken.map_err(std::io::Error::from).map_err(Failure::io(context()))
+    }
+
+    /// Undoes [`Broker::fill_small_disk`].
+    pub fn empty_small_disk(&self) -> Result<(), Failure> {
+        let filler = self.data_as_seen()?.join(FILLER);
+        std::fs::remove_file(&filler).map_err(Failure::io(format!("removing {}", filler.display())))
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The data folder as the running process sees it.
+    fn data_as_seen(&self) -> Result<PathBuf, Failure> {
+        let pid = self.pid().ok_or_else(|| self.failure("does not run"))?;
+        let data = std::fs::canonicalize(self.data()).map_err(Failure::io("finding the data folder"))?;
+        let below_root = data.strip_prefix("/").unwrap_or(&data);
+        Ok(Path::new("/proc").join(pid.to_string()).join("root").join(below_root))
+    }
+
+    /// The start of the command that runs this program.
+    fn command(&self, program: &Path) -> Command {
+        let Some(disk) = self.small_disk else { return Command::new(program) };
+        let mut command = own_mounts();
+        // Each program takes the place of the one before it, so that the process is the broker.
+        command.args(["sh", "-c", "mount -t tmpfs -o size=$0m tmpfs \"$1\" && shift && exec \"$@\""]);
+        command.arg(disk.mib.to_string()).arg(self.data()).arg(program);
+        command
     }
 
     pub fn endpoints(&self) -> &Endpoints {
@@ -111,10 +194,12 @@ impl Broker {
         let errors = output.try_clone().map_err(Failure::io("opening the broker's log"))?;
         // A restart takes the addresses of the start before, as a supervised broker does, so that SDKs find it again.
         let address = |known: &Option<String>| known.clone().unwrap_or_else(|| "127.0.0.1:0".into());
-        let child = Command::new(&program)
-            .arg("serve")
-            .arg("--data")
-            .arg(self.folder.join("data"))
+        let mut command = self.command(&program);
+        command.arg("serve").arg("--data").arg(self.data());
+        if let Some(disk) = self.small_disk {
+            command.args(["--segment-mib", "1", "--disk-free-mib-min", &disk.free_mib_min.to_string()]);
+        }
+        let child = command
             .args(["--http-listen", &address(&self.endpoints.http)])
             .args(["--remoting-listen", &address(&self.endpoints.remoting)])
             .args(["--amqp-listen", &address(&self.endpoints.amqp)])
@@ -244,6 +329,13 @@ impl Drop for Broker {
             }
         }
     }
+}
+
+/// The start of a command that has mounts of its own.
+fn own_mounts() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount"]);
+    command
 }
 
 /// The binary: `MAILRAIL_BIN`, else what was built beside this test, release before debug.

@@ -7,6 +7,7 @@ mod across;
 mod balance;
 mod crash;
 mod find;
+mod full_disk;
 mod hostile;
 mod load;
 mod modes;
@@ -96,6 +97,11 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
                 hostile::run(world, sdk)
             }));
         }
+    }
+    for &sdk in sdks.iter().filter(|sdk| sdk.is_quick()) {
+        cases.push(Case::new("full disk is refused and survived", sdk, move |world| {
+            full_disk::run(world, sdk)
+        }));
     }
     if long {
         cases.push(Case::new("silent connections are closed", Sdk::Curl, hostile::silent_http));

@@ -6,7 +6,7 @@
 
 mod garbage;
 mod peer;
-mod random;
+pub(super) mod random;
 mod wire;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
