@@ -67,7 +67,10 @@ impl Shard {
         let change_bytes = change.as_ref().map_or(0, |change| change.encode(&mut beside));
         // Room for both in one group first; what follows then cannot roll in between. Fan-out and reserved offsets
         // make the copy longer by little.
-        self.journal.reserve(batch.bytes() + change_bytes + COPY_SLACK_BYTES)?;
+        let bytes = batch.bytes() + change_bytes;
+        // A short segment may have no room for all that routing might add, and mostly adds nothing.
+        let most = (bytes + COPY_SLACK_BYTES).min(self.journal.group_bytes_max());
+        self.journal.reserve(most.max(bytes))?;
         self.store_batch_of_one(now, batch)?;
         match change {
             Some(change) => self.log(change),

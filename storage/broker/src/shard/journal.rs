@@ -55,6 +55,11 @@ impl Journal {
         self.appender.epoch()
     }
 
+    /// Most bytes for which there can be room in one write group.
+    pub fn group_bytes_max(&self) -> usize {
+        self.appender.group_bytes_max()
+    }
+
     /// Makes sure that so many bytes fit behind one another in one write group, so that all or none survive. May move
     /// [`Journal::position`].
     pub fn reserve(&mut self, bytes: usize) -> Result<(), Error> {

@@ -239,3 +239,28 @@ fn a_retry_waits_at_most_as_long_as_a_publish() {
     sim.pass_ms(1);
     assert_eq!(sim.receive(&client, "g", "t", 1, 1_000).len(), 1);
 }
+
+#[test]
+fn a_message_that_just_fits_a_segment_can_be_dead_lettered() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    let dead_letter = Some("dead".to_owned());
+    sim.make_group(
+        &client,
+        "g",
+        GroupSettings { attempts_max: Some(1), backoff_ms: Vec::new(), dead_letter },
+    );
+    let over = sim.publish(&client, &topic, &[&"x".repeat(1 << 20)]).pop().unwrap();
+    let Err(Error::Limit { max, .. }) = over else { panic!("{over:?}") };
+    // What is around the body, and what a dead letter says besides.
+    let body_bytes = usize::try_from(max).unwrap() - 1_024;
+    sim.publish(&client, &topic, &[&"x".repeat(body_bytes)]).pop().unwrap().unwrap();
+    let got = sim.receive(&client, "g", "t", 1, 1_000);
+    assert_eq!(sim.settle(&client, &got, Outcome::Reject), [Ok(())]);
+    let found = sim.read("dead", 0, 0);
+    assert_eq!(found.iter().map(|(_, body)| body.len()).collect::<Vec<_>>(), [body_bytes]);
+    assert!(sim.receive(&client, "g", "t", 1, 1_000).is_empty());
+    let sim = sim.crash(Loss::All);
+    assert_eq!(sim.read("dead", 0, 0), found);
+}
