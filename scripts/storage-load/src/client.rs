@@ -101,7 +101,12 @@ impl Client {
     }
 
     /// One read by offset.
-    pub fn read(&mut self, queue: &Arc<Queue>, offset: u64, max_entries: usize) -> Result<ReadBatch, Failure> {
+    pub fn read(
+        &mut self,
+        queue: &Arc<Queue>,
+        offset: u64,
+        max_entries: usize,
+    ) -> Result<ReadBatch, Failure> {
         let max_bytes = 1 << 20;
         let request = ReadRequest { queue: queue.clone(), offset, max_entries, max_bytes, tags: None };
         if let Some(result) = self.session.read(Token(3), request) {
@@ -118,7 +123,13 @@ impl Client {
 }
 
 /// A batch of messages with this body, in turn to the topic's queues from `first` on.
-pub fn batch(topic: &Topic, body: &[u8], messages: usize, durability: Durability, first: u32) -> PublishBatch {
+pub fn batch(
+    topic: &Topic,
+    body: &[u8],
+    messages: usize,
+    durability: Durability,
+    first: u32,
+) -> PublishBatch {
     let draft = Draft {
         topic: &topic.name,
         flag: 0,

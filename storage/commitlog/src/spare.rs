@@ -32,6 +32,14 @@ impl Spare {
         Self { next_base, ready: None, filled: 0, used: Vec::new() }
     }
 
+    fn keep_used(&mut self, path: PathBuf) -> bool {
+        let is_wanted = self.used.len() < USED_FILES_MAX;
+        if is_wanted {
+            self.used.push(path);
+        }
+        is_wanted
+    }
+
     /// How far the log must be written for the next part to be filled: twice as much is filled as is written of the
     /// segment before, so that a log at rest writes nothing, and a busy one is always ahead.
     fn fill_from(&self) -> Option<Position> {
@@ -86,14 +94,8 @@ impl Log {
 
     /// Keeps a trimmed segment's file, which nobody else uses, to make another of; false when it is not wanted.
     pub fn keep_used(&self, segment: &Segment, path: PathBuf) -> bool {
-        let mut spare = locked(&self.spare);
-        let is_wanted = self.overwrites
-            && segment.bytes() == self.config.segment_bytes
-            && spare.used.len() < USED_FILES_MAX;
-        if is_wanted {
-            spare.used.push(path);
-        }
-        is_wanted
+        let is_fit = self.overwrites && segment.bytes() == self.config.segment_bytes;
+        is_fit && locked(&self.spare).keep_used(path)
     }
 
     /// The files that were kept by [`Log::keep_used`], which now go.
@@ -127,5 +129,19 @@ impl Log {
                 Err(AppendError::Poisoned(fault))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_one_trimmed_file_is_kept() {
+        let mut spare = Spare::new(0);
+        for (number, is_kept) in [(0, true), (1, false)] {
+            assert_eq!(spare.keep_used(format!("{number}").into()), is_kept);
+        }
+        assert_eq!(spare.used.len(), USED_FILES_MAX);
     }
 }
