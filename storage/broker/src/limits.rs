@@ -35,6 +35,10 @@ pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of messages read at once for consumers and receives; one message is always read, however long.
 pub const FETCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Pieces of the state (a queue, a group's position ...) that a checkpoint, a snapshot or a survey looks at in one turn
+/// of the shard; less where they are large.
+pub const TURN_PIECES_MAX: usize = 256;
+
 /// Bytes of the log that a backup reads at once.
 pub const BACKUP_CHUNK_BYTES_MAX: usize = 1024 * 1024;
 

@@ -13,6 +13,7 @@ use crate::ids::QueueId;
 use crate::queue::{IndexError, Queue};
 use crate::reader::ReadContext;
 use crate::record::kind;
+use crate::settings::Retention;
 
 /// How long and how much is retained of topics that keep messages whoever has read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,6 @@ pub(crate) type Run = (u64, u64);
 /// What no longer has to be kept of topics that retain by time and size.
 #[derive(Debug)]
 pub(crate) struct Expiry {
-    pub queues: Vec<Arc<Queue>>,
     /// Store times below go.
     pub before_ms: Option<u64>,
     /// So do log positions below this.
@@ -53,10 +53,15 @@ impl Expiry {
     pub fn find(&self, context: &ReadContext) -> Expired {
         let before = self.before.max(self.bytes_max.map_or(0, |max| oversize(&context.log.extents(), max)));
         let mut expired = Vec::new();
-        for queue in &self.queues {
-            let first = self.first_retained(queue, before, context).map_err(|error| error.to_string())?;
-            if first > queue.min_offset() {
-                expired.push((queue.id, first));
+        for topic in context.directory.topics() {
+            if topic.settings().retention != Retention::TimeSize {
+                continue;
+            }
+            for queue in topic.queues().iter() {
+                let first = self.first_retained(queue, before, context).map_err(|error| error.to_string())?;
+                if first > queue.min_offset() {
+                    expired.push((queue.id, first));
+                }
             }
         }
         Ok(expired)

@@ -9,7 +9,8 @@ use crate::ids::QueueId;
 use crate::inbox::Inbox;
 use crate::queue::{BlockRef, Sealing, block_key};
 use crate::shard::Input;
-use crate::store::{Store, StoreError};
+use crate::state::{CheckpointImage, PackError};
+use crate::store::Store;
 
 /// Work for the store, carried out in order.
 #[derive(Debug)]
@@ -18,8 +19,8 @@ pub(crate) enum StoreJob {
     Seal(Sealing),
     /// Drops blocks that nothing leads to any more.
     Drop { queue: QueueId, blocks: Vec<BlockRef> },
-    /// Writes a checkpoint's items, makes them durable, and tells the shard.
-    Checkpoint { number: u64, items: Vec<(Vec<u8>, Option<Vec<u8>>)> },
+    /// Writes a checkpoint, makes it durable, and tells the shard.
+    Checkpoint(CheckpointImage),
 }
 
 /// Lets the shard queue jobs.
@@ -67,10 +68,9 @@ impl StoreThread {
 
 fn run(store: &dyn Store, inbox: &Inbox<Input>, job: StoreJob) {
     match job {
-        StoreJob::Checkpoint { number, items } => {
-            let stored =
-                items.chunks(CHECKPOINT_BATCH_ITEMS).try_for_each(|batch| store.apply(batch.to_vec()));
-            let stored = stored.and_then(|()| store.flush());
+        StoreJob::Checkpoint(image) => {
+            let number = image.number;
+            let stored = apply(store, StoreJob::Checkpoint(image)).and_then(|()| Ok(store.flush()?));
             if let Err(error) = &stored {
                 tracing::error!(%error, number, "a checkpoint could not be stored; the log is intact");
             }
@@ -84,16 +84,14 @@ fn run(store: &dyn Store, inbox: &Inbox<Input>, job: StoreJob) {
     }
 }
 
-/// Items of a checkpoint that go into the store at once.
-const CHECKPOINT_BATCH_ITEMS: usize = 64;
-
-/// Carries out a job that needs no answer; also used while the state is rebuilt at start.
-pub(crate) fn apply(store: &dyn Store, job: StoreJob) -> Result<(), StoreError> {
+/// Carries out a job, without telling anybody; also used while the state is rebuilt at start.
+pub(crate) fn apply(store: &dyn Store, job: StoreJob) -> Result<(), PackError> {
     match job {
-        StoreJob::Seal(sealing) => sealing.store(store),
+        StoreJob::Seal(sealing) => sealing.store(store)?,
         StoreJob::Drop { queue, blocks } => {
-            store.apply(blocks.iter().map(|block| (block_key(queue, block.first_offset), None)).collect())
+            store.apply(blocks.iter().map(|block| (block_key(queue, block.first_offset), None)).collect())?;
         }
-        StoreJob::Checkpoint { items, .. } => store.apply(items),
+        StoreJob::Checkpoint(image) => image.store(store, &mut |changes| store.apply(changes))?,
     }
+    Ok(())
 }

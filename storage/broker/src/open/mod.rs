@@ -11,10 +11,11 @@ use mailrail_commitlog::{LogConfig, LogReader, Opened as OpenedLog, Position, Sy
 
 use self::replay::{Replay, SnapshotFinder};
 use crate::broker::BrokerConfig;
+use crate::limits::TURN_PIECES_MAX;
 use crate::lookup::Lookup;
 use crate::queue::Blocks;
-use crate::shard::{CheckpointPolicy, Journal, MARK_KEY, ReclaimPolicy, STORE_VERSION, Shard};
-use crate::state::{Item, State, decode_parts};
+use crate::shard::{CheckpointPolicy, Journal, ReclaimPolicy, Shard};
+use crate::state::{State, read_checkpoint};
 use crate::store::{Mended, Store, StoreEngine, StoreError, discard, set_aside};
 
 /// Why a data folder was not opened. Each is one line for whoever started the broker.
@@ -68,8 +69,11 @@ pub(crate) fn open(config: &BrokerConfig, lock: DirLock) -> Result<OpenedShard, 
         tracing::warn!(%cut, "the end of the log was cut");
     }
     tracing::info!(start = recovery.start, end = recovery.end, epoch = recovery.epoch, "log opened");
-    let policy =
-        CheckpointPolicy { log_bytes: config.checkpoint_log_bytes, interval: config.checkpoint_interval };
+    let policy = CheckpointPolicy {
+        log_bytes: config.checkpoint_log_bytes,
+        interval: config.checkpoint_interval,
+        turn_pieces: TURN_PIECES_MAX,
+    };
     let now = config.clock.now();
     let blocks = Arc::new(Blocks::new(store.clone()));
     let reclaim = ReclaimPolicy { retention: config.retention, segment_bytes: config.log.segment_bytes };
@@ -174,28 +178,7 @@ pub(crate) fn find_snapshot(data: &Path) -> Result<(), OpenError> {
 
 /// The state that the store holds, and the log position it is right for; `None` when there is none, or it is broken.
 fn load_checkpoint(store: &dyn Store) -> Result<Option<(Position, State)>, StoreError> {
-    let mark = store.get(MARK_KEY)?;
-    let mark = mark.filter(|mark| mark.get(16..) == Some(&STORE_VERSION.to_le_bytes()));
-    let position = mark.as_deref().and_then(|mark| mark.get(8..16)).and_then(|bytes| bytes.try_into().ok());
-    let Some(position) = position.map(u64::from_le_bytes) else { return Ok(None) };
-    let mut groups: Vec<(Vec<u8>, Vec<Vec<u8>>)> = Vec::new();
-    store.scan(b"i", &mut |key, value| {
-        let (item, part) = key.split_at(key.len().saturating_sub(4));
-        match groups.last_mut() {
-            Some((last, parts)) if last == item => parts.push(value.to_vec()),
-            // Parts without a first one belong to an item that is no more.
-            _ if part == [0; 4] => groups.push((item.to_vec(), vec![value.to_vec()])),
-            _ => {}
-        }
-    })?;
-    let mut items: Vec<(u64, Item)> = Vec::new();
-    for (key, parts) in groups {
-        let Some((as_of, pieces)) = decode_parts(&parts) else {
-            tracing::warn!(?key, "the store's checkpoint is broken; the state is rebuilt from the log");
-            return Ok(None);
-        };
-        items.extend(pieces.into_iter().map(|piece| (as_of, piece)));
-    }
+    let Some((position, mut items)) = read_checkpoint(store)? else { return Ok(None) };
     items.sort_by_key(|(_, item)| item.rank());
     let mut state = State::default();
     items.into_iter().for_each(|(as_of, item)| state.restore(as_of, item));

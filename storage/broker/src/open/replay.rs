@@ -110,7 +110,8 @@ impl Visitor for Replay {
     }
 }
 
-/// Finds the newest complete snapshot of a log.
+/// Finds the newest complete snapshot of a log. Other records may lie between its items: those show the state at its
+/// start, whatever came since.
 #[derive(Default)]
 pub(super) struct SnapshotFinder {
     items: Vec<(Position, Item)>,
@@ -121,7 +122,8 @@ impl SnapshotFinder {
     /// The state of the snapshot and its position; `None` when the log holds no complete one.
     pub fn into_state(self) -> Option<(Position, State)> {
         let mut state = State::default();
-        let (position, items) = self.complete?;
+        let (position, mut items) = self.complete?;
+        items.sort_by_key(|(_, item)| item.rank());
         items.into_iter().for_each(|(_, item)| state.restore(position, item));
         state.mark_all_dirty();
         Some((position, state))
@@ -143,7 +145,9 @@ impl Visitor for SnapshotFinder {
                     self.complete = Some((start, found));
                 }
             }
-            _ => self.items.clear(),
+            // One that another run began is never finished.
+            Change::Opened { .. } => self.items.clear(),
+            _ => {}
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 mod block;
 mod blocks;
 mod chunk;
+mod image;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -26,6 +27,7 @@ use crate::store::{Store, StoreError};
 pub(crate) use self::block::BlockRef;
 pub(crate) use self::blocks::Blocks;
 pub use self::chunk::Entry;
+pub(crate) use self::image::IndexImage;
 
 /// Entries that make the open end be sealed into a block: about 20 KiB packed, far below the store's limit.
 const BLOCK_ENTRIES: usize = 2_048;
@@ -364,20 +366,15 @@ impl Queue {
         self.sealed.write().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 
-    /// The directory of sealed blocks and the entries behind them: what a checkpoint holds of the index.
-    pub(crate) fn contents(&self) -> (Vec<BlockRef>, Vec<Entry>) {
-        let sealed: Vec<BlockRef> =
-            self.sealed.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
-        let sealed_end = sealed.last().map_or(0, BlockRef::end_offset);
-        let tail = self.tail.load();
-        let chunks = tail.iter().filter(|chunk| chunk.end_offset() > sealed_end);
-        let entries =
-            chunks.flat_map(|chunk| (chunk.first_offset..chunk.end_offset()).filter_map(|o| chunk.get(o)));
-        let min = self.min_offset();
-        (sealed, entries.filter(|entry| entry.offset >= min).collect())
+    /// The index below an offset, as it is now: what a checkpoint holds of it.
+    pub(crate) fn image(&self, end: u64) -> IndexImage {
+        // In this order: what is sealed meanwhile is seen twice rather than never.
+        let tail = self.tail.load_full();
+        let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
+        IndexImage { sealed, tail, min: self.min_offset(), end }
     }
 
-    /// Puts back what [`Queue::contents`] gave.
+    /// Puts back what [`Queue::image`] gave.
     pub(crate) fn restore(self: &Arc<Self>, min: u64, sealed: Vec<BlockRef>, entries: &[Entry]) {
         *self.sealed.write().unwrap_or_else(PoisonError::into_inner) = sealed.into();
         self.min_offset.store(min, Ordering::Release);

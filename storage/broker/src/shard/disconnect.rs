@@ -41,6 +41,10 @@ impl Shard {
     /// Takes no further commands, and ends with a checkpoint and the record of a clean stop.
     pub(super) fn stop(&mut self, now: Now) {
         self.stopping = true;
+        // The last checkpoint lets the log start later behind a snapshot, and waits for nothing else.
+        if !self.reclaim.awaits_checkpoint() {
+            self.abandon_reclaim();
+        }
         let sessions: Vec<SessionId> = self.leased.keys().copied().collect();
         for session in sessions {
             self.return_leases(now, session);

@@ -29,8 +29,8 @@ use mailrail_commitlog::Position;
 use mailrail_commitlog::planted::{Bug, planted};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+pub(crate) use self::checkpoint::CheckpointPolicy;
 use self::checkpoint::Checkpoints;
-pub(crate) use self::checkpoint::{CheckpointPolicy, MARK_KEY, STORE_VERSION};
 use self::dead_letter::Dead;
 pub(crate) use self::exchange::{Input, Outputs, Work};
 pub(crate) use self::journal::Journal;
@@ -212,6 +212,9 @@ impl Shard {
         let receives = self.receive_times.first().map(|(at, _, _)| *at);
         let members = self.members.deadline();
         let waits = self.waits.deadline(now);
+        if self.is_amid_work() {
+            return Some(now.mono);
+        }
         // A log that has failed takes no checkpoint, however late it is.
         let checkpoints = self.checkpoints.deadline().filter(|_| self.poisoned.is_none());
         [flows, receives, members, waits, checkpoints, self.reclaim_deadline()].into_iter().flatten().min()
@@ -220,6 +223,16 @@ impl Shard {
     #[cfg(test)]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// True while there is more to do than one turn has time for.
+    pub fn is_amid_work(&self) -> bool {
+        self.poisoned.is_none() && (self.state.has_picture() || self.reclaim.is_amid_work())
+    }
+
+    #[cfg(test)]
+    pub fn log_start(&self) -> Position {
+        self.journal.start()
     }
 
     #[cfg(test)]
@@ -446,6 +459,7 @@ impl Shard {
             self.answer_with_error(due, &Error::Poisoned(why.clone()));
         }
         self.poisoned = Some(why);
+        self.abandon_checkpoint();
         self.abandon_reclaim();
     }
 

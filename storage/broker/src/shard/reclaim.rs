@@ -1,16 +1,18 @@
 //! Giving space back. From time to time, and when asked, what retention lets go is dropped from the queues; once that is
 //! on the disk, a reader copies what is left of the log's oldest parts; and once a snapshot and a checkpoint behind it
-//! are stored, the log starts later.
+//! are stored, the log starts later. What has to be done for each queue is spread over turns.
 
 use super::*;
 use crate::retention::{Expired, Expiry, LiveQueue, RetentionPolicy, Run, Survey, Surveyed};
 use crate::settings::Retention;
-use crate::state::{ItemKey, QueueState};
+use crate::state::QueueState;
 
 /// How often it is looked whether something is too old, or was settled.
 const INTERVAL: Duration = Duration::from_secs(60);
 /// How soon after an end it is begun again where much was deleted.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Runs of unsettled messages that make a queue twice as costly to list.
+const RUNS_OF_A_SMALL_QUEUE: usize = 16;
 
 /// When space is given back.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +49,32 @@ enum Stage {
     Idle,
     /// A reader looks for what is too old.
     Expiring,
-    /// Dropped from the queues; `survey` is right once the log is synced up to here.
-    Expired {
+    /// It is dropped from the queues: first offsets are left to be set.
+    Dropping {
+        left: std::vec::IntoIter<(QueueId, u64)>,
+    },
+    /// What is live is listed: of so many queues, and of waiting messages, is left to be looked at.
+    Listing {
+        queues: Vec<QueueId>,
+        survey: Survey,
+    },
+    /// `survey` is right once the log is synced up to here.
+    Listed {
         end: Position,
         survey: Survey,
     },
     /// A reader copies what is live.
     Surveying,
+    /// The log may start at `start` once there is a snapshot.
+    Surveyed {
+        start: Position,
+    },
+    /// A snapshot of the state at `from` is written; it has so many items yet.
+    Snapshotting {
+        start: Position,
+        from: Position,
+        items: u64,
+    },
     /// The log may start at `start` once a checkpoint behind the snapshot is stored.
     Snapshot {
         start: Position,
@@ -79,6 +100,11 @@ impl Reclaim {
     /// The log waits only for a checkpoint to start later.
     pub fn awaits_checkpoint(&self) -> bool {
         matches!(self.stage, Stage::Snapshot { .. })
+    }
+
+    /// There is more to do than one turn has time for.
+    pub fn is_amid_work(&self) -> bool {
+        matches!(self.stage, Stage::Dropping { .. } | Stage::Listing { .. })
     }
 
     fn is_due(&self, start: Position, end: Position, now: Now) -> bool {
@@ -112,25 +138,41 @@ impl Shard {
     }
 
     pub(super) fn reclaim_if_due(&mut self, now: Now) {
-        let (start, end) = (self.journal.start(), self.journal.end());
-        let idle = matches!(self.reclaim.stage, Stage::Idle) && self.refusal().is_none();
-        if !idle || !self.reclaim.is_due(start, end, now) {
+        if self.refusal().is_some() {
             return;
         }
+        let (start, end) = (self.journal.start(), self.journal.end());
+        match self.reclaim.stage {
+            Stage::Idle if self.reclaim.is_due(start, end, now) => self.begin_reclaim(now),
+            Stage::Dropping { .. } => self.go_on_dropping(now),
+            Stage::Listing { .. } => self.go_on_listing(),
+            Stage::Surveyed { start } if !self.state.has_picture() => {
+                self.state.begin_picture_of_all();
+                self.reclaim.stage = Stage::Snapshotting { start, from: end, items: 0 };
+                self.go_on_with_snapshot(now);
+            }
+            Stage::Snapshotting { .. } => self.go_on_with_snapshot(now),
+            _ => {}
+        }
+    }
+
+    fn begin_reclaim(&mut self, now: Now) {
         self.reclaim.serving = std::mem::take(&mut self.reclaim.asked);
         self.reclaim.is_wanted = false;
         let RetentionPolicy { age, bytes } = self.reclaim.policy.retention;
         let age_ms = age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        let queues =
-            self.state.queues.values().filter(|queue| self.retention_of(queue) == Retention::TimeSize);
         let expiry = Expiry {
-            queues: queues.map(|queue| queue.shared.clone()).collect(),
             before_ms: age_ms.map(|age_ms| now.wall_ms.saturating_sub(age_ms)),
             before: self.wanted_start(),
             bytes_max: bytes,
         };
         self.reclaim.stage = Stage::Expiring;
         self.outputs.work.push(Work::Expire(expiry));
+    }
+
+    #[cfg(test)]
+    pub fn is_taking_a_snapshot(&self) -> bool {
+        matches!(self.reclaim.stage, Stage::Snapshotting { .. })
     }
 
     #[cfg(test)]
@@ -150,40 +192,71 @@ impl Shard {
 
     /// What is too old was found: it goes from the queues.
     pub(super) fn expired(&mut self, now: Now, expired: Expired) {
-        if self.poisoned.is_some() {
+        if self.refusal().is_some() {
             return;
         }
-        let expired = match expired {
-            Ok(expired) => expired,
-            Err(why) => return self.end_reclaim(now, Err(Error::Read(why))),
-        };
-        for (queue, min) in expired {
+        match expired {
+            Ok(expired) => self.reclaim.stage = Stage::Dropping { left: expired.into_iter() },
+            Err(why) => self.end_reclaim(now, Err(Error::Read(why))),
+        }
+    }
+
+    fn go_on_dropping(&mut self, now: Now) {
+        for _ in 0..self.checkpoints.turn_pieces() {
+            let Stage::Dropping { left } = &mut self.reclaim.stage else { return };
+            let Some((queue, min)) = left.next() else { return self.begin_survey() };
             let is_live = self.state.queues.get(&queue).is_some_and(|queue| queue.shared.min_offset() < min);
             if is_live && let Err(error) = self.log(Change::QueueTrimmed { queue, min }) {
                 return self.end_reclaim(now, Err(error));
             }
         }
-        let (end, survey) = (self.journal.end(), self.survey());
-        self.reclaim.stage = Stage::Expired { end, survey };
-        self.journal.want_sync();
-        self.reclaim_synced(self.synced_to);
     }
 
-    /// What must be found again by a later start.
-    fn survey(&self) -> Survey {
-        let live =
-            |queue: &QueueState| LiveQueue { queue: queue.shared.clone(), runs: self.live_runs(queue) };
+    /// Begins to list what must be found again by a later start. That may take its time: what was stored before its
+    /// beginning can only cease to be live.
+    fn begin_survey(&mut self) {
         let segment_bytes = self.reclaim.policy.segment_bytes;
-        let waiting = self.state.waiting.iter().filter(|_| !planted(Bug::TrimPassesWaiting));
-        let waiting = waiting.map(|(position, waiting)| (*position, waiting.bytes));
-        Survey {
-            queues: self.state.queues.values().map(live).collect(),
-            waiting: waiting.collect(),
+        let survey = Survey {
+            queues: Vec::new(),
+            waiting: Vec::new(),
             seen_to: self.journal.end(),
             wanted_start: self.wanted_start(),
             dead_bytes_min: segment_bytes / 2,
             kept_file_bytes: segment_bytes / 2,
+        };
+        let queues = self.state.queues.keys().copied().collect();
+        self.reclaim.stage = Stage::Listing { queues, survey };
+    }
+
+    fn go_on_listing(&mut self) {
+        let Stage::Listing { mut queues, mut survey } =
+            std::mem::replace(&mut self.reclaim.stage, Stage::Idle)
+        else {
+            return;
+        };
+        let mut left = self.checkpoints.turn_pieces();
+        while left > 0
+            && let Some(id) = queues.pop()
+        {
+            left -= 1;
+            let Some(queue) = self.state.queues.get(&id) else { continue };
+            let live = LiveQueue { queue: queue.shared.clone(), runs: self.live_runs(queue) };
+            left = left.saturating_sub(live.runs.len() / RUNS_OF_A_SMALL_QUEUE);
+            survey.queues.push(live);
         }
+        // A message that is dispatched meanwhile waits no more, and its copy lies behind.
+        let listed = survey.waiting.len();
+        let next = survey.waiting.last().map_or(0, |(position, _)| position + 1);
+        let waiting = self.state.waiting.range(next..survey.seen_to.max(next)).take(left);
+        let waiting = waiting.filter(|_| !planted(Bug::TrimPassesWaiting));
+        survey.waiting.extend(waiting.map(|(position, waiting)| (*position, waiting.bytes)));
+        if survey.waiting.len() - listed == left {
+            self.reclaim.stage = Stage::Listing { queues, survey };
+            return;
+        }
+        self.reclaim.stage = Stage::Listed { end: self.journal.end(), survey };
+        self.journal.want_sync();
+        self.reclaim_synced(self.synced_to);
     }
 
     fn live_runs(&self, queue: &QueueState) -> Vec<Run> {
@@ -200,7 +273,7 @@ impl Shard {
     /// The log is synced up to here.
     pub(super) fn reclaim_synced(&mut self, to: Position) {
         self.reclaim.stage = match std::mem::replace(&mut self.reclaim.stage, Stage::Idle) {
-            Stage::Expired { end, survey } if end <= to => {
+            Stage::Listed { end, survey } if end <= to => {
                 self.outputs.work.push(Work::Survey(survey));
                 Stage::Surveying
             }
@@ -210,21 +283,13 @@ impl Shard {
 
     /// What is live of the oldest parts lies in kept files.
     pub(super) fn surveyed(&mut self, now: Now, surveyed: Surveyed) {
-        if self.poisoned.is_some() {
+        if self.refusal().is_some() {
             return;
         }
-        let start = match surveyed {
-            Ok(Some(start)) => start,
-            Ok(None) => return self.end_reclaim(now, Ok(())),
-            Err(why) => return self.end_reclaim(now, Err(Error::Read(why))),
-        };
-        match self.snapshot() {
-            Ok(()) if planted(Bug::TrimAheadOfSnapshot) => {
-                self.journal.trim(start);
-                self.end_reclaim(now, Ok(()));
-            }
-            Ok(()) => self.reclaim.stage = Stage::Snapshot { start, end: self.journal.end() },
-            Err(error) => self.end_reclaim(now, Err(error)),
+        match surveyed {
+            Ok(Some(start)) => self.reclaim.stage = Stage::Surveyed { start },
+            Ok(None) => self.end_reclaim(now, Ok(())),
+            Err(why) => self.end_reclaim(now, Err(Error::Read(why))),
         }
     }
 
@@ -239,10 +304,13 @@ impl Shard {
         }
     }
 
-    /// The log has failed, so it will not start later.
+    /// The log has failed or the broker is to stop, so the log will not start later.
     pub(super) fn abandon_reclaim(&mut self) {
         let Some(refusal) = self.refusal() else { return };
         let reclaim = &mut self.reclaim;
+        if let Stage::Snapshotting { .. } = reclaim.stage {
+            self.state.drop_picture();
+        }
         reclaim.stage = Stage::Idle;
         let asked: Vec<Asked> = reclaim.serving.drain(..).chain(reclaim.asked.drain(..)).collect();
         for Asked { mailbox, token, .. } in asked {
@@ -262,18 +330,30 @@ impl Shard {
         }
     }
 
-    /// Writes the whole state into the log, but for indexes, which retained messages carry.
-    fn snapshot(&mut self) -> Result<(), Error> {
-        let start = self.journal.end();
-        let keys: Vec<ItemKey> = self.state.all_keys();
-        let mut items: Vec<_> = keys.into_iter().filter_map(|key| self.state.item(key)).collect();
-        items.sort_by_key(|item| item.rank());
-        let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
-        for item in items {
-            self.log(Change::Snapshot(Box::new(item)))?;
+    /// Writes so much of the whole state into the log as a turn has time for. Other records come in between; what they
+    /// change is not in the snapshot, and a rebuild reads them behind it.
+    fn go_on_with_snapshot(&mut self, now: Now) {
+        let Stage::Snapshotting { start, from, mut items } = self.reclaim.stage else { return };
+        let pieces = self.state.take_pieces(self.checkpoints.turn_pieces());
+        items += u64::try_from(pieces.len()).unwrap_or(u64::MAX);
+        self.reclaim.stage = Stage::Snapshotting { start, from, items };
+        let mut changes: Vec<Change> =
+            pieces.into_iter().filter_map(|piece| Some(Change::Snapshot(Box::new(piece.item?)))).collect();
+        if !self.state.has_picture() {
+            changes.push(Change::SnapshotEnd { start: from, items });
         }
-        self.log(Change::SnapshotEnd { start, items: count })?;
+        if let Err(error) = changes.into_iter().try_for_each(|change| self.log(change)) {
+            self.state.drop_picture();
+            return self.end_reclaim(now, Err(error));
+        }
+        if self.state.has_picture() {
+            return;
+        }
         self.journal.want_sync();
-        Ok(())
+        self.reclaim.stage = Stage::Snapshot { start, end: self.journal.end() };
+        if planted(Bug::TrimAheadOfSnapshot) {
+            self.journal.trim(start);
+            self.end_reclaim(now, Ok(()));
+        }
     }
 }

@@ -8,7 +8,9 @@ mod faults;
 mod histories;
 mod lookup;
 mod recovery;
+mod scale;
 mod seeded;
+mod slices;
 mod space;
 mod store;
 mod topology;
@@ -140,6 +142,8 @@ pub(super) struct Client {
 }
 
 const SEGMENT_BYTES: u64 = 1 << 20;
+/// Few, so that what takes several turns does so, and much comes between them.
+const TURN_PIECES: usize = 4;
 
 impl Simulation {
     pub fn new() -> Self {
@@ -165,7 +169,8 @@ impl Simulation {
         let config = LogConfig { segment_bytes, free_bytes_min: 2 * segment_bytes, ..LogConfig::default() };
         let data = PathBuf::from("/data");
         let (state, log) = crate::open::bring_up(Arc::new(disk.clone()), &data, &config, &store)?;
-        let policy = CheckpointPolicy { log_bytes: u64::MAX, interval: Duration::from_secs(1 << 40) };
+        let interval = Duration::from_secs(1 << 40);
+        let policy = CheckpointPolicy { log_bytes: u64::MAX, interval, turn_pieces: TURN_PIECES };
         let retention = RetentionPolicy { age: None, bytes: None };
         let reclaim = ReclaimPolicy { retention, segment_bytes };
         let found = Found { end: log.recovery.end, pieces: pieces(&state) };
@@ -253,12 +258,13 @@ impl Simulation {
 
     fn take_turn(&mut self) -> bool {
         let reports = self.reports.take();
-        let mut moved = !reports.is_empty();
+        let mut moved = !reports.is_empty() || self.shard.is_amid_work();
         for input in reports {
             self.shard.handle(self.now, input);
         }
         self.shard.finish_turn(self.now);
         let outputs = self.shard.take_outputs();
+        moved |= self.shard.is_amid_work();
         moved |= !(outputs.letters.is_empty() && outputs.work.is_empty() && outputs.store_jobs.is_empty());
         for (mailbox, letters) in outputs.letters {
             mailbox.put(letters);
@@ -270,14 +276,22 @@ impl Simulation {
 
     fn carry_out(&mut self, job: StoreJob) {
         match (job, self.checkpoints) {
-            (StoreJob::Checkpoint { number, .. }, Checkpoints::Refused) => {
+            (StoreJob::Checkpoint(image), Checkpoints::Refused) => {
+                let number = image.number;
                 self.shard.handle(self.now, Input::CheckpointStored { number, stored: false });
             }
-            (StoreJob::Checkpoint { items, .. }, Checkpoints::CutAfter(kept)) => {
-                self.store.apply(items.into_iter().take(kept).collect()).unwrap();
+            (StoreJob::Checkpoint(image), Checkpoints::CutAfter(kept)) => {
+                let mut left = kept;
+                let cut = &mut |changes: Vec<_>| {
+                    let changes: Vec<_> = changes.into_iter().take(left).collect();
+                    left -= changes.len();
+                    self.store.apply(changes)
+                };
+                image.store(&*self.store, cut).unwrap();
             }
-            (job @ StoreJob::Checkpoint { number, .. }, Checkpoints::Stored) => {
-                let stored = store_thread::apply(&*self.store, job).and_then(|()| self.store.flush()).is_ok();
+            (StoreJob::Checkpoint(image), Checkpoints::Stored) => {
+                let (number, job) = (image.number, StoreJob::Checkpoint(image));
+                let stored = store_thread::apply(&*self.store, job).is_ok() && self.store.flush().is_ok();
                 self.shard.handle(self.now, Input::CheckpointStored { number, stored });
             }
             // As in the broker: what the store lacks then is a matter for the log.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::queue::IndexImage;
 
 /// Names one piece of the state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum ItemKey {
     Shard,
     Topic(TopicId),
@@ -105,92 +106,35 @@ impl Item {
         }
     }
 
+    /// The index of a queue as it was.
+    pub fn index(queue: QueueId, image: &IndexImage) -> Item {
+        let entries = image.entries().map(|e| (e.offset, e.position, e.bytes, e.tag_hash, e.store_ms));
+        Item::Index { queue, sealed: image.sealed().to_vec(), entries: entries.collect() }
+    }
+
+    /// Numbers, names and bindings that it lists.
+    pub fn parts(&self) -> usize {
+        match self {
+            Item::Shard { .. } | Item::Waiting { .. } => 0,
+            Item::Topic { queues, bindings, .. } => queues.len() + bindings.len(),
+            Item::Queue { gaps, .. } => gaps.len(),
+            Item::Group { settings, .. } => settings.backoff_ms.len(),
+            Item::Exchange { bindings, .. } => bindings.len(),
+            Item::Progress { settled, failed, .. } => settled.len() + failed.len(),
+            Item::Index { sealed, entries, .. } => sealed.len() + entries.len(),
+        }
+    }
+
     /// Order in which items must be restored: that of their pieces, an index after its queue.
     pub fn rank(&self) -> (u8, bool) {
         (self.key().rank(), matches!(self, Item::Index { .. }))
     }
 }
 
-/// Bytes of one value in the store; longer items take several.
-const PART_BYTES: usize = 64 * 1024;
-
-/// Key of an item in the store, without the part number.
-pub(crate) fn checkpoint_key(key: ItemKey) -> Vec<u8> {
-    let (kind, numbers): (u8, Vec<u64>) = match key {
-        ItemKey::Shard => (0, vec![]),
-        ItemKey::Topic(id) => (1, vec![id.0]),
-        ItemKey::Queue(id) => (2, vec![id.0]),
-        ItemKey::Group(id) => (3, vec![id.0]),
-        ItemKey::Exchange(id) => (4, vec![id.0]),
-        ItemKey::Progress(group, queue) => (5, vec![group.0, queue.0]),
-        ItemKey::Waiting(position) => (6, vec![position]),
-    };
-    let mut bytes = vec![b'i', kind];
-    bytes.extend(numbers.iter().flat_map(|number| number.to_be_bytes()));
-    bytes
-}
-
-/// The values of an item: `as_of`, number of the part and of all parts, then a piece of the encoded items.
-pub(crate) fn encode_parts(as_of: u64, items: &[Item]) -> Vec<Vec<u8>> {
-    let encoded = postcard::to_stdvec(items).unwrap_or_default();
-    let parts: Vec<&[u8]> = encoded.chunks(PART_BYTES).collect();
-    let total = u32::try_from(parts.len()).unwrap_or(u32::MAX);
-    let value = |(number, part): (u32, &&[u8])| {
-        let mut value = as_of.to_le_bytes().to_vec();
-        value.extend_from_slice(&number.to_le_bytes());
-        value.extend_from_slice(&total.to_le_bytes());
-        value.extend_from_slice(part);
-        value
-    };
-    (0u32..).zip(&parts).map(value).collect()
-}
-
-/// Puts parts together again, in key order; `None` when one is missing or from another checkpoint.
-pub(crate) fn decode_parts(values: &[Vec<u8>]) -> Option<(u64, Vec<Item>)> {
-    let mut encoded = Vec::new();
-    let first_as_of = u64::from_le_bytes(*values.first()?.first_chunk()?);
-    let mut total = 0;
-    for (expected, value) in (0u32..).zip(values) {
-        let (as_of, rest) = value.split_first_chunk::<8>()?;
-        let (number, rest) = rest.split_first_chunk::<4>()?;
-        let (parts, part) = rest.split_first_chunk::<4>()?;
-        total = u32::from_le_bytes(*parts);
-        if u64::from_le_bytes(*as_of) != first_as_of || u32::from_le_bytes(*number) != expected {
-            return None;
-        }
-        encoded.extend_from_slice(part);
-        if expected + 1 == total {
-            break;
-        }
-    }
-    if usize::try_from(total).ok()? > values.len() {
-        return None;
-    }
-    postcard::from_bytes(&encoded).ok().map(|items| (first_as_of, items))
-}
-
 impl State {
-    /// Pieces that changed since the last call.
-    pub fn take_dirty(&mut self) -> Vec<ItemKey> {
-        self.dirty.drain().collect()
-    }
-
-    /// Takes back what [`State::take_dirty`] gave.
+    /// Pieces that the next checkpoint must hold, whether or not they change until then.
     pub fn mark_dirty(&mut self, keys: Vec<ItemKey>) {
         self.dirty.extend(keys);
-    }
-
-    /// True for a piece that there is.
-    pub fn has(&self, key: ItemKey) -> bool {
-        match key {
-            ItemKey::Shard => true,
-            ItemKey::Group(id) => self.groups.contains_key(&id),
-            ItemKey::Topic(id) => self.topics.contains_key(&id),
-            ItemKey::Queue(id) => self.queues.contains_key(&id),
-            ItemKey::Exchange(id) => self.exchanges.contains_key(&id),
-            ItemKey::Progress(group, queue) => self.progress.contains_key(&(group, queue)),
-            ItemKey::Waiting(position) => self.waiting.contains_key(&position),
-        }
     }
 
     /// Every piece, for a snapshot.
@@ -255,20 +199,11 @@ impl State {
         })
     }
 
-    /// The index of a queue, for a checkpoint.
-    pub fn index(&self, id: QueueId) -> Option<Item> {
-        let (sealed, entries) = self.queues.get(&id)?.shared.contents();
-        let packed =
-            entries.iter().map(|e| (e.offset, e.position, e.bytes, e.tag_hash, e.store_ms)).collect();
-        Some(Item::Index { queue: id, sealed, entries: packed })
-    }
-
     /// Every visible entry of a queue that is in memory, however its index is cut: for comparing.
     #[cfg(test)]
     pub fn whole_index(&self, id: QueueId) -> Option<Item> {
-        let queue = &self.queues.get(&id)?.shared;
-        let entries = queue.contents().1;
-        let last = entries.last().map(|e| (e.offset, e.position, e.bytes, e.tag_hash, e.store_ms));
+        let image = self.queues.get(&id)?.shared.image(u64::MAX);
+        let last = image.entries().last().map(|e| (e.offset, e.position, e.bytes, e.tag_hash, e.store_ms));
         Some(Item::Index { queue: id, sealed: Vec::new(), entries: last.into_iter().collect() })
     }
 

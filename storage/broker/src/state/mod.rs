@@ -5,6 +5,8 @@
 //! is in it.
 
 mod item;
+mod pack;
+mod picture;
 mod progress;
 mod ranges;
 
@@ -14,7 +16,11 @@ use std::sync::Arc;
 use mailrail_commitlog::planted::{Bug, planted};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-pub(crate) use self::item::{Item, ItemKey, checkpoint_key, decode_parts, encode_parts};
+use self::picture::Picture;
+
+pub(crate) use self::item::{Item, ItemKey};
+pub(crate) use self::pack::{CheckpointImage, PackError, read_checkpoint};
+pub(crate) use self::picture::Piece;
 pub(crate) use self::progress::{Failed, Progress};
 use crate::directory::{Directory, Exchange, Group, Topic};
 use crate::ids::*;
@@ -92,6 +98,7 @@ pub(crate) struct State {
     pub closed: bool,
     pub checkpoint: u64,
     dirty: FxHashSet<ItemKey>,
+    picture: Option<Picture>,
     /// Work for the store that applying records brought up.
     pub store_jobs: Vec<StoreJob>,
 }
@@ -110,6 +117,7 @@ impl State {
 
     /// Puts an entry behind the last one of a queue, and not before it in time. Entries of queues that are no more are skipped.
     pub fn append(&mut self, id: QueueId, entry: &Entry) -> Result<(), Contradiction> {
+        self.before_change(ItemKey::Queue(id));
         let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
         if entry.position < queue.as_of || entry.offset < queue.shared.min_offset() {
             return Ok(());
@@ -146,12 +154,14 @@ impl State {
 
     /// Makes a message wait.
     pub fn wait(&mut self, position: u64, waiting: Waiting) {
+        self.before_change(ItemKey::Waiting(position));
         self.waiting.insert(position, waiting);
         self.dirty.insert(ItemKey::Waiting(position));
     }
 
     /// A waiting message was dispatched or dropped.
     pub fn end_wait(&mut self, position: u64) {
+        self.before_change(ItemKey::Waiting(position));
         if self.waiting.remove(&position).is_some() {
             self.dirty.insert(ItemKey::Waiting(position));
         }
@@ -277,9 +287,11 @@ impl State {
             return;
         }
         let shared_name = known.map_or_else(|| Arc::from(name), |topic| topic.shared.name.clone());
+        self.before_change(ItemKey::Topic(id));
         let mut shared_queues = Vec::with_capacity(queues.len());
         for (index, queue) in (0u32..).zip(queues) {
             self.saw_id(queue.0);
+            self.before_change(ItemKey::Queue(*queue));
             let state = self.queues.entry(*queue).or_insert_with(|| {
                 let shared = Arc::new(Queue::new(*queue, shared_name.clone(), index, 0));
                 QueueState {
@@ -315,10 +327,12 @@ impl State {
     fn delete_topic(&mut self, id: TopicId) {
         // Also of one that a checkpoint has removed already: not all that pointed to it need be in there.
         self.remove_target(RouteEnd::Topic(id));
+        self.before_change(ItemKey::Topic(id));
         let Some(topic) = self.topics.remove(&id) else { return };
         self.directory.remove_topic(&topic.shared);
         self.dirty.insert(ItemKey::Topic(id));
         for queue in &topic.queues {
+            self.before_change(ItemKey::Queue(*queue));
             self.queues.remove(queue);
             self.dirty.insert(ItemKey::Queue(*queue));
         }
@@ -328,6 +342,7 @@ impl State {
         }
         let gone: Vec<_> = self.progress.keys().filter(|(_, q)| topic.queues.contains(q)).copied().collect();
         for (group, queue) in gone {
+            self.before_change(ItemKey::Progress(group, queue));
             self.progress.remove(&(group, queue));
             self.dirty.insert(ItemKey::Progress(group, queue));
         }
@@ -340,6 +355,7 @@ impl State {
 
     fn put_group(&mut self, id: GroupId, name: &str, settings: &GroupSettings) {
         self.saw_id(id.0);
+        self.before_change(ItemKey::Group(id));
         match self.groups.get(&id) {
             Some(group) => group.set(settings.clone()),
             None => {
@@ -353,6 +369,7 @@ impl State {
 
     fn forget_group(&mut self, group: GroupId, topic: TopicId) {
         for queue in self.topics.get(&topic).map(|topic| topic.queues.clone()).unwrap_or_default() {
+            self.before_change(ItemKey::Progress(group, queue));
             if self.progress.remove(&(group, queue)).is_some() {
                 self.dirty.insert(ItemKey::Progress(group, queue));
             }
@@ -370,6 +387,7 @@ impl State {
         if self.progress.keys().any(|(group, _)| *group == id) {
             return;
         }
+        self.before_change(ItemKey::Group(id));
         if let Some(group) = self.groups.remove(&id) {
             self.directory.remove_group(&group.name);
             self.dirty.insert(ItemKey::Group(id));
@@ -419,6 +437,7 @@ impl State {
         if self.exchanges.contains_key(&id) {
             return;
         }
+        self.before_change(ItemKey::Exchange(id));
         let shared = Arc::new(Exchange::new(id, Arc::from(name), settings.clone()));
         self.directory.put_exchange(shared.clone());
         self.exchanges.insert(id, ExchangeState { shared, routes: Routes::new(settings.kind), as_of: 0 });
@@ -427,20 +446,30 @@ impl State {
 
     fn delete_exchange(&mut self, id: ExchangeId) {
         self.remove_target(RouteEnd::Exchange(id));
+        self.before_change(ItemKey::Exchange(id));
         let Some(exchange) = self.exchanges.remove(&id) else { return };
         self.directory.remove_exchange(&exchange.shared);
         self.dirty.insert(ItemKey::Exchange(id));
     }
 
     fn remove_target(&mut self, target: RouteEnd) {
-        for (id, exchange) in &mut self.exchanges {
-            if exchange.routes.remove_target(target) {
-                self.dirty.insert(ItemKey::Exchange(*id));
+        let leads_there = |routes: &Routes| routes.bindings().iter().any(|binding| binding.target == target);
+        let exchanges = self.exchanges.iter().filter(|(_, exchange)| leads_there(&exchange.routes));
+        let exchanges: Vec<ExchangeId> = exchanges.map(|(id, _)| *id).collect();
+        let topics = self.topics.iter().filter(|(_, topic)| topic.routes.as_ref().is_some_and(leads_there));
+        let topics: Vec<TopicId> = topics.map(|(id, _)| *id).collect();
+        for id in exchanges {
+            self.before_change(ItemKey::Exchange(id));
+            if let Some(exchange) = self.exchanges.get_mut(&id) {
+                exchange.routes.remove_target(target);
+                self.dirty.insert(ItemKey::Exchange(id));
             }
         }
-        for (id, topic) in &mut self.topics {
-            if topic.routes.as_mut().is_some_and(|routes| routes.remove_target(target)) {
-                self.dirty.insert(ItemKey::Topic(*id));
+        for id in topics {
+            self.before_change(ItemKey::Topic(id));
+            if let Some(routes) = self.topics.get_mut(&id).and_then(|topic| topic.routes.as_mut()) {
+                routes.remove_target(target);
+                self.dirty.insert(ItemKey::Topic(id));
             }
         }
     }
@@ -448,6 +477,7 @@ impl State {
     fn change_routes(&mut self, position: u64, source: RouteEnd, change: impl FnOnce(&mut Routes)) {
         match source {
             RouteEnd::Exchange(id) => {
+                self.before_change(ItemKey::Exchange(id));
                 if let Some(exchange) =
                     self.exchanges.get_mut(&id).filter(|exchange| exchange.as_of <= position)
                 {
@@ -456,6 +486,7 @@ impl State {
                 }
             }
             RouteEnd::Topic(id) => {
+                self.before_change(ItemKey::Topic(id));
                 if let Some(topic) = self.topics.get_mut(&id).filter(|topic| topic.as_of <= position) {
                     change(topic.routes.get_or_insert_with(|| Routes::new(ExchangeKind::Topic)));
                     topic.routes.take_if(|routes| routes.is_empty());
@@ -475,6 +506,7 @@ impl State {
         if !self.queues.contains_key(&queue) {
             return;
         }
+        self.before_change(ItemKey::Progress(group, queue));
         let state = self.progress.entry((group, queue)).or_default();
         let as_of = state.as_of + u64::from(planted(Bug::ReplaySkipsTooMuch) && state.as_of > 0) * 4_096;
         if as_of <= position {
@@ -484,6 +516,7 @@ impl State {
     }
 
     fn change_queue(&mut self, position: u64, queue: QueueId, change: impl FnOnce(&mut QueueState)) {
+        self.before_change(ItemKey::Queue(queue));
         if let Some(state) = self.queues.get_mut(&queue).filter(|state| state.as_of <= position) {
             change(state);
             self.dirty.insert(ItemKey::Queue(queue));
@@ -508,6 +541,7 @@ impl State {
     }
 
     fn trim_queue(&mut self, id: QueueId, min: u64) {
+        self.before_change(ItemKey::Queue(id));
         let Some(queue) = self.queues.get_mut(&id) else { return };
         let blocks = queue.shared.trim(min.min(queue.next_offset));
         self.drop_blocks(id, blocks);

@@ -1,0 +1,38 @@
+//! The index of a queue as it was at some time, to be written by somebody else later. Cheap to take, however long the
+//! open end is.
+
+use std::sync::Arc;
+
+use super::block::BlockRef;
+use super::chunk::{Chunk, Entry};
+
+/// The index of a queue as it was when the image was taken. Chunks only grow, so those that it holds still show that.
+#[derive(Debug)]
+pub(crate) struct IndexImage {
+    pub(super) sealed: Vec<BlockRef>,
+    pub(super) tail: Arc<Vec<Arc<Chunk>>>,
+    pub(super) min: u64,
+    pub(super) end: u64,
+}
+
+impl IndexImage {
+    /// The directory of sealed blocks.
+    pub fn sealed(&self) -> &[BlockRef] {
+        &self.sealed
+    }
+
+    /// The entries behind them.
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        let from = self.sealed.last().map_or(self.min, |last| last.end_offset().max(self.min));
+        let offsets = move |chunk: &Chunk| chunk.first_offset.max(from)..chunk.end_offset().min(self.end);
+        self.tail.iter().flat_map(move |chunk| offsets(chunk).filter_map(|offset| chunk.get(offset)))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.sealed.is_empty() && self.entries().next().is_none()
+    }
+
+    pub fn blocks(&self) -> usize {
+        self.sealed.len()
+    }
+}
