@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailrail_broker::{Name, PublishBatch, Queue, QueueId, Token};
+use mailrail_broker::{Filter, Name, PublishBatch, Queue, QueueId, Token};
 
 use crate::codec::body::lock::QueueName;
 use crate::codec::command::Boundary;
@@ -128,7 +128,7 @@ pub(crate) struct Pull {
     pub(crate) at: u64,
     pub(crate) entries_max: usize,
     pub(crate) bytes_max: usize,
-    pub(crate) tags: Option<Arc<[i32]>>,
+    pub(crate) filter: Filter,
     /// Monotonic time until which it may be held; None = answer at once.
     pub(crate) until: Option<Duration>,
 }

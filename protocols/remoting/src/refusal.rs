@@ -47,11 +47,6 @@ impl Refusal {
     pub(crate) fn busy() -> Refusal {
         Refusal::new(response::SYSTEM_BUSY, "[OVERLOAD] too much work is waiting, try again later")
     }
-
-    pub(crate) fn no_sql() -> Refusal {
-        let remark = "The broker does not support consumer to filter message by SQL92";
-        Refusal::new(response::SYSTEM_ERROR, remark)
-    }
 }
 
 impl From<CommandError> for Refusal {

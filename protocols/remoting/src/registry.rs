@@ -7,10 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use mailrail_broker::{Name, SessionId};
+use mailrail_broker::{Filter, Name, SessionId};
 
-use crate::codec::body::heartbeat::Consumer;
-use crate::subscription::Filter;
+use crate::codec::body::heartbeat::{self, Consumer};
+use crate::subscription::{self, SubscriptionError};
 
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -26,11 +26,15 @@ struct Group {
 }
 
 /// One topic of a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Subscription {
-    pub(crate) filter: Filter,
+    /// Pulls are told of an error: a heartbeat is answered with success all the same, as RocketMQ does.
+    pub(crate) filter: Result<Filter, SubscriptionError>,
     /// Grows when a client changes the expression.
     pub(crate) version: i64,
+    /// What it was compiled from.
+    expression: String,
+    expression_type: String,
 }
 
 /// Why there is no subscription.
@@ -44,18 +48,34 @@ impl Registry {
     /// Takes a heartbeat's word for a group. Topics it does not name are dropped, the others are replaced when their
     /// version is not older: members that differ take turns, as with RocketMQ, rather than being merged.
     pub(crate) fn update(&self, session: SessionId, group: &Name, member: &Name, consumer: &Consumer) {
+        let subscriptions: Vec<_> =
+            consumer.subscriptions.iter().map(|new| self.compile(group, new)).collect();
         let mut groups = self.write();
         let held = groups.entry(group.clone()).or_default();
         held.members.insert((session, member.clone()));
         let named = |topic: &str| consumer.subscriptions.iter().any(|new| new.topic == topic);
         held.topics.retain(|topic, _| named(topic));
-        for new in &consumer.subscriptions {
+        for (new, subscription) in consumer.subscriptions.iter().zip(subscriptions) {
             if held.topics.get(new.topic.as_str()).is_some_and(|old| old.version > new.version) {
                 continue;
             }
-            let filter = Filter::parse(&new.expression, &new.expression_type);
-            let subscription = Subscription { filter, version: new.version };
             held.topics.insert(Name::from(new.topic.as_str()), subscription);
+        }
+    }
+
+    /// Heartbeats repeat what is known; only what is new is compiled, and nobody waits for that.
+    fn compile(&self, group: &str, new: &heartbeat::Subscription) -> Subscription {
+        let is_it = |old: &Subscription| {
+            old.expression == new.expression && old.expression_type == new.expression_type
+        };
+        match self.subscription(group, &new.topic) {
+            Ok(old) if is_it(&old) => Subscription { version: new.version, ..old },
+            _ => Subscription {
+                filter: subscription::parse(&new.expression, &new.expression_type),
+                version: new.version,
+                expression: new.expression.clone(),
+                expression_type: new.expression_type.clone(),
+            },
         }
     }
 
@@ -136,7 +156,7 @@ mod tests {
         assert_eq!(registry.subscription("g", "T").unwrap().version, 5);
         assert_eq!(registry.subscription("g", "U"), Err(Absent::Topic));
         registry.update(SessionId(2), &g, &b, &consumer(&[("T", "*", 6)]));
-        assert_eq!(registry.subscription("g", "T").unwrap().filter, Filter::All);
+        assert_eq!(registry.subscription("g", "T").unwrap().filter, Ok(Filter::all()));
         assert_eq!(registry.topics("g"), [Name::from("T")]);
         assert_eq!(registry.subscription("h", "T"), Err(Absent::Group));
     }

@@ -1,33 +1,24 @@
-//! What a consumer wants of a topic: everything, or some tags.
-//!
-//! SQL92 is recognised and not evaluated: filters beyond tags are not there yet.
+//! What a consumer wants of a topic, from how the wire says it.
 
-use std::sync::Arc;
+use mailrail_broker::{Dialect, Filter, FilterError};
 
-use mailrail_message::tag_hash;
-
-/// A compiled subscription.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Filter {
-    All,
-    /// Hashes of the tags; the client compares the tags themselves.
-    Tags(Arc<[i32]>),
-    /// Cannot be consumed yet.
-    Sql,
+/// Why a subscription cannot be served. Scope: the subscription; the group's others are not touched.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SubscriptionError {
+    #[error("the subscription is not valid: {0}")]
+    Filter(#[from] FilterError),
+    #[error("no filter has the type {0:?}; TAG and SQL92 are known")]
+    Kind(String),
 }
 
-impl Filter {
-    /// `kind` is the wire's `expressionType`; empty means tags, as old clients leave it out.
-    pub(crate) fn parse(expression: &str, kind: &str) -> Filter {
-        if !kind.is_empty() && !kind.eq_ignore_ascii_case("TAG") {
-            return Filter::Sql;
-        }
-        let expression = expression.trim();
-        if expression.is_empty() || expression == "*" {
-            return Filter::All;
-        }
-        let tags = expression.split("||").map(str::trim).filter(|tag| !tag.is_empty());
-        Filter::Tags(tags.map(tag_hash).collect())
+/// `kind` is the wire's `expressionType`; empty means tags, as old clients leave it out.
+pub(crate) fn parse(expression: &str, kind: &str) -> Result<Filter, SubscriptionError> {
+    if kind.is_empty() || kind.eq_ignore_ascii_case("TAG") {
+        Ok(Filter::tags(expression)?)
+    } else if kind.eq_ignore_ascii_case("SQL92") {
+        Ok(Filter::all().and_sql(expression, Dialect::Rocketmq)?)
+    } else {
+        Err(SubscriptionError::Kind(kind.to_owned()))
     }
 }
 
@@ -36,20 +27,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_trimmed_and_hashed() {
-        let tags = |list: &[&str]| Filter::Tags(list.iter().map(|tag| tag_hash(tag)).collect());
+    fn the_type_says_what_an_expression_is() {
         for (expression, kind, expected) in [
-            ("*", "TAG", Filter::All),
-            ("", "", Filter::All),
-            (" * ", "tag", Filter::All),
-            ("a", "", tags(&["a"])),
-            ("a || b||c ", "TAG", tags(&["a", "b", "c"])),
-            ("a||", "TAG", tags(&["a"])),
-            ("||", "TAG", tags(&[])),
-            ("a > 1", "SQL92", Filter::Sql),
-            ("*", "CLASS", Filter::Sql),
+            ("*", "TAG", Ok("*")),
+            ("", "", Ok("*")),
+            (" a||b", "tag", Ok("a || b")),
+            ("a > 1", "", Ok("a > 1")),
+            ("a > 1", "SQL92", Ok("(a > 1)")),
+            ("||", "TAG", Err("the subscription is not valid: \"||\" names no tag")),
+            (
+                "",
+                "SQL92",
+                Err(
+                    "the subscription is not valid: at byte 0: the end where a property, a literal or ( is expected",
+                ),
+            ),
+            ("*", "CLASS", Err("no filter has the type \"CLASS\"; TAG and SQL92 are known")),
         ] {
-            assert_eq!(Filter::parse(expression, kind), expected, "{expression} as {kind}");
+            let parsed =
+                parse(expression, kind).map(|filter| filter.to_string()).map_err(|error| error.to_string());
+            let parsed = parsed.as_ref().map(String::as_str).map_err(String::as_str);
+            assert_eq!(parsed, expected, "{expression} as {kind}");
         }
     }
 }

@@ -3,16 +3,16 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
-    Destination, Durability, GroupSettings, Lifetime, PublishBatch, Retention, SeekTo, Topic, TopicSettings,
+    Destination, Dialect, Durability, Filter, GroupSettings, Lifetime, PublishBatch, Retention, SeekTo,
+    Topic, TopicSettings,
 };
-use mailrail_message::{BODY_BYTES_MAX, Draft, StoredMessage, property, tag_hash};
+use mailrail_message::{BODY_BYTES_MAX, Draft, property, tag_hash};
 
 use crate::instant::WallTime;
 use crate::problem::{Kind, Refusal};
@@ -330,32 +330,12 @@ pub(crate) fn seek_to(request: &SeekRequest) -> Result<SeekTo, Refusal> {
     }
 }
 
-/// The tags that a reader wants.
-#[derive(Clone, Debug)]
-pub(crate) struct TagFilter {
-    names: Vec<String>,
-    pub hashes: Arc<[i32]>,
-}
-
-impl TagFilter {
-    /// Tags separated by `||`; `*` and nothing mean all.
-    pub fn parse(tags: Option<&str>) -> Option<TagFilter> {
-        let tags = tags.unwrap_or("*");
-        let names: Vec<String> =
-            tags.split("||").map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect();
-        if names.is_empty() || names.iter().any(|name| name == "*") {
-            return None;
-        }
-        let hashes = names.iter().map(|name| tag_hash(name)).collect();
-        Some(TagFilter { names, hashes })
-    }
-
-    /// Hashes may collide, so what they let through is looked at once more, before its body costs anything. A message
-    /// that cannot be read passes: whoever opens it reports it.
-    pub fn lets_through(&self, message: &[u8]) -> bool {
-        let Ok(stored) = StoredMessage::parse(message) else { return true };
-        let tag = stored.properties().get(property::TAGS);
-        tag.is_some_and(|tag| self.names.iter().any(|name| name == tag))
+/// What a reader wants: the tags, and of these what an expression is true of.
+pub(crate) fn filter(tags: Option<&str>, sql: Option<&str>) -> Result<Filter, Refusal> {
+    let filter = Filter::tags(tags.unwrap_or_default())?;
+    match sql {
+        Some(sql) => Ok(filter.and_sql(sql, Dialect::Rocketmq)?),
+        None => Ok(filter),
     }
 }
 

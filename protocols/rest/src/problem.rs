@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use mailrail_broker::Error;
+use mailrail_broker::{Error, FilterError};
 use mailrail_message::DraftError;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -246,6 +246,20 @@ impl From<Error> for Refusal {
             tracing::error!(%error, "a REST request failed");
         }
         Refusal::new(kind, error.to_string())
+    }
+}
+
+impl From<FilterError> for Refusal {
+    fn from(error: FilterError) -> Self {
+        let kind = match error {
+            FilterError::TooLong { .. } | FilterError::TooManyTerms { .. } | FilterError::TooDeep { .. } => {
+                Kind::LimitExceeded
+            }
+            FilterError::Syntax { .. } | FilterError::Misuse { .. } | FilterError::NoTag(_) => {
+                Kind::InvalidRequest
+            }
+        };
+        Refusal::new(kind, format!("the filter is not valid: {error}"))
     }
 }
 

@@ -108,7 +108,8 @@ impl Client {
         max_entries: usize,
     ) -> Result<ReadBatch, Failure> {
         let max_bytes = 1 << 20;
-        let request = ReadRequest { queue: queue.clone(), offset, max_entries, max_bytes, tags: None };
+        let request =
+            ReadRequest { queue: queue.clone(), offset, max_entries, max_bytes, filter: Filter::all() };
         if let Some(result) = self.session.read(Token(3), request) {
             return Ok(result?);
         }

@@ -85,7 +85,6 @@ const BANS: &[Ban] = &[
             "http",
             "hyper",
             "mio",
-            "nom",
             "prost",
             "reqwest",
             "serde_json",
@@ -98,6 +97,12 @@ const BANS: &[Ban] = &[
             "utoipa",
         ],
         why: "storage is synchronous and speaks no wire format, so that it can be simulated and serves every protocol",
+    },
+    Ban {
+        folder: "storage/",
+        except: "storage/broker",
+        crates: &["nom"],
+        why: "only the expressions of filters are text to be parsed; everything else in storage has a layout",
     },
     Ban {
         folder: "",

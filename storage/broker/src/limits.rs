@@ -28,8 +28,16 @@ pub const ROUTE_HOPS_MAX: usize = 64;
 pub const DELAY_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
 /// Entries of one read by offset.
 pub const READ_ENTRIES_MAX: usize = 1_024;
-/// Entries that a filter may pass over in one read.
+/// Entries that a filter may pass over in one read; of their messages it looks at [`READ_BYTES_MAX`] bytes at most.
 pub const FILTERED_ENTRIES_MAX: usize = 4_096;
+/// Longest text of a filter.
+pub const FILTER_BYTES_MAX: usize = 16 * 1024;
+/// Deepest nesting of an expression: each level is a frame on the stack of whoever compiles or asks it.
+pub const FILTER_DEPTH_MAX: usize = 64;
+/// Most tags of a filter, and most operands, operators and listed texts of an expression.
+pub const FILTER_TERMS_MAX: usize = 1_024;
+/// Characters of a refused filter that its error shows.
+pub const FILTER_ERROR_SHOWN_CHARACTERS_MAX: usize = 40;
 /// Bytes of one read by offset; one message is always returned, however long.
 pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of messages read at once for consumers and receives; one message is always read, however long.

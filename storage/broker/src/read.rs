@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::filter::Filter;
 use crate::queue::Queue;
 
 /// Asks for entries of one queue from an offset on.
@@ -16,8 +17,8 @@ pub struct ReadRequest {
     pub max_entries: usize,
     /// Bytes of messages; one message is returned even if it is longer.
     pub max_bytes: usize,
-    /// Tag hashes to let through; `None` = all. Matches by hash only: the consumer checks the tag itself.
-    pub tags: Option<Arc<[i32]>>,
+    /// What is wanted. It passes over a bounded number of entries and bytes: with nothing found, go on at `next_offset`.
+    pub filter: Filter,
 }
 
 /// What was found. Without entries, `next_offset` and the queue's bounds say why.

@@ -107,14 +107,13 @@ impl Pool {
 /// Answers a read from memory; `None` when its first message must come from disk.
 pub(crate) fn read_in_memory(log: &LogReader, request: &ReadRequest) -> Option<ReadBatch> {
     let queue = &request.queue;
-    let max = request.max_entries.min(READ_ENTRIES_MAX);
     let end = queue.end_offset();
-    let entries = queue.in_memory(request.offset, look_at(request, max))?;
+    let entries = queue.in_memory(request.offset, look_at(request))?;
     let mut batch = empty_batch(request, &entries, end);
-    let mut bytes = 0;
+    let mut taken = Taken::default();
     for entry in entries {
         if wanted(request, &entry) {
-            if batch.entries.len() == max || is_full(request, &batch, bytes, &entry) {
+            if !taken.has_room_for(request, &entry) {
                 break;
             }
             let Some(message) = in_memory(log, &entry) else {
@@ -123,12 +122,42 @@ pub(crate) fn read_in_memory(log: &LogReader, request: &ReadRequest) -> Option<R
                 }
                 break;
             };
-            bytes += message.len();
-            batch.entries.push(ReadEntry { offset: entry.offset, store_ms: entry.store_ms, message });
+            taken.look_at(&entry);
+            if request.filter.passes(&message) {
+                taken.take(&entry);
+                batch.entries.push(ReadEntry { offset: entry.offset, store_ms: entry.store_ms, message });
+            }
         }
         batch.next_offset = entry.offset + 1;
     }
     Some(batch)
+}
+
+/// What a read has taken, and what it has looked at to find that.
+#[derive(Clone, Copy, Default)]
+struct Taken {
+    entries: usize,
+    bytes: usize,
+    looked_at_bytes: usize,
+}
+
+impl Taken {
+    /// One message fits, however long it is.
+    fn has_room_for(&self, request: &ReadRequest, entry: &Entry) -> bool {
+        let bytes = to_usize(entry.bytes);
+        self.entries < max_entries(request)
+            && (self.entries == 0 || self.bytes + bytes <= request.max_bytes.min(READ_BYTES_MAX))
+            && (self.looked_at_bytes == 0 || self.looked_at_bytes + bytes <= READ_BYTES_MAX)
+    }
+
+    fn look_at(&mut self, entry: &Entry) {
+        self.looked_at_bytes += to_usize(entry.bytes);
+    }
+
+    fn take(&mut self, entry: &Entry) {
+        self.entries += 1;
+        self.bytes += to_usize(entry.bytes);
+    }
 }
 
 /// Deliveries of grants whose messages are all in memory.
@@ -168,17 +197,17 @@ fn empty_batch(request: &ReadRequest, entries: &[Entry], end: u64) -> ReadBatch 
 }
 
 /// How many entries are looked at: without a filter, what is asked for.
-fn look_at(request: &ReadRequest, max: usize) -> usize {
-    if request.tags.is_none() { max } else { FILTERED_ENTRIES_MAX }
+fn look_at(request: &ReadRequest) -> usize {
+    if request.filter.is_all() { max_entries(request) } else { FILTERED_ENTRIES_MAX }
 }
 
+fn max_entries(request: &ReadRequest) -> usize {
+    request.max_entries.min(READ_ENTRIES_MAX)
+}
+
+/// Whether the message of an entry must be looked at.
 fn wanted(request: &ReadRequest, entry: &Entry) -> bool {
-    entry.is_there() && request.tags.as_ref().is_none_or(|tags| tags.contains(&entry.tag_hash))
-}
-
-fn is_full(request: &ReadRequest, batch: &ReadBatch, bytes: usize, entry: &Entry) -> bool {
-    let limit = request.max_bytes.min(READ_BYTES_MAX);
-    !batch.entries.is_empty() && bytes + to_usize(entry.bytes) > limit
+    entry.is_there() && request.filter.may_pass(entry.tag_hash)
 }
 
 fn delivery(grant: &Grant, entry: &Entry, message: Bytes) -> Delivery {
@@ -194,41 +223,62 @@ impl ReadContext {
     /// Carries out a read by offset.
     pub fn read(&self, request: &ReadRequest) -> Result<ReadBatch, Error> {
         let queue = &request.queue;
-        let max = request.max_entries.min(READ_ENTRIES_MAX);
-        let failed = |error: &dyn std::fmt::Display| Error::Read(error.to_string());
         let end = queue.end_offset();
-        let entries =
-            queue.entries(request.offset, look_at(request, max), &self.blocks).map_err(|e| failed(&e))?;
+        let entries = queue
+            .entries(request.offset, look_at(request), &self.blocks)
+            .map_err(|error| Error::Read(error.to_string()))?;
         let mut batch = empty_batch(request, &entries, end);
-        let mut chosen = Vec::new();
-        let mut bytes = 0;
-        for entry in entries {
-            if wanted(request, &entry) {
-                let full = !chosen.is_empty()
-                    && bytes + to_usize(entry.bytes) > request.max_bytes.min(READ_BYTES_MAX);
-                if full || chosen.len() == max {
-                    break;
+        let mut taken = Taken::default();
+        let mut rest = entries.into_iter().peekable();
+        loop {
+            let (mut chosen, mut next_offset, mut with_chosen) = (Vec::new(), batch.next_offset, taken);
+            while let Some(entry) =
+                rest.next_if(|entry| !wanted(request, entry) || with_chosen.has_room_for(request, entry))
+            {
+                next_offset = entry.offset + 1;
+                if wanted(request, &entry) {
+                    with_chosen.look_at(&entry);
+                    with_chosen.take(&entry);
+                    chosen.push(entry);
                 }
-                bytes += to_usize(entry.bytes);
-                chosen.push(entry);
             }
-            batch.next_offset = entry.offset + 1;
+            let is_whole = self.take(request, &chosen, &mut taken, &mut batch)?;
+            if !is_whole {
+                return Ok(batch);
+            }
+            batch.next_offset = next_offset;
+            if chosen.is_empty() {
+                return Ok(batch);
+            }
         }
-        for (entry, message) in chosen.iter().zip(self.messages(&chosen)) {
-            let message = match message {
-                Ok(message) => message,
-                // Its queue's own group has settled it.
-                Err(Error::NoMessage(_)) => continue,
+    }
+
+    /// Reads messages and takes those that pass. False when one could not be read: the batch then ends before it, and
+    /// whoever goes on from there gets the error.
+    fn take(
+        &self,
+        request: &ReadRequest,
+        chosen: &[Entry],
+        taken: &mut Taken,
+        batch: &mut ReadBatch,
+    ) -> Result<bool, Error> {
+        for (entry, message) in chosen.iter().zip(self.messages(chosen)) {
+            taken.look_at(entry);
+            match message {
+                Ok(message) if request.filter.passes(&message) => {
+                    taken.take(entry);
+                    batch.entries.push(ReadEntry { offset: entry.offset, store_ms: entry.store_ms, message });
+                }
+                // Not wanted, or its queue's own group has settled it.
+                Ok(_) | Err(Error::NoMessage(_)) => {}
                 Err(error) if batch.entries.is_empty() => return Err(error),
-                // What lies before it can be read; whoever goes on from here gets the error.
                 Err(_) => {
                     batch.next_offset = entry.offset;
-                    break;
+                    return Ok(false);
                 }
-            };
-            batch.entries.push(ReadEntry { offset: entry.offset, store_ms: entry.store_ms, message });
+            }
         }
-        Ok(batch)
+        Ok(true)
     }
 
     /// The messages of entries, in their order.

@@ -153,8 +153,13 @@ fn kept(broker: &Broker, session: &mut Session) -> Kept {
     let mut messages = Vec::new();
     let mut offset = queue.min_offset();
     while offset < queue.end_offset() {
-        let request =
-            ReadRequest { queue: queue.clone(), offset, max_entries: 1_000, max_bytes: 1 << 20, tags: None };
+        let request = ReadRequest {
+            queue: queue.clone(),
+            offset,
+            max_entries: 1_000,
+            max_bytes: 1 << 20,
+            filter: Filter::all(),
+        };
         let read = session.read(Token(5), request).unwrap_or_else(|| {
             loop {
                 let read = events(session).into_iter().find_map(|event| match event {

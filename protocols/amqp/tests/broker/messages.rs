@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use mailrail_amqp::codec::methods::*;
 use mailrail_amqp::codec::{BasicProperties, ShortBytes, TableBuffer, Value};
 use mailrail_broker::{
-    Command, Destination, Durability, Event, Name, PublishBatch, ReadRequest, Session, Token,
+    Command, Destination, Durability, Event, Filter, Name, PublishBatch, ReadRequest, Session, Token,
 };
 use mailrail_broker::{Topic, TopicSettings};
 use mailrail_message::{AnnexKind, Draft, StoredMessage, property, sys_flag};
@@ -140,7 +140,7 @@ fn an_amqp_message_is_stored_as_rocketmq_reads_it() {
     client.call(1, &QUEUE, "QueueDeclareOk");
     let mut session = house.broker.connect();
     let queue = house.broker.directory().topic("q").unwrap().queue(0).unwrap();
-    let request = ReadRequest { queue, offset: 0, max_entries: 1, max_bytes: 10_000, tags: None };
+    let request = ReadRequest { queue, offset: 0, max_entries: 1, max_bytes: 10_000, filter: Filter::all() };
     let batch = match session.read(Token(1), request) {
         Some(batch) => batch.unwrap(),
         None => match wait_reply(&mut session) {

@@ -72,7 +72,8 @@ fn the_highest_channel_opens_and_the_next_does_not() {
 #[test]
 fn frames_are_judged_by_their_heads() {
     let head = |payload_bytes: usize| frame(1, 0, &vec![0; payload_bytes])[..7].to_vec();
-    let states: [(fn() -> Wire, usize, [&str; 2]); 2] = [
+    type State = (fn() -> Wire, usize, [&'static str; 2]);
+    let states: [State; 2] = [
         (at_tune, HANDSHAKE_PAYLOAD_BYTES_MAX, ["16385", "16384"]),
         (Wire::open, METHOD_PAYLOAD_BYTES_MAX, ["524289", "524288"]),
     ];

@@ -574,6 +574,46 @@ fn messages_carry_the_address_that_clients_reach_now() {
 }
 
 #[test]
+fn sql_selects_by_property_whether_it_comes_with_the_pull_or_the_heartbeat() {
+    let house = House::open();
+    let mut client = house.client();
+    for (opaque, n) in [1, 5, 9].into_iter().enumerate() {
+        let body = n.to_string();
+        client.send(i32::try_from(opaque).unwrap(), "T", 0, &format!("n={n};"), body.as_bytes());
+    }
+    let pull = |flag: i32, subscription: &str| {
+        format!(
+            r#""consumerGroup":"g","topic":"T","queueId":"0","queueOffset":"0","maxMsgNums":"32","sysFlag":"{flag}","subVersion":"1","subscription":"{subscription}","expressionType":"SQL92""#
+        )
+    };
+    let subscription = |expression: &str| {
+        format!(r#""topic":"T","subString":"{expression}","expressionType":"SQL92","subVersion":1"#)
+    };
+    let check = |expression: &str| {
+        format!(r#"{{"clientId":"c","group":"g","subscriptionData":{{{}}}}}"#, subscription(expression))
+    };
+    let beat = |expression: &str| {
+        let subscription = subscription(expression);
+        format!(
+            r#"{{"clientID":"c","consumerDataSet":[{{"groupName":"g","subscriptionDataSet":[{{{subscription}}}]}}]}}"#
+        )
+    };
+    assert_eq!(bodies(&client.call(11, 10, &pull(4, "n > 3"), b"")), [b"5", b"9"]);
+    assert_eq!(client.call(46, 11, "", check("n > 3").as_bytes()).code, 0);
+    assert_eq!(client.call(34, 12, "", beat("n < 6 AND n > 1").as_bytes()).code, 0);
+    assert_eq!(bodies(&client.call(11, 13, &pull(0, ""), b"")), [b"5"]);
+    let none = client.call(11, 14, &pull(4, "n > 9"), b"");
+    assert_eq!((none.code, field(&none, "nextBeginOffset")), (20, Some("3")));
+
+    let wrong = client.call(11, 15, &pull(4, "n >"), b"");
+    assert_eq!(wrong.code, 23);
+    assert!(wrong.remark.as_deref().unwrap().contains("at byte 3"), "{:?}", wrong.remark);
+    assert_eq!(client.call(46, 16, "", check("n >").as_bytes()).code, 23);
+    assert_eq!(client.call(34, 17, "", beat("n >").as_bytes()).code, 0);
+    assert_eq!(client.call(11, 18, &pull(0, ""), b"").code, 27);
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_and_one_way_requests_get_nothing() {
     let house = House::open();
     let mut client = house.client();
@@ -586,10 +626,6 @@ fn what_is_not_there_yet_is_refused_and_one_way_requests_get_nothing() {
     client.input(&mut request(310, 3, 2, r#""b":"T""#, b"no queue id"));
     client.input(&mut request(0, 4, 1, "", b"a response to nobody"));
     assert_eq!(client.call(310, 5, r#""b":"T""#, b"").code, 1, "the only answer of the four");
-    let sql = r#"{"clientId":"c","group":"g","subscriptionData":{"topic":"T","subString":"a > 1","expressionType":"SQL92"}}"#;
-    assert_eq!(client.call(46, 6, "", sql.as_bytes()).code, 1);
-    let tags = r#"{"clientId":"c","group":"g","subscriptionData":{"topic":"T","subString":"a","expressionType":"TAG"}}"#;
-    assert_eq!(client.call(46, 7, "", tags.as_bytes()).code, 0);
     let cluster = client.call(106, 8, "", b"");
     assert!(
         std::str::from_utf8(&cluster.body)

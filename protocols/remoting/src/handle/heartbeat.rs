@@ -7,12 +7,13 @@ use mailrail_broker::{Command as Ask, Error, Name};
 
 use crate::codec::body::heartbeat::{Consumer, MessageModel};
 use crate::codec::command::{CheckClientConfig, Heartbeat, UnregisterClient};
+use crate::codec::response_code as response;
 use crate::connection::Connection;
 use crate::from_wire;
 use crate::names;
 use crate::outstanding::{Asker, Gathering, Waiting};
 use crate::refusal::Refusal;
-use crate::subscription::Filter;
+use crate::subscription;
 use crate::to_wire;
 
 /// A member that stays silent for so long is dropped from its group.
@@ -113,10 +114,9 @@ pub(crate) fn unregister(
 
 /// Asked before the first heartbeat of a consumer with an SQL expression.
 pub(crate) fn check(asker: Asker, check: &CheckClientConfig, output: &mut Output) -> Result<(), Refusal> {
-    if let Some(subscription) = &check.subscription_data
-        && Filter::parse(&subscription.expression, &subscription.expression_type) == Filter::Sql
-    {
-        return Err(Refusal::no_sql());
+    if let Some(asked) = &check.subscription_data {
+        subscription::parse(&asked.expression, &asked.expression_type)
+            .map_err(|error| Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string()))?;
     }
     to_wire::put_done(output, asker, false);
     Ok(())

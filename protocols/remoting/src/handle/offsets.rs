@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use mailrail_broker::connection::Output;
-use mailrail_broker::{Command as Ask, Error, Name, Queue, ReadBatch, ReadRequest, Reply};
+use mailrail_broker::{Command as Ask, Error, Filter, Name, Queue, ReadBatch, ReadRequest, Reply};
 
 use crate::codec::command::{Boundary, QueryConsumerOffset, QueueOf, SearchOffset, UpdateConsumerOffset};
 use crate::codec::response_code as response;
@@ -147,7 +147,7 @@ pub(crate) fn earliest(
     };
     let token = connection.outstanding.reserve();
     let offset = queue.min_offset();
-    let request = ReadRequest { queue, offset, max_entries: 1, max_bytes: 1, tags: None };
+    let request = ReadRequest { queue, offset, max_entries: 1, max_bytes: 1, filter: Filter::all() };
     match connection.session.read(token, request) {
         Some(result) => put_store_time(asker, result, output),
         None => connection.outstanding.put(token, Waiting::StoreTime { asker }),

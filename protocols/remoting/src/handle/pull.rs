@@ -1,12 +1,12 @@
 //! Pulls: answered at once when there is something, held until there is, or until their time is up.
 //!
-//! A held pull costs a wait at its queue and no polling. Filters beyond tags are refused.
+//! A held pull costs a wait at its queue and no polling.
 
 use std::sync::Arc;
 
 use mailrail_broker::connection::Output;
 use mailrail_broker::limits::READ_ENTRIES_MAX;
-use mailrail_broker::{Command as Ask, Error, Now, Queue, ReadBatch, ReadRequest, Token};
+use mailrail_broker::{Command as Ask, Error, Filter, Now, Queue, ReadBatch, ReadRequest, Token};
 
 use crate::codec::command::PullMessage;
 use crate::codec::response_code as response;
@@ -14,7 +14,7 @@ use crate::connection::Connection;
 use crate::outstanding::{Asker, Pull, Waiting};
 use crate::refusal::Refusal;
 use crate::registry::Absent;
-use crate::subscription::Filter;
+use crate::subscription;
 use crate::to_wire::{self, Bounds};
 
 /// Bytes of an answer when the client does not say: what RocketMQ gives.
@@ -30,11 +30,7 @@ pub(crate) fn pull(
     output: &mut Output,
 ) -> Result<(), Refusal> {
     let queue = readable_queue(connection, pull)?;
-    let tags = match wanted(connection, pull)? {
-        Filter::All => None,
-        Filter::Tags(tags) => Some(tags),
-        Filter::Sql => return Err(Refusal::no_sql()),
-    };
+    let filter = wanted(connection, pull)?;
     if let Some(offset) = pull.commits() {
         let group = super::known_group(connection, pull.consumer_group)?;
         let commits = vec![(queue.id, offset.unsigned_abs())];
@@ -55,7 +51,7 @@ pub(crate) fn pull(
         at: asked,
         entries_max: usize::try_from(pull.max_messages).unwrap_or(1).clamp(1, READ_ENTRIES_MAX),
         bytes_max: bytes_max.unwrap_or(ANSWER_BYTES_USUAL).min(ANSWER_BYTES_MAX),
-        tags,
+        filter,
         until: pull.hold().map(|hold| now.mono + hold),
     };
     let token = connection.outstanding.reserve();
@@ -76,14 +72,17 @@ fn readable_queue(connection: &mut Connection, pull: &PullMessage<'_>) -> Result
 fn wanted(connection: &Connection, pull: &PullMessage<'_>) -> Result<Filter, Refusal> {
     let kind = pull.expression_type.unwrap_or_default();
     if pull.carries_subscription() {
-        return Ok(Filter::parse(pull.subscription.unwrap_or_default(), kind));
+        return subscription::parse(pull.subscription.unwrap_or_default(), kind)
+            .map_err(|error| Refusal::new(response::SUBSCRIPTION_PARSE_FAILED, error.to_string()));
     }
     let group = pull.consumer_group;
     match connection.config.registry.subscription(group, pull.topic) {
         Ok(held) if held.version < pull.sub_version => {
             Err(Refusal::new(response::SUBSCRIPTION_NOT_LATEST, "the consumer's subscription not latest"))
         }
-        Ok(held) => Ok(held.filter),
+        Ok(held) => {
+            held.filter.map_err(|error| Refusal::new(response::FILTER_DATA_NOT_EXIST, error.to_string()))
+        }
         Err(Absent::Group) => {
             Err(Refusal::new(response::SUBSCRIPTION_NOT_EXIST, "the consumer's group info not exist"))
         }
@@ -111,7 +110,7 @@ fn go_on(connection: &mut Connection, now: Now, token: Token, pull: Box<Pull>, o
         offset: pull.at,
         max_entries: pull.entries_max,
         max_bytes: pull.bytes_max,
-        tags: pull.tags.clone(),
+        filter: pull.filter.clone(),
     };
     match connection.session.read(token, request) {
         Some(result) => read(connection, now, token, pull, result, output),

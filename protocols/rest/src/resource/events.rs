@@ -12,12 +12,14 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use mailrail_broker::{Error, Event, Queue, ReadBatch, ReadEntry, ReadRequest, Session, Token, Topic};
+use mailrail_broker::{
+    Error, Event, Filter, Queue, ReadBatch, ReadEntry, ReadRequest, Session, Token, Topic,
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::read::first_offset;
 use super::topic_of;
-use crate::from_wire::{Start, TagFilter};
+use crate::from_wire::{self, Start};
 use crate::limits::*;
 use crate::problem::{Kind, Refusal, refusals};
 use crate::reply::to_bytes;
@@ -35,7 +37,7 @@ const READ: Token = Token(u64::MAX);
 
 refusals! {
     NotStreamed: [
-        InvalidRequest, Forbidden, TopicNotFound, Internal, Overloaded, Stopping, ReadOnly, NoAnswer,
+        InvalidRequest, LimitExceeded, Forbidden, TopicNotFound, Internal, Overloaded, Stopping, ReadOnly, NoAnswer,
     ];
 }
 
@@ -65,6 +67,7 @@ pub(crate) async fn stream_events(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let start = Start::parse(&query.from)?;
+    let filter = from_wire::filter(query.tag.as_deref(), query.sql.as_deref())?;
     let topic = topic_of(&state, &name)?;
     if !topic.settings().readable {
         return Err(Error::NotReadable(name).into());
@@ -79,7 +82,7 @@ pub(crate) async fn stream_events(
     let stream = EventStream {
         session: state.broker().connect(),
         waiting: vec![false; queues.len()],
-        filter: TagFilter::parse(query.tag.as_deref()),
+        filter,
         state,
         topic,
         queues,
@@ -166,7 +169,7 @@ struct EventStream {
     cursor: Cursor,
     /// Queues that the broker will report.
     waiting: Vec<bool>,
-    filter: Option<TagFilter>,
+    filter: Filter,
     /// Queue to look at first.
     turn: usize,
     has_begun: bool,
@@ -281,9 +284,6 @@ impl EventStream {
         queue: &Queue,
         entry: &ReadEntry,
     ) -> Result<(), Refusal> {
-        if self.filter.as_ref().is_some_and(|filter| !filter.lets_through(&entry.message)) {
-            return Ok(());
-        }
         let Some(opened) = open_one(&entry.message) else { return Ok(()) };
         let host = self.state.config().advertised;
         let place = Place { topic: &self.topic.name, queue: queue.index, offset: entry.offset, host };
@@ -324,9 +324,9 @@ impl EventStream {
     }
 
     async fn read(&mut self, queue: Arc<Queue>, offset: u64) -> Result<ReadBatch, Refusal> {
-        let tags = self.filter.as_ref().map(|filter| filter.hashes.clone());
+        let filter = self.filter.clone();
         let (max_entries, max_bytes) = (READ_ENTRIES, EVENT_TURN_BYTES_MAX);
-        let request = ReadRequest { queue, offset, max_entries, max_bytes, tags };
+        let request = ReadRequest { queue, offset, max_entries, max_bytes, filter };
         if let Some(result) = self.session.read(READ, request) {
             return Ok(result?);
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::response::Response;
 use mailrail_broker::limits::{READ_BYTES_MAX, RECEIVE_WAIT_MS_MAX};
-use mailrail_broker::{Error, Queue, ReadBatch, ReadRequest};
+use mailrail_broker::{Error, Filter, Queue, ReadBatch, ReadRequest};
 use mailrail_message::OffsetId;
 use tokio::time::Instant;
 
 use super::{page_messages, topic_of};
 use crate::ask::Line;
-use crate::from_wire::{Start, TagFilter};
+use crate::from_wire::{self, Start};
 use crate::limits::*;
 use crate::problem::{Kind, Refusal, refusals};
 use crate::reply::{json_document, render};
@@ -54,6 +54,7 @@ pub(crate) async fn read_messages(
         return Err(Error::Limit { what, value, max: RECEIVE_WAIT_MS_MAX }.into());
     }
     let start = Start::parse(&query.from)?;
+    let filter = from_wire::filter(query.tag.as_deref(), query.sql.as_deref())?;
     let topic = topic_of(&state, &name)?;
     if !topic.settings().readable {
         return Err(Error::NotReadable(name).into());
@@ -63,7 +64,6 @@ pub(crate) async fn read_messages(
     let queue = topic.queue(number).ok_or_else(missing)?;
     let mut line = state.line();
     let offset = first_offset(&mut line, &queue, start).await?;
-    let filter = TagFilter::parse(query.tag.as_deref());
     let reader = Reader { queue, max, filter };
     let wait = Duration::from_millis(query.wait_ms);
     let (batch, room) = reader.page(&state, &mut line, offset, wait).await?;
@@ -106,7 +106,7 @@ pub(super) async fn first_offset(line: &mut Line, queue: &Arc<Queue>, start: Sta
 struct Reader {
     queue: Arc<Queue>,
     max: u32,
-    filter: Option<TagFilter>,
+    filter: Filter,
 }
 
 impl Reader {
@@ -157,12 +157,9 @@ impl Reader {
             offset,
             max_entries: usize::try_from(self.max).unwrap_or(usize::MAX),
             max_bytes,
-            tags: self.filter.as_ref().map(|filter| filter.hashes.clone()),
+            filter: self.filter.clone(),
         };
-        let mut batch = line.read(request).await?;
-        if let Some(filter) = &self.filter {
-            batch.entries.retain(|entry| filter.lets_through(&entry.message));
-        }
+        let batch = line.read(request).await?;
         let bytes = batch.entries.iter().map(|entry| entry.message.len()).sum();
         Ok((batch, Room::claim(state.answers(), bytes)?))
     }

@@ -136,6 +136,9 @@ pub(crate) struct ReadQuery {
     /// Only messages with this tag; several are separated by `||`.
     #[param(example = "created")]
     pub tag: Option<String>,
+    /// Only messages that this is true of, in RocketMQ's SQL92; names are those of properties, `TAGS` and `KEYS` too.
+    #[param(example = "amount > 100 AND region IN ('eu', 'us')")]
+    pub sql: Option<String>,
 }
 
 /// Where an event stream starts and what it lets through.
@@ -150,6 +153,8 @@ pub(crate) struct EventsQuery {
     pub from: String,
     /// Only messages with this tag; several are separated by `||`.
     pub tag: Option<String>,
+    /// Only messages that this is true of, in RocketMQ's SQL92; names are those of properties, `TAGS` and `KEYS` too.
+    pub sql: Option<String>,
 }
 
 fn earliest() -> String {

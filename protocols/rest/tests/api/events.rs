@@ -211,6 +211,17 @@ async fn events_carry_their_place_up_to_so_many_queues() {
 }
 
 #[tokio::test]
+async fn an_expression_lets_through_what_it_is_true_of() {
+    let world = world(1).await;
+    let mut stream = Stream::open(&world, "?sql=n%3E1%20AND%20TAGS%3D'a'", None).await;
+    let with = |tag: &str, n: &str| json!({"body": format!("{tag}{n}"), "tag": tag, "properties": {"n": n}});
+    let messages = json!({"messages": [with("a", "1"), with("b", "2"), with("a", "3"), with("a", "4")]});
+    world.post("/v1/topics/t/messages", messages).await.expect(201);
+    assert_eq!(stream.bodies(2).await, ["a3", "a4"]);
+    world.get("/v1/topics/t/events?sql=5").await.problem(400, "invalid-request");
+}
+
+#[tokio::test]
 async fn silence_is_broken_by_comments() {
     let world = world(1).await;
     let mut stream = Stream::open(&world, "", None).await;

@@ -265,7 +265,7 @@ async fn the_stored_message_knows_where_it_came_from() {
         offset: 0,
         max_entries: 1,
         max_bytes: 1_000,
-        tags: None,
+        filter: mailrail_broker::Filter::all(),
     };
     let batch = world.broker.connect().read(mailrail_broker::Token(1), read).unwrap().unwrap();
     let stored = StoredMessage::parse(&batch.entries[0].message).unwrap();

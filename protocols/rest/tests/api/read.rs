@@ -93,6 +93,33 @@ async fn a_filter_lets_its_tags_through() {
 }
 
 #[tokio::test]
+async fn an_expression_lets_through_what_it_is_true_of() {
+    let world = world_with(&[]).await;
+    let with = |tag: &str, n: &str| json!({"body": format!("{tag}{n}"), "tag": tag, "properties": {"n": n}});
+    let messages = [with("a", "1"), with("b", "2"), with("a", "3"), with("b", "x"), json!({"body": "bare"})];
+    world.post("/v1/topics/t/messages", json!({"messages": messages})).await.expect(201);
+    let cases = [
+        ("sql=n%20%3E%201", vec!["b2", "a3"]),
+        ("sql=n%3E1&tag=a", vec!["a3"]),
+        ("sql=TAGS%3D'b'%20OR%20n%20IS%20NULL", vec!["b2", "bx", "bare"]),
+        ("sql=n+NOT+BETWEEN+1+AND+9", vec![]),
+    ];
+    for (query, expected) in cases {
+        let page = world.get(&format!("{PAGE}?{query}")).await.expect(200);
+        assert_eq!(bodies(&page), expected, "{query}");
+        assert_eq!(page["next"], "offset:5", "{query}");
+    }
+    let wrong = world.get(&format!("{PAGE}?sql=n%20%3E")).await;
+    let problem = wrong.problem(400, "invalid-request");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("at byte 3") && detail.contains("a property, a literal or ("), "{detail}");
+    world.get(&format!("{PAGE}?sql=")).await.problem(400, "invalid-request");
+    world.get(&format!("{PAGE}?tag=%7C%7C")).await.problem(400, "invalid-request");
+    let deep = "(".repeat(1_000);
+    world.get(&format!("{PAGE}?sql={deep}")).await.problem(400, "limit-exceeded");
+}
+
+#[tokio::test]
 async fn a_wait_ends_with_the_first_message_and_not_before() {
     let world = world_with(&["old"]).await;
     let latest = format!("{PAGE}?from=latest&wait_ms=30000");

@@ -150,39 +150,19 @@ fn a_read_returns_as_many_entries_as_its_limit_and_goes_on_behind_them() {
     sim.publish(&client, &topic, &vec!["m"; READ_ENTRIES_MAX + 1]);
     let read = |offset, max_entries| {
         let queue = topic.queue(0).unwrap();
-        let batch =
-            sim.context.read(&ReadRequest { queue, offset, max_entries, max_bytes: 1 << 20, tags: None });
+        let batch = sim.context.read(&ReadRequest {
+            queue,
+            offset,
+            max_entries,
+            max_bytes: 1 << 20,
+            filter: Filter::all(),
+        });
         let batch = batch.unwrap();
         (batch.entries.len(), usize::try_from(batch.next_offset).unwrap())
     };
     assert_eq!(read(0, READ_ENTRIES_MAX), (READ_ENTRIES_MAX, READ_ENTRIES_MAX));
     assert_eq!(read(0, READ_ENTRIES_MAX + 1), (READ_ENTRIES_MAX, READ_ENTRIES_MAX));
     assert_eq!(read(u64::try_from(READ_ENTRIES_MAX).unwrap(), 10), (1, READ_ENTRIES_MAX + 1));
-}
-
-#[test]
-fn a_filter_passes_over_no_more_entries_in_one_read_than_its_limit() {
-    let (mut sim, client, topic) = scene();
-    let wanted = tag_hash("wanted");
-    sim.publish(&client, &topic, &vec!["m"; 3 * FILTERED_ENTRIES_MAX]);
-    let mut batch = PublishBatch::default();
-    let destination = Destination::Topic { topic: topic.id, queue_index: None };
-    batch.push(&draft("t", "found"), destination, wanted, Durability::Disk).unwrap();
-    sim.send(&client, batch);
-    let max = u64::try_from(FILTERED_ENTRIES_MAX).unwrap();
-    let (mut offset, mut reads) = (0, 0);
-    loop {
-        let (queue, tags) = (topic.queue(0).unwrap(), Some([wanted].into()));
-        let request = ReadRequest { queue, offset, max_entries: 10, max_bytes: 1 << 20, tags };
-        let batch = sim.context.read(&request).unwrap();
-        assert!(batch.next_offset > offset && batch.next_offset - offset <= max, "{offset}: {batch:?}");
-        (offset, reads) = (batch.next_offset, reads + 1);
-        if let Some(entry) = batch.entries.first() {
-            assert_eq!((body(&entry.message).as_str(), entry.offset), ("found", 3 * max));
-            break;
-        }
-    }
-    assert!(reads > 3, "{reads}");
 }
 
 #[test]
@@ -222,7 +202,8 @@ fn one_read_by_offset_takes_bytes_up_to_its_limit() {
     }
     for (offset, expected) in [(1, 16), (17, 15)] {
         let queue = topic.queue(0).unwrap();
-        let request = ReadRequest { queue, offset, max_entries: 100, max_bytes: usize::MAX, tags: None };
+        let request =
+            ReadRequest { queue, offset, max_entries: 100, max_bytes: usize::MAX, filter: Filter::all() };
         assert_eq!(sim.context.read(&request).unwrap().entries.len(), expected, "from {offset}");
     }
 }

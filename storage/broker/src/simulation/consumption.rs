@@ -94,7 +94,7 @@ fn attempts_used_up_lead_to_the_dead_letter_topic_with_the_message_and_its_origi
         offset: 0,
         max_entries: 1,
         max_bytes: 1_000,
-        tags: None,
+        filter: Filter::all(),
     };
     let dead = sim.context.read(&request).unwrap().entries[0].message.clone();
     assert_eq!(property_of(&dead, property::DLQ_ORIGIN_TOPIC).as_deref(), Some("t"));

@@ -5,6 +5,7 @@ mod bounds;
 mod consumption;
 mod durability;
 mod faults;
+mod filtered;
 mod histories;
 mod lookup;
 mod recovery;
@@ -441,7 +442,7 @@ impl Simulation {
                 offset,
                 max_entries: 100,
                 max_bytes: 1 << 20,
-                tags: None,
+                filter: Filter::all(),
             };
             let batch = self.context.read(&request).unwrap();
             if batch.entries.is_empty() {

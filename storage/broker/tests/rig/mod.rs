@@ -155,7 +155,8 @@ impl Rig {
 
     pub fn try_read(&mut self, queue: &Arc<Queue>, offset: u64) -> Result<ReadBatch, Error> {
         let (max_entries, max_bytes) = (100, 1 << 20);
-        let request = ReadRequest { queue: queue.clone(), offset, max_entries, max_bytes, tags: None };
+        let request =
+            ReadRequest { queue: queue.clone(), offset, max_entries, max_bytes, filter: Filter::all() };
         match self.session.read(Token(3), request) {
             Some(result) => result,
             None => self.find(|event| match event {

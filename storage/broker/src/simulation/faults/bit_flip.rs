@@ -75,7 +75,7 @@ fn what_lies_before_a_damaged_message_can_still_be_read() {
         offset,
         max_entries: 20,
         max_bytes: 1 << 20,
-        tags: None,
+        filter: Filter::all(),
     };
     let before = found.context.read(&request(0)).unwrap();
     assert_eq!((before.entries.len(), before.next_offset), (5, 5));
