@@ -52,6 +52,8 @@ pub struct Consume<'a> {
     pub orderly: bool,
     pub from: String,
     pub tag: &'a str,
+    /// An expression in place of the tag.
+    pub sql: Option<&'a str>,
     /// Deliveries of each message that are failed; -1 = all.
     pub fail_times: i32,
     pub max_attempts: Option<u32>,
@@ -71,6 +73,7 @@ impl<'a> Consume<'a> {
             orderly: false,
             from: "earliest".into(),
             tag: "*",
+            sql: None,
             fail_times: 0,
             max_attempts: None,
             hold: false,
@@ -308,6 +311,9 @@ impl Driver {
         });
         if let Some(attempts) = wanted.max_attempts {
             fields["max_attempts"] = json!(attempts);
+        }
+        if let Some(sql) = wanted.sql {
+            fields["sql"] = json!(sql);
         }
         self.command("consume", fields, COMMAND_MS_MAX).map(drop)
     }

@@ -117,6 +117,14 @@ def body_of(delivery):
     return base64.b64decode(delivery["body_base64"]) if "body_base64" in delivery else delivery["body"].encode()
 
 
+def fields_of(message):
+    return {
+        "message_id": message["id"], "topic": message["topic"], "queue": message["queue"], "offset": message["offset"],
+        "body": lines.text_of(body_of(message)), "properties": message.get("properties") or {}, "tag": message.get("tag"),
+        "key": " ".join(message.get("keys") or []) or None,
+    }
+
+
 class Consumer(threading.Thread):
     """Receives, reports, and settles, until stopped."""
 
@@ -145,10 +153,8 @@ class Consumer(threading.Thread):
             ok = fail_times >= 0 and delivery["attempt"] > fail_times
             outcome = "held" if self.command.get("hold") else "ack" if ok else "fail"
             fields = {
-                "message_id": message["id"], "topic": message["topic"], "queue": message["queue"], "offset": message["offset"],
-                "body": lines.text_of(body_of(message)), "properties": message.get("properties") or {}, "tag": message.get("tag"),
-                "key": " ".join(message.get("keys") or []) or None, "attempt": delivery["attempt"],
-                "redelivered": delivery["attempt"] > 1, "receipt": receipt, "outcome": outcome,
+                **fields_of(message), "attempt": delivery["attempt"], "redelivered": delivery["attempt"] > 1,
+                "receipt": receipt, "outcome": outcome,
             }
             lines.emit({"event": "message", "consumer": self.command["consumer"], "message": fields})
             if outcome != "held":
@@ -161,7 +167,35 @@ class Consumer(threading.Thread):
         self.join(REQUEST_S_MAX)
 
 
+class Stream(threading.Thread):
+    """Reports what a stream of events brings, until stopped. A stream has no group: there is nothing to settle."""
+
+    def __init__(self, command):
+        super().__init__(daemon=True)
+        self.command = command
+        query = {"from": command.get("from", "earliest"), "sql": command["sql"]}
+        # A wrong expression is refused here: a stream that is refused ends with no more than an exit code.
+        call("GET", f"topics/{part(command['topic'])}/queues/0/messages", query={**query, "max": 1})
+        url = f"http://{endpoint}/v1/topics/{part(command['topic'])}/events?{urllib.parse.urlencode(query)}"
+        self.curl = subprocess.Popen(["curl", "-sS", "-f", "-N", url], stdout=subprocess.PIPE, text=True)
+
+    def run(self):
+        for line in self.curl.stdout:
+            if line.startswith("data: "):
+                fields = {**fields_of(json.loads(line.removeprefix("data: "))), "attempt": 1, "redelivered": False, "outcome": "ack"}
+                lines.emit({"event": "message", "consumer": self.command["consumer"], "message": fields})
+
+    def stop(self):
+        self.curl.terminate()
+        self.curl.wait()
+        self.join(REQUEST_S_MAX)
+
+
 def consume(command):
+    if "sql" in command:
+        consumers[command["consumer"]] = Stream(command)
+        consumers[command["consumer"]].start()
+        return
     if command.get("tag", "*") != "*":
         raise Unsupported("a REST receive has no filter")
     start = command.get("from", "earliest")

@@ -67,6 +67,9 @@ func (d *driver) consume(c *command) (any, error) {
 		tag = "*"
 	}
 	selector := consumer.MessageSelector{Type: consumer.TAG, Expression: tag}
+	if c.SQL != "" {
+		selector = consumer.MessageSelector{Type: consumer.SQL92, Expression: c.SQL}
+	}
 	err = sdk.Subscribe(c.Topic, selector, func(ctx context.Context, messages ...*primitive.MessageExt) (consumer.ConsumeResult, error) {
 		if concurrent, ok := primitive.GetConcurrentlyCtx(ctx); ok {
 			concurrent.DelayLevelWhenNextConsume = retryDelayLevel1s

@@ -41,6 +41,7 @@ type command struct {
 	Mode        string            `json:"mode"`
 	From        string            `json:"from"`
 	Tag         string            `json:"tag"`
+	SQL         string            `json:"sql"`
 	FailTimes   int               `json:"fail_times"`
 	MaxAttempts int32             `json:"max_attempts"`
 	Hold        bool              `json:"hold"`

@@ -6,6 +6,7 @@
 mod across;
 mod balance;
 mod crash;
+mod expression;
 mod find;
 mod full_disk;
 mod hostile;
@@ -59,10 +60,11 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
         cases.push(Case::new(row, consumer, move |world| order::run(world, producer, consumer)));
     }
     type Single = fn(&mut World, Sdk) -> Result<Outcome, Failure>;
-    let singles: [(&str, Single); 13] = [
+    let singles: [(&str, Single); 14] = [
         ("every way of sending", modes::run),
         ("load is complete and where receipts say", load::run),
         ("filter by tag", tag::run),
+        ("filter by SQL92", expression::run),
         ("group resumes where it stopped", resume::run),
         ("group balances over two members", balance::shares),
         ("survivor takes over", balance::takes_over),

@@ -6,6 +6,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
@@ -38,7 +39,7 @@ final class Consuming {
             consumer.setMaxReconsumeTimes(command.get("max_attempts").getAsInt() - 1);
         }
         startAt(consumer, command.has("from") ? command.get("from").getAsString() : "earliest");
-        consumer.subscribe(command.get("topic").getAsString(), command.has("tag") ? command.get("tag").getAsString() : "*");
+        consumer.subscribe(command.get("topic").getAsString(), selector(command));
         if (command.has("mode") && command.get("mode").getAsString().equals("orderly")) {
             consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
                 context.setSuspendCurrentQueueTimeMillis(ORDERLY_RETRY_MS);
@@ -70,6 +71,13 @@ final class Consuming {
         for (String name : consumers.keySet()) {
             stop(name);
         }
+    }
+
+    private static MessageSelector selector(JsonObject command) {
+        if (command.has("sql")) {
+            return MessageSelector.bySql(command.get("sql").getAsString());
+        }
+        return MessageSelector.byTag(command.has("tag") ? command.get("tag").getAsString() : "*");
     }
 
     private static void startAt(DefaultMQPushConsumer consumer, String from) {
