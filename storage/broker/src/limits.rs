@@ -24,6 +24,8 @@ pub const GROUP_LEASES_MAX: usize = 1_000_000;
 pub const EXCHANGE_BINDINGS_MAX: usize = 100_000;
 /// Most exchanges passed on the way from a publish to its queues.
 pub const ROUTE_HOPS_MAX: usize = 64;
+/// Most topics that one message may reach.
+pub const ROUTE_TARGETS_MAX: usize = 100_000;
 /// Longest delay of a publish.
 pub const DELAY_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
 /// Entries of one read by offset.
@@ -50,4 +52,5 @@ pub const TURN_PIECES_MAX: usize = 256;
 /// Bytes of the log that a backup reads at once.
 pub const BACKUP_CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
+const _: () = assert!(ROUTE_TARGETS_MAX >= EXCHANGE_BINDINGS_MAX);
 const _: () = assert!(READ_BYTES_MAX > mailrail_message::RECORD_MESSAGE_BYTES_MAX);

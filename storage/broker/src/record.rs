@@ -2,6 +2,8 @@
 //!
 //! Changes are encoded with postcard. Variants and fields are only ever appended, so that older logs stay readable.
 
+use std::cmp::Ordering;
+
 use bytes::{BufMut, BytesMut};
 use mailrail_commitlog::record;
 use serde::{Deserialize, Serialize};
@@ -21,18 +23,32 @@ pub(crate) mod kind {
 }
 
 /// One end of a binding, by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum RouteEnd {
     Exchange(ExchangeId),
     Topic(TopicId),
 }
 
 /// From a source to a target by key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Binding {
     pub key: String,
     pub target: RouteEnd,
     pub attributes: Vec<u8>,
+}
+
+impl Ord for Binding {
+    /// By target first, whatever the order in which the fields are stored.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let order = self.target.cmp(&other.target).then_with(|| self.key.cmp(&other.key));
+        order.then_with(|| self.attributes.cmp(&other.attributes))
+    }
+}
+
+impl PartialOrd for Binding {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// A change of state that is not a message.

@@ -4,173 +4,142 @@ mod direct;
 mod fanout;
 mod topic;
 
-use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
 
+use crate::error::Error;
 use crate::ids::*;
 use crate::limits::*;
 use crate::record::{Binding, RouteEnd};
 use crate::settings::ExchangeKind;
 
 /// Bindings of one source, with whatever index its kind needs.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Routes {
-    kind: ExchangeKind,
-    bindings: Vec<Binding>,
-    known: FxHashSet<Binding>,
-    /// Direct exchanges: targets by key.
-    by_key: FxHashMap<String, Vec<RouteEnd>>,
+    /// In the order of their targets, so that those of one target lie together.
+    bindings: BTreeSet<Binding>,
+    index: Index,
+}
+
+#[derive(Debug)]
+enum Index {
+    Direct(direct::Keys),
+    Fanout,
+    Topic(Box<topic::Patterns>),
 }
 
 impl Routes {
     pub fn new(kind: ExchangeKind) -> Self {
-        Routes { kind, bindings: Vec::new(), known: FxHashSet::default(), by_key: FxHashMap::default() }
+        let index = match kind {
+            ExchangeKind::Direct => Index::Direct(direct::Keys::default()),
+            ExchangeKind::Fanout => Index::Fanout,
+            ExchangeKind::Topic => Index::Topic(Box::default()),
+        };
+        Routes { bindings: BTreeSet::new(), index }
     }
 
     /// Adds a binding; false when it is there already.
     pub fn add(&mut self, binding: Binding) -> bool {
-        if !self.known.insert(binding.clone()) {
+        if self.bindings.contains(&binding) {
             return false;
         }
-        if self.kind == ExchangeKind::Direct {
-            direct::add(&mut self.by_key, &binding);
+        match &mut self.index {
+            Index::Direct(keys) => keys.add(&binding),
+            Index::Fanout => {}
+            Index::Topic(patterns) => patterns.add(&binding),
         }
-        self.bindings.push(binding);
-        true
+        self.bindings.insert(binding)
     }
 
     /// Removes a binding; false when there was none.
     pub fn remove(&mut self, binding: &Binding) -> bool {
-        let is_known = self.contains(binding);
-        if is_known {
-            self.retain(|kept| kept != binding);
+        if !self.bindings.remove(binding) {
+            return false;
         }
-        is_known
+        match &mut self.index {
+            Index::Direct(keys) => keys.remove(binding),
+            Index::Fanout => {}
+            Index::Topic(patterns) => patterns.remove(binding),
+        }
+        true
     }
 
-    /// Removes every binding to a target that has gone; true when there was one.
-    pub fn remove_target(&mut self, target: RouteEnd) -> bool {
-        let is_target = self.bindings.iter().any(|binding| binding.target == target);
-        if is_target {
-            self.retain(|kept| kept.target != target);
+    /// Removes every binding to a target that has gone.
+    pub fn remove_target(&mut self, target: RouteEnd) {
+        while let Some(binding) = self.first_to(target).cloned() {
+            self.remove(&binding);
         }
-        is_target
+    }
+
+    /// Whether any binding leads to a target.
+    pub fn lead_to(&self, target: RouteEnd) -> bool {
+        self.first_to(target).is_some()
     }
 
     pub fn contains(&self, binding: &Binding) -> bool {
-        self.known.contains(binding)
+        self.bindings.contains(binding)
     }
 
-    pub fn bindings(&self) -> &[Binding] {
-        &self.bindings
+    /// All bindings, in the order of their targets.
+    pub fn bindings(&self) -> impl ExactSizeIterator<Item = &Binding> {
+        self.bindings.iter()
     }
 
     pub fn is_empty(&self) -> bool {
         self.bindings.is_empty()
     }
 
-    pub fn is_full(&self) -> bool {
-        self.bindings.len() >= EXCHANGE_BINDINGS_MAX
+    fn first_to(&self, target: RouteEnd) -> Option<&Binding> {
+        let least = Binding { key: String::new(), target, attributes: Vec::new() };
+        self.bindings.range(least..).next().filter(|binding| binding.target == target)
     }
 
-    fn retain(&mut self, keep: impl Fn(&Binding) -> bool) {
-        self.bindings.retain(|binding| keep(binding));
-        self.known.retain(|binding| keep(binding));
-        self.by_key.clear();
-        if self.kind == ExchangeKind::Direct {
-            for binding in &self.bindings {
-                direct::add(&mut self.by_key, binding);
-            }
-        }
-    }
-
-    fn targets(&self, key: &str, found: &mut Vec<RouteEnd>) {
-        match self.kind {
-            ExchangeKind::Direct => direct::targets(&self.by_key, key, found),
-            ExchangeKind::Fanout => fanout::targets(&self.bindings, found),
-            ExchangeKind::Topic => topic::targets(&self.bindings, key, found),
+    /// Adds where a message with this key goes from here; a target may be named more than once.
+    pub fn targets(&self, key: &str, found: &mut Vec<RouteEnd>) {
+        match &self.index {
+            Index::Direct(keys) => keys.targets(key, found),
+            Index::Fanout => fanout::targets(&self.bindings, found),
+            Index::Topic(patterns) => patterns.targets(key, found),
         }
     }
 }
 
-/// Topics that a message with this key reaches from `source`, each once, through exchanges bound to exchanges. Cycles
-/// end, since an exchange is passed once.
-pub(crate) fn resolve<'a>(
+/// Takes one of the places of a target off a list.
+fn take(targets: &mut Vec<RouteEnd>, target: RouteEnd) {
+    if let Some(at) = targets.iter().position(|found| *found == target) {
+        targets.swap_remove(at);
+    }
+}
+
+/// Topics that a message reaches from `source`, each once, through exchanges bound to exchanges; `lead` adds where it
+/// goes from one end. Cycles end, since an exchange is passed once.
+pub(crate) fn resolve(
     source: RouteEnd,
-    key: &str,
-    routes: impl Fn(RouteEnd) -> Option<&'a Routes>,
+    mut lead: impl FnMut(RouteEnd, &mut Vec<RouteEnd>),
     topics: &mut Vec<TopicId>,
-) {
+) -> Result<(), Error> {
     let (mut found, mut passed) = (Vec::new(), vec![source]);
     let mut next = 0;
     while let Some(from) = passed.get(next).copied() {
         next += 1;
-        found.clear();
-        if let Some(routes) = routes(from) {
-            routes.targets(key, &mut found);
-        }
-        for target in &found {
+        lead(from, &mut found);
+        for target in found.drain(..) {
             match target {
-                RouteEnd::Topic(topic) if !topics.contains(topic) => topics.push(*topic),
-                RouteEnd::Exchange(_) if !passed.contains(target) && passed.len() < ROUTE_HOPS_MAX => {
-                    passed.push(*target);
-                }
-                _ => {}
+                RouteEnd::Topic(topic) => topics.push(topic),
+                RouteEnd::Exchange(_) if passed.contains(&target) => {}
+                RouteEnd::Exchange(_) => passed.push(target),
             }
         }
+        limit("exchanges passed by a message", passed.len(), ROUTE_HOPS_MAX)?;
     }
+    topics.sort_unstable();
+    topics.dedup();
+    limit("topics reached by a message", topics.len(), ROUTE_TARGETS_MAX)
+}
+
+fn limit(what: &'static str, value: usize, max: usize) -> Result<(), Error> {
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    if value > max { Err(Error::Limit { what, value: number(value), max: number(max) }) } else { Ok(()) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn binding(key: &str, target: RouteEnd) -> Binding {
-        Binding { key: key.into(), target, attributes: Vec::new() }
-    }
-
-    #[test]
-    fn a_chain_of_exchanges_is_followed_to_its_limit() {
-        let through = |exchanges: u64| {
-            let chain: Vec<Routes> = (0..exchanges)
-                .map(|number| {
-                    let is_last = number + 1 == exchanges;
-                    let next = RouteEnd::Exchange(ExchangeId(number + 1));
-                    let mut routes = Routes::new(ExchangeKind::Fanout);
-                    routes.add(binding("", if is_last { RouteEnd::Topic(TopicId(9)) } else { next }));
-                    routes
-                })
-                .collect();
-            let routes = |end| match end {
-                RouteEnd::Exchange(ExchangeId(number)) => chain.get(number as usize),
-                RouteEnd::Topic(_) => None,
-            };
-            let mut topics = Vec::new();
-            resolve(RouteEnd::Exchange(ExchangeId(0)), "k", routes, &mut topics);
-            topics.len()
-        };
-        let max = ROUTE_HOPS_MAX as u64;
-        assert_eq!((through(max), through(max + 1)), (1, 0));
-    }
-
-    #[test]
-    fn passes_cycles_once_and_reaches_each_topic_once() {
-        let (a, b) = (RouteEnd::Exchange(ExchangeId(1)), RouteEnd::Exchange(ExchangeId(2)));
-        let topic = RouteEnd::Topic(TopicId(9));
-        let (mut from_a, mut from_b) = (Routes::new(ExchangeKind::Direct), Routes::new(ExchangeKind::Fanout));
-        for to in [b, topic] {
-            assert!(from_a.add(binding("k", to)) && !from_a.add(binding("k", to)));
-        }
-        for to in [a, topic] {
-            from_b.add(binding("", to));
-        }
-        let routes = |end| if end == a { Some(&from_a) } else { Some(&from_b) };
-        let mut topics = Vec::new();
-        resolve(a, "k", routes, &mut topics);
-        assert_eq!(topics, [TopicId(9)]);
-        let mut none = Vec::new();
-        resolve(a, "other", routes, &mut none);
-        assert!(none.is_empty());
-        assert!(from_a.remove_target(topic) && !from_a.remove_target(topic));
-        assert!(from_a.remove(&binding("k", b)) && from_a.is_empty());
-    }
-}
+mod tests;

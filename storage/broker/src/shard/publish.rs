@@ -79,7 +79,7 @@ impl Shard {
         let PublishBatch { mut buffer, items } = batch;
         let mut results = Vec::with_capacity(items.len());
         let mut durability = Durability::Memory;
-        let mut seen: Vec<Seen> = Vec::new();
+        let mut seen = FxHashMap::default();
         let mut run = Run::default();
         for item in &items {
             let placed = self.take_message(now, &mut buffer, &mut run, item, &mut seen);
@@ -91,7 +91,7 @@ impl Shard {
         }
         self.push_run(&mut buffer, &mut run);
         let position = self.journal.end();
-        for seen in seen {
+        for (_, seen) in seen {
             if self.show(seen, position) == Known::OnceSynced {
                 durability = Durability::Disk;
             }
@@ -115,14 +115,14 @@ impl Shard {
     /// Stores the one message of a batch that nobody waits for.
     pub(super) fn store_batch_of_one(&mut self, now: Now, batch: PublishBatch) -> Result<(), Error> {
         let PublishBatch { mut buffer, items } = batch;
-        let mut seen = Vec::new();
+        let mut seen = FxHashMap::default();
         let mut run = Run::default();
         for item in &items {
             self.take_message(now, &mut buffer, &mut run, item, &mut seen)?;
         }
         self.push_run(&mut buffer, &mut run);
         self.journal.want_sync();
-        for seen in seen {
+        for (_, seen) in seen {
             self.show(seen, self.journal.end());
         }
         Ok(())
@@ -160,7 +160,7 @@ impl Shard {
         buffer: &mut BytesMut,
         run: &mut Run,
         item: &PublishItem,
-        seen: &mut Vec<Seen>,
+        seen: &mut FxHashMap<QueueId, Seen>,
     ) -> Result<Placed, Error> {
         let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
         let taken = self.choose(item, record).and_then(|(places, durability)| {
@@ -186,16 +186,11 @@ impl Shard {
         // A waiting message is in no queue yet.
         for place in places.into_iter().filter(|_| item.due_ms.is_none()) {
             let is_synced = durability == Durability::Disk;
-            match seen.iter_mut().find(|seen| seen.queue.id == place.queue.id) {
-                Some(seen) => {
-                    seen.end = place.offset + 1;
-                    seen.is_synced |= is_synced;
-                }
-                None => {
-                    let Place { queue, offset, is_transient } = place;
-                    seen.push(Seen { queue, end: offset + 1, is_synced, is_transient });
-                }
-            }
+            let Place { queue, offset, is_transient } = place;
+            let id = queue.id;
+            let seen = seen.entry(id).or_insert(Seen { queue, end: 0, is_synced: false, is_transient });
+            seen.end = offset + 1;
+            seen.is_synced |= is_synced;
         }
         Ok(Placed { stored, durability })
     }
@@ -215,14 +210,9 @@ impl Shard {
                 if !bound {
                     return Ok((smallvec![place], durability));
                 }
-                topics.push(*topic);
-                route::resolve(
-                    RouteEnd::Topic(*topic),
-                    &tag_of(record),
-                    |end| self.state.routes(end),
-                    &mut topics,
-                );
-                let (others, most) = self.places_in(topics.get(1..).unwrap_or(&[]), item.durability)?;
+                self.route(RouteEnd::Topic(*topic), &tag_of(record), &mut topics)?;
+                topics.retain(|other| other != topic);
+                let (others, most) = self.places_in(&topics, item.durability)?;
                 Ok((std::iter::once(place).chain(others).collect(), durability.max(most)))
             }
             Destination::Exchange { exchange, key } => {
@@ -232,14 +222,23 @@ impl Shard {
                     return Err(Error::Internal(state.shared.name.to_string()));
                 }
                 let key = String::from_utf8_lossy(key);
-                let source = RouteEnd::Exchange(*exchange);
-                route::resolve(source, &key, |end| self.state.routes(end), &mut topics);
+                self.route(RouteEnd::Exchange(*exchange), &key, &mut topics)?;
                 if topics.is_empty() {
                     return Err(Error::Unroutable);
                 }
                 self.places_in(&topics, item.durability)
             }
         }
+    }
+
+    /// The topics that a message with this key reaches from a source.
+    fn route(&self, source: RouteEnd, key: &str, topics: &mut Vec<TopicId>) -> Result<(), Error> {
+        let lead = |from, found: &mut Vec<RouteEnd>| {
+            if let Some(routes) = self.state.routes(from) {
+                routes.targets(key, found);
+            }
+        };
+        route::resolve(source, lead, topics)
     }
 
     fn places_in(&mut self, topics: &[TopicId], asked: Durability) -> Result<(Places, Durability), Error> {

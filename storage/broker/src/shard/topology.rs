@@ -121,7 +121,7 @@ impl Shard {
         let sources = self.state.sources_of(RouteEnd::Topic(topic.id));
         self.log(Change::TopicDeleted { id: topic.id })?;
         self.end_consumption(topic);
-        self.remove_unused_exchanges(sources.into_iter().map(|(source, _)| source));
+        self.remove_unused_exchanges(sources);
         Ok(())
     }
 
@@ -213,7 +213,7 @@ impl Shard {
         }
         let sources = self.state.sources_of(RouteEnd::Exchange(exchange.id));
         self.log(Change::ExchangeDeleted { id: exchange.id })?;
-        self.remove_unused_exchanges(sources.into_iter().map(|(source, _)| source));
+        self.remove_unused_exchanges(sources);
         Ok(Reply::Done)
     }
 
@@ -230,11 +230,8 @@ impl Shard {
         if routes.is_some_and(|routes| routes.contains(&binding)) {
             return Ok(Reply::Done);
         }
-        if let Some(routes) = routes.filter(|routes| routes.is_full()) {
-            let value = u64::try_from(routes.bindings().len()).unwrap_or(u64::MAX).saturating_add(1);
-            let max = u64::try_from(EXCHANGE_BINDINGS_MAX).unwrap_or(u64::MAX);
-            return Err(Error::Limit { what: "bindings of an exchange", value, max });
-        }
+        let bindings = routes.map_or(0, |routes| routes.bindings().len()) + 1;
+        super::consume::limit("bindings of an exchange", to_u64(bindings), to_u64(EXCHANGE_BINDINGS_MAX))?;
         self.log(Change::Bound { source, binding })?;
         Ok(Reply::Done)
     }
@@ -250,7 +247,7 @@ impl Shard {
         let (source, binding) = self.binding(session, source, target, key, attributes)?;
         if self.state.routes(source).is_some_and(|routes| routes.contains(&binding)) {
             self.log(Change::Unbound { source, binding })?;
-            self.remove_unused_exchanges([source]);
+            self.remove_unused_exchanges(vec![source]);
         }
         Ok(Reply::Done)
     }
@@ -284,17 +281,15 @@ impl Shard {
         Ok((source, Binding { key: key.to_owned(), target, attributes: attributes.to_vec() }))
     }
 
-    /// Exchanges that were to go with their last binding.
-    fn remove_unused_exchanges(&mut self, sources: impl IntoIterator<Item = RouteEnd>) {
-        for source in sources {
+    /// Exchanges that were to go with their last binding, and those that only led to them.
+    fn remove_unused_exchanges(&mut self, mut sources: Vec<RouteEnd>) {
+        while let Some(source) = sources.pop() {
             let RouteEnd::Exchange(id) = source else { continue };
             let Some(exchange) = self.state.exchanges.get(&id) else { continue };
             if exchange.shared.settings.delete_when_unused && exchange.routes.is_empty() {
                 let above = self.state.sources_of(source);
                 if self.log_loosely(Change::ExchangeDeleted { id }) {
-                    self.remove_unused_exchanges(
-                        above.into_iter().map(|(source, _)| source).collect::<Vec<_>>(),
-                    );
+                    sources.extend(above);
                 }
             }
         }

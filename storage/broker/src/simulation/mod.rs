@@ -9,6 +9,8 @@ mod filtered;
 mod histories;
 mod lookup;
 mod recovery;
+mod routes;
+
 mod scale;
 mod seeded;
 mod slices;

@@ -158,7 +158,7 @@ impl State {
             }
             ItemKey::Topic(id) => {
                 let topic = self.topics.get(&id)?;
-                let bindings = topic.routes.as_ref().map_or(Vec::new(), |routes| routes.bindings().to_vec());
+                let bindings = topic.routes.iter().flat_map(Routes::bindings).cloned().collect();
                 let (name, settings) = (topic.shared.name.to_string(), (*topic.shared.settings()).clone());
                 Item::Topic { id, name, settings, queues: topic.queues.clone(), bindings }
             }
@@ -182,7 +182,7 @@ impl State {
             ItemKey::Exchange(id) => {
                 let exchange = self.exchanges.get(&id)?;
                 let (name, settings) = (exchange.shared.name.to_string(), exchange.shared.settings.clone());
-                Item::Exchange { id, name, settings, bindings: exchange.routes.bindings().to_vec() }
+                Item::Exchange { id, name, settings, bindings: exchange.routes.bindings().cloned().collect() }
             }
             ItemKey::Progress(group, queue) => {
                 let progress = self.progress(group, queue)?;
@@ -218,13 +218,8 @@ impl State {
                 self.put_topic(0, id, &name, &settings, &queues);
                 if let Some(topic) = self.topics.get_mut(&id) {
                     topic.as_of = as_of;
-                    if !bindings.is_empty() {
-                        let routes = topic.routes.get_or_insert_with(|| Routes::new(ExchangeKind::Topic));
-                        bindings.into_iter().for_each(|binding| {
-                            routes.add(binding);
-                        });
-                    }
                 }
+                bindings.into_iter().for_each(|binding| self.add_binding(RouteEnd::Topic(id), binding));
             }
             Item::Queue { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to, gaps } => {
                 self.saw_id(id.0);
@@ -257,10 +252,8 @@ impl State {
                 self.put_exchange(id, &name, &settings);
                 if let Some(exchange) = self.exchanges.get_mut(&id) {
                     exchange.as_of = as_of;
-                    bindings.into_iter().for_each(|binding| {
-                        exchange.routes.add(binding);
-                    });
                 }
+                bindings.into_iter().for_each(|binding| self.add_binding(RouteEnd::Exchange(id), binding));
             }
             Item::Progress { group, queue, floor, settled, failed, granted_to } => {
                 let mut progress = Progress::at(floor);

@@ -9,8 +9,9 @@ mod pack;
 mod picture;
 mod progress;
 mod ranges;
+mod routes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mailrail_commitlog::planted::{Bug, planted};
@@ -89,6 +90,8 @@ pub(crate) struct State {
     pub queues: FxHashMap<QueueId, QueueState>,
     pub groups: FxHashMap<GroupId, Arc<Group>>,
     pub exchanges: FxHashMap<ExchangeId, ExchangeState>,
+    /// Target and source of every binding, the other way round than bindings are kept.
+    sources: BTreeSet<(RouteEnd, RouteEnd)>,
     progress: FxHashMap<(GroupId, QueueId), ProgressState>,
     pub waiting: BTreeMap<u64, Waiting>,
     pub next_id: u64,
@@ -184,12 +187,8 @@ impl State {
             Change::GroupForgotten { group, topic } => self.forget_group(*group, *topic),
             Change::ExchangePut { id, name, settings } => self.put_exchange(*id, name, settings),
             Change::ExchangeDeleted { id } => self.delete_exchange(*id),
-            Change::Bound { source, binding } => self.change_routes(position, *source, |routes| {
-                routes.add(binding.clone());
-            }),
-            Change::Unbound { source, binding } => self.change_routes(position, *source, |routes| {
-                routes.remove(binding);
-            }),
+            Change::Bound { source, binding } => self.bind(position, *source, binding),
+            Change::Unbound { source, binding } => self.unbind(position, *source, binding),
             Change::Positioned { group, queue, offset } => {
                 let gaps = self.queues.get(queue).map(|state| state.gaps.clone()).unwrap_or_default();
                 let is_final = self.is_final(*group, *queue);
@@ -239,26 +238,6 @@ impl State {
     /// All positions of groups on queues.
     pub fn all_progress(&self) -> impl Iterator<Item = (GroupId, QueueId, &Progress)> {
         self.progress.iter().map(|((group, queue), state)| (*group, *queue, &state.progress))
-    }
-
-    /// The routes that start at a source.
-    pub fn routes(&self, source: RouteEnd) -> Option<&Routes> {
-        match source {
-            RouteEnd::Exchange(id) => self.exchanges.get(&id).map(|exchange| &exchange.routes),
-            RouteEnd::Topic(id) => self.topics.get(&id).and_then(|topic| topic.routes.as_ref()),
-        }
-    }
-
-    /// Bindings that lead to a target, with their sources.
-    pub fn sources_of(&self, target: RouteEnd) -> Vec<(RouteEnd, Binding)> {
-        let exchanges =
-            self.exchanges.iter().map(|(id, exchange)| (RouteEnd::Exchange(*id), &exchange.routes));
-        let topics =
-            self.topics.iter().filter_map(|(id, topic)| Some((RouteEnd::Topic(*id), topic.routes.as_ref()?)));
-        let all = exchanges
-            .chain(topics)
-            .flat_map(|(source, routes)| routes.bindings().iter().map(move |b| (source, b)));
-        all.filter(|(_, binding)| binding.target == target).map(|(source, b)| (source, b.clone())).collect()
     }
 
     /// A number that nothing had before.
@@ -325,10 +304,12 @@ impl State {
     }
 
     fn delete_topic(&mut self, id: TopicId) {
-        // Also of one that a checkpoint has removed already: not all that pointed to it need be in there.
         self.remove_target(RouteEnd::Topic(id));
         self.before_change(ItemKey::Topic(id));
         let Some(topic) = self.topics.remove(&id) else { return };
+        if let Some(routes) = &topic.routes {
+            self.forget_source(RouteEnd::Topic(id), routes);
+        }
         self.directory.remove_topic(&topic.shared);
         self.dirty.insert(ItemKey::Topic(id));
         for queue in &topic.queues {
@@ -448,52 +429,9 @@ impl State {
         self.remove_target(RouteEnd::Exchange(id));
         self.before_change(ItemKey::Exchange(id));
         let Some(exchange) = self.exchanges.remove(&id) else { return };
+        self.forget_source(RouteEnd::Exchange(id), &exchange.routes);
         self.directory.remove_exchange(&exchange.shared);
         self.dirty.insert(ItemKey::Exchange(id));
-    }
-
-    fn remove_target(&mut self, target: RouteEnd) {
-        let leads_there = |routes: &Routes| routes.bindings().iter().any(|binding| binding.target == target);
-        let exchanges = self.exchanges.iter().filter(|(_, exchange)| leads_there(&exchange.routes));
-        let exchanges: Vec<ExchangeId> = exchanges.map(|(id, _)| *id).collect();
-        let topics = self.topics.iter().filter(|(_, topic)| topic.routes.as_ref().is_some_and(leads_there));
-        let topics: Vec<TopicId> = topics.map(|(id, _)| *id).collect();
-        for id in exchanges {
-            self.before_change(ItemKey::Exchange(id));
-            if let Some(exchange) = self.exchanges.get_mut(&id) {
-                exchange.routes.remove_target(target);
-                self.dirty.insert(ItemKey::Exchange(id));
-            }
-        }
-        for id in topics {
-            self.before_change(ItemKey::Topic(id));
-            if let Some(routes) = self.topics.get_mut(&id).and_then(|topic| topic.routes.as_mut()) {
-                routes.remove_target(target);
-                self.dirty.insert(ItemKey::Topic(id));
-            }
-        }
-    }
-
-    fn change_routes(&mut self, position: u64, source: RouteEnd, change: impl FnOnce(&mut Routes)) {
-        match source {
-            RouteEnd::Exchange(id) => {
-                self.before_change(ItemKey::Exchange(id));
-                if let Some(exchange) =
-                    self.exchanges.get_mut(&id).filter(|exchange| exchange.as_of <= position)
-                {
-                    change(&mut exchange.routes);
-                    self.dirty.insert(ItemKey::Exchange(id));
-                }
-            }
-            RouteEnd::Topic(id) => {
-                self.before_change(ItemKey::Topic(id));
-                if let Some(topic) = self.topics.get_mut(&id).filter(|topic| topic.as_of <= position) {
-                    change(topic.routes.get_or_insert_with(|| Routes::new(ExchangeKind::Topic)));
-                    topic.routes.take_if(|routes| routes.is_empty());
-                    self.dirty.insert(ItemKey::Topic(id));
-                }
-            }
-        }
     }
 
     fn change_progress(
