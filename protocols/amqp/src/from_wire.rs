@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use mailrail_broker as broker;
-use mailrail_broker::{Durability, ExchangeKind, GroupSettings, Lifetime, Now, TopicSettings};
+use mailrail_broker::{
+    ALTERNATE_EXCHANGE, Durability, ExchangeKind, GroupSettings, Lifetime, Now, TopicSettings,
+};
 use mailrail_message::{PROPERTIES_BYTES_MAX, property, tag_hash};
 
 use crate::channel::{ExchangeSettings, ExchangeType, QueueSettings};
@@ -19,8 +21,10 @@ pub(crate) const TAG_HEADER: &str = "x-tag";
 pub(crate) const KEYS_HEADER: &str = "x-keys";
 /// Between topic and group in the name of a group that is used as a queue.
 pub(crate) const GROUP_SEPARATOR: &str = "::";
-/// Headers that add routing keys, which is not there yet.
-const ROUTING_HEADERS: &[&str] = &["CC", "BCC"];
+/// Header with more routing keys.
+const COPIES_HEADER: &str = "CC";
+/// The same, but for those who get the message: they do not see it.
+pub(crate) const BLIND_COPIES_HEADER: &str = "BCC";
 /// Attribute of a topic that AMQP made, with what declare said of its durability.
 const DECLARED: &str = "amqp";
 const DECLARED_DURABLE: &str = "durable";
@@ -47,7 +51,7 @@ pub(crate) fn project(
 ) -> Result<Meant, Refusal> {
     check(properties, user)?;
     let headers = properties.headers.unwrap_or_default();
-    let named = Named::read(headers)?;
+    let named = Named::read(headers);
     let tag = named.tag.unwrap_or(tag);
     let is_tagged = push(out, property::TAGS, tag);
     let pairs = [
@@ -103,20 +107,45 @@ struct Named<'a> {
 }
 
 impl<'a> Named<'a> {
-    fn read(headers: Table<'a>) -> Result<Self, Refusal> {
+    fn read(headers: Table<'a>) -> Self {
         let mut named = Named::default();
         for (key, value) in headers.iter() {
             match key {
                 TAG_HEADER => named.tag = value.as_text(),
                 KEYS_HEADER => named.keys = value.as_text(),
-                key if ROUTING_HEADERS.contains(&key) => {
-                    let text = format!("header '{key}' is not implemented");
-                    return Err(Refusal::new(ReplyCode::NotImplemented, text));
-                }
                 _ => {}
             }
         }
-        Ok(named)
+        named
+    }
+}
+
+/// Routing keys of a message beside its own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Copies<'a> {
+    pub keys: Vec<&'a [u8]>,
+    pub any_blind: bool,
+}
+
+impl<'a> Copies<'a> {
+    /// Arrays of texts; what else is in them is passed over, as RabbitMQ does.
+    pub fn read(properties: &BasicProperties<'a>) -> Result<Self, Refusal> {
+        let mut copies = Copies::default();
+        for (name, value) in properties.headers.unwrap_or_default().iter() {
+            if name != COPIES_HEADER && name != BLIND_COPIES_HEADER {
+                continue;
+            }
+            let Value::Array(array) = value else {
+                let text = format!("header '{name}' is not an array of routing keys");
+                return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+            };
+            copies.any_blind |= name == BLIND_COPIES_HEADER;
+            copies.keys.extend(array.iter().filter_map(|value| match value {
+                Value::Text(key) => Some(key),
+                _ => None,
+            }));
+        }
+        Ok(copies)
     }
 }
 
@@ -238,7 +267,11 @@ pub(crate) fn exchange_settings(settings: &ExchangeSettings) -> broker::Exchange
         lifetime: if settings.durable { Lifetime::Durable } else { Lifetime::Transient },
         delete_when_unused: settings.auto_delete,
         internal: settings.internal,
-        attributes: BTreeMap::new(),
+        attributes: settings
+            .alternate
+            .iter()
+            .map(|name| (ALTERNATE_EXCHANGE.to_owned(), name.clone()))
+            .collect(),
     }
 }
 
@@ -250,11 +283,13 @@ pub(crate) fn compare_exchange(
 ) -> Result<(), Refusal> {
     let asked = exchange_settings(asked);
     let durable = |settings: &broker::ExchangeSettings| settings.lifetime == Lifetime::Durable;
+    let alternate = |settings: &broker::ExchangeSettings| settings.alternate().unwrap_or("none").to_owned();
     let fields = [
         ("type", kind_name(found.kind).to_owned(), kind_name(asked.kind).to_owned()),
         ("durable", durable(found).to_string(), durable(&asked).to_string()),
         ("auto_delete", found.delete_when_unused.to_string(), asked.delete_when_unused.to_string()),
         ("internal", found.internal.to_string(), asked.internal.to_string()),
+        (ALTERNATE_EXCHANGE, alternate(found), alternate(&asked)),
     ];
     match fields.iter().find(|(_, found, asked)| found != asked) {
         None => Ok(()),
@@ -267,6 +302,7 @@ fn exchange_kind(kind: ExchangeType) -> ExchangeKind {
         ExchangeType::Direct => ExchangeKind::Direct,
         ExchangeType::Fanout => ExchangeKind::Fanout,
         ExchangeType::Topic => ExchangeKind::Topic,
+        ExchangeType::Headers => ExchangeKind::Headers,
     }
 }
 
@@ -275,19 +311,22 @@ fn kind_name(kind: ExchangeKind) -> &'static str {
         ExchangeKind::Direct => ExchangeType::Direct.name(),
         ExchangeKind::Fanout => ExchangeType::Fanout.name(),
         ExchangeKind::Topic => ExchangeType::Topic.name(),
+        ExchangeKind::Headers => ExchangeType::Headers.name(),
     }
 }
 
 /// The exchanges that every vhost has.
-pub(crate) const USUAL_EXCHANGES: [(&str, ExchangeType); 3] = [
+pub(crate) const USUAL_EXCHANGES: [(&str, ExchangeType); 5] = [
     ("amq.direct", ExchangeType::Direct),
     ("amq.fanout", ExchangeType::Fanout),
     ("amq.topic", ExchangeType::Topic),
+    ("amq.headers", ExchangeType::Headers),
+    ("amq.match", ExchangeType::Headers),
 ];
 
 /// Settings of one of [`USUAL_EXCHANGES`].
 pub(crate) fn usual_exchange(kind: ExchangeType) -> broker::ExchangeSettings {
-    exchange_settings(&ExchangeSettings { kind, durable: true, auto_delete: false, internal: false })
+    broker::ExchangeSettings::durable(exchange_kind(kind))
 }
 
 #[cfg(test)]

@@ -100,10 +100,23 @@ fn bad_properties_are_refused() {
         let bad = BasicProperties { expiration, ..BasicProperties::default() };
         assert_eq!(projected(&bad, "").unwrap_err().0, 406, "{expiration:?}");
     }
+}
+
+#[test]
+fn copies_are_the_texts_of_two_arrays() {
+    // CC: ["a", 1 as an octet, "b"], BCC: ["c"]
+    let raw = b"\x02CCA\0\0\0\x0eS\0\0\0\x01ab\x01S\0\0\0\x01b\x03BCCA\0\0\0\x06S\0\0\0\x01c";
+    let headers = Some(Table::check(raw).unwrap());
+    let copies = Copies::read(&BasicProperties { headers, ..BasicProperties::default() }).unwrap();
+    assert_eq!((copies.keys, copies.any_blind), (vec![&b"a"[..], b"b", b"c"], true));
     let mut headers = TableBuffer::default();
-    headers.put_text("CC", "q");
+    headers.put_text("BCC", "q");
     let bad = BasicProperties { headers: Some(headers.as_table()), ..BasicProperties::default() };
-    assert_eq!(projected(&bad, "").unwrap_err().0, 540);
+    let refusal = Copies::read(&bad).unwrap_err();
+    assert_eq!(
+        (refusal.code.number(), refusal.text.as_str()),
+        (406, "header 'BCC' is not an array of routing keys")
+    );
 }
 
 #[test]

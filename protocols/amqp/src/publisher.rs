@@ -14,9 +14,10 @@ use mailrail_broker::{
 use mailrail_message::{AnnexKind, Draft};
 
 use crate::channel::Publish;
-use crate::codec::{BasicProperties, ReplyCode, ShortBytes};
+use crate::codec::properties::without_header;
+use crate::codec::{BasicProperties, ReplyCode};
 use crate::fault::Refusal;
-use crate::from_wire;
+use crate::from_wire::{self, BLIND_COPIES_HEADER, Copies};
 use crate::outstanding::{Copy, Outstanding, Sent, Waiting};
 use crate::to_wire;
 
@@ -101,7 +102,11 @@ impl Publisher {
         let Ok(properties) = BasicProperties::read(publish.properties) else {
             return Taken::Refused(Refusal::new(ReplyCode::FrameError, "the properties are malformed"));
         };
-        let known = match self.look_up(publish, envelope.directory) {
+        let copies = match Copies::read(&properties) {
+            Ok(copies) => copies,
+            Err(refusal) => return Taken::Refused(refusal),
+        };
+        let known = match self.look_up(publish, &copies, envelope.directory) {
             Some(known) => known,
             None if publish.exchange.is_empty() => return Taken::Unroutable,
             None => {
@@ -109,7 +114,13 @@ impl Publisher {
                 return Taken::Refused(Refusal::new(ReplyCode::NotFound, text));
             }
         };
-        match self.add(publish, &properties, known, envelope, asks, outstanding) {
+        let stripped = match copies.any_blind {
+            true => without_header(publish.properties, BLIND_COPIES_HEADER),
+            false => None,
+        };
+        let properties_left = stripped.as_deref().unwrap_or(publish.properties);
+        let publish = Publish { properties: properties_left, ..*publish };
+        match self.add(&publish, &properties, &copies, known, envelope, asks, outstanding) {
             Ok(()) => Taken::Batched,
             Err(refusal) => Taken::Refused(refusal),
         }
@@ -130,7 +141,20 @@ impl Publisher {
         }
     }
 
-    fn look_up(&mut self, publish: &Publish<'_>, directory: &Directory) -> Option<Known> {
+    /// Where a message goes, or begins to. One to queues by their names may lack the first of them.
+    fn look_up(
+        &mut self,
+        publish: &Publish<'_>,
+        copies: &Copies<'_>,
+        directory: &Directory,
+    ) -> Option<Known> {
+        let known = self.look_up_own(publish, directory);
+        let keys = copies.keys.iter().filter(|_| publish.exchange.is_empty());
+        let mut copied = keys.filter_map(|key| directory.topic(std::str::from_utf8(key).ok()?));
+        known.or_else(|| copied.next().map(Known::Topic))
+    }
+
+    fn look_up_own(&mut self, publish: &Publish<'_>, directory: &Directory) -> Option<Known> {
         let (map, name) = match publish.exchange {
             // No queue has a name that is not UTF-8.
             "" => (&mut self.queues, publish.routing_key.as_text()?),
@@ -158,6 +182,7 @@ impl Publisher {
         &mut self,
         publish: &Publish<'_>,
         properties: &BasicProperties<'_>,
+        copies: &Copies<'_>,
         known: Known,
         envelope: &Envelope<'_>,
         asks: &mut Vec<Command>,
@@ -165,7 +190,7 @@ impl Publisher {
     ) -> Result<(), Refusal> {
         let Envelope { user, now, peer, advertised, .. } = *envelope;
         let key = publish.routing_key.as_text().unwrap_or_default();
-        let tag = from_wire::tag_of(known.name(), key);
+        let tag = if publish.exchange.is_empty() { "" } else { from_wire::tag_of(known.name(), key) };
         self.properties.clear();
         let meant = from_wire::project(properties, tag, user, now, &mut self.properties, &mut self.text)?;
         self.birth.clear();
@@ -180,7 +205,7 @@ impl Publisher {
             self.batch = PublishBatch::with_capacity(bytes.max(BATCH_BYTES_MIN), 1);
             self.durability = Some(meant.durability);
         }
-        let destination = self.destination(&known, publish.routing_key);
+        let destination = self.destination(&known, publish, copies, envelope.directory)?;
         let draft = Draft {
             topic: known.name(),
             flag: 0,
@@ -197,21 +222,41 @@ impl Publisher {
         if let Err(error) = self.batch.push(&draft, destination, meant.tag_hash, meant.durability) {
             return Err(Refusal::new(ReplyCode::PreconditionFailed, error.to_string()));
         }
-        let is_through_exchange = matches!(known, Known::Exchange(_));
-        let copy = (publish.mandatory && is_through_exchange).then(|| Box::new(Copy::of(publish)));
+        let may_be_unroutable = matches!(known, Known::Exchange(_)) || !copies.keys.is_empty();
+        let copy = (publish.mandatory && may_be_unroutable).then(|| Box::new(Copy::of(publish)));
         let Publish { channel, sequence, .. } = *publish;
         self.sent.push(Sent { channel, sequence, destination: known, copy });
         Ok(())
     }
 
-    fn destination(&mut self, known: &Known, routing_key: ShortBytes<'_>) -> Destination {
+    fn destination(
+        &mut self,
+        known: &Known,
+        publish: &Publish<'_>,
+        copies: &Copies<'_>,
+        directory: &Directory,
+    ) -> Result<Destination, Refusal> {
         match known {
-            Known::Topic(topic) => Destination::Topic { topic: topic.id, queue_index: None },
+            Known::Topic(topic) if copies.keys.is_empty() => {
+                Ok(Destination::Topic { topic: topic.id, queue_index: None })
+            }
+            Known::Topic(topic) if publish.exchange.is_empty() => {
+                let named = |key: &&[u8]| Some(directory.topic(std::str::from_utf8(key).ok()?)?.id);
+                let others = copies.keys.iter().filter_map(named);
+                Ok(Destination::Topics(std::iter::once(topic.id).chain(others).collect()))
+            }
+            Known::Topic(topic) => {
+                let text = format!("header 'CC' or 'BCC' is not implemented for topic '{}'", topic.name);
+                Err(Refusal::new(ReplyCode::NotImplemented, text))
+            }
             Known::Exchange(exchange) => {
-                if self.key != routing_key.as_bytes() {
-                    self.key = Bytes::copy_from_slice(routing_key.as_bytes());
+                let routing_key = publish.routing_key.as_bytes();
+                if self.key != routing_key {
+                    self.key = Bytes::copy_from_slice(routing_key);
                 }
-                Destination::Exchange { exchange: exchange.id, key: self.key.clone() }
+                let others = copies.keys.iter().map(|key| Bytes::copy_from_slice(key));
+                let keys = std::iter::once(self.key.clone()).chain(others).collect();
+                Ok(Destination::Exchange { exchange: exchange.id, keys })
             }
         }
     }

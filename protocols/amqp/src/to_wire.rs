@@ -171,7 +171,9 @@ pub(crate) fn refusal(error: &Error) -> Refusal {
             (ReplyCode::AccessRefused, format!("cannot publish to internal exchange '{name}' in vhost '/'"))
         }
         Error::NotWritable(_) | Error::NotReadable(_) => (ReplyCode::AccessRefused, error.to_string()),
-        Error::Name { .. } | Error::Limit { .. } => (ReplyCode::PreconditionFailed, error.to_string()),
+        Error::Name { .. } | Error::Limit { .. } | Error::Argument { .. } => {
+            (ReplyCode::PreconditionFailed, error.to_string())
+        }
         Error::NoSpace | Error::Busy { .. } => (ReplyCode::ResourceError, error.to_string()),
         Error::Stopping => (ReplyCode::ConnectionForced, error.to_string()),
         Error::Unroutable

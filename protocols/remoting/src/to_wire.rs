@@ -19,7 +19,9 @@ impl From<Error> for Refusal {
         let code = match &error {
             Error::NoTopic(topic) => return Refusal::no_topic(topic),
             Error::Busy { .. } => return Refusal::busy(),
-            Error::NoQueue { .. } | Error::Name { .. } | Error::Limit { .. } => response::INVALID_PARAMETER,
+            Error::NoQueue { .. } | Error::Name { .. } | Error::Limit { .. } | Error::Argument { .. } => {
+                response::INVALID_PARAMETER
+            }
             Error::NoGroup { .. } => response::SUBSCRIPTION_GROUP_NOT_EXIST,
             Error::NotWritable(_) | Error::NotReadable(_) | Error::Locked(_) => response::NO_PERMISSION,
             Error::NoSpace | Error::Poisoned(_) | Error::Stopping => response::SERVICE_NOT_AVAILABLE,

@@ -76,6 +76,16 @@ pub enum Command {
         attributes: Bytes,
     },
 
+    /// Bindings of a source, in an order that stays, from the one behind `skip` on: all of them, or those to one target.
+    /// Answer: [`crate::Reply::Bindings`].
+    Bindings {
+        token: Token,
+        source: Name,
+        target: Option<BindTarget>,
+        skip: usize,
+        max: usize,
+    },
+
     /// Settles everything the group could get on the topic. Answer: [`crate::Reply::Count`] of ready entries.
     Purge {
         token: Token,
@@ -219,6 +229,7 @@ impl Command {
             | Command::DeleteExchange { token, .. }
             | Command::Bind { token, .. }
             | Command::Unbind { token, .. }
+            | Command::Bindings { token, .. }
             | Command::Purge { token, .. }
             | Command::GroupState { token, .. }
             | Command::Committed { token, .. }

@@ -32,6 +32,8 @@ pub enum Error {
     Name { what: &'static str, name: String, why: &'static str },
     #[error("{what} is {value}; at most {max} is allowed")]
     Limit { what: &'static str, value: u64, max: u64 },
+    #[error("{name} is {value}; {allowed} is allowed")]
+    Argument { name: &'static str, value: String, allowed: &'static str },
     #[error("topic {0:?} may not be written")]
     NotWritable(String),
     #[error("topic {0:?} may not be read")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::command::{Name, Receipt};
+use crate::command::{BindTarget, Name, Receipt};
 use crate::directory::Topic;
 use crate::error::Error;
 use crate::ids::*;
@@ -63,6 +63,15 @@ pub enum Reply {
     Settled(Vec<Result<(), Error>>),
     Members(Vec<Name>),
     Locked(Vec<QueueId>),
+    Bindings(Vec<BindingView>),
+}
+
+/// One binding, as an administrator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BindingView {
+    pub target: BindTarget,
+    pub key: String,
+    pub attributes: Vec<u8>,
 }
 
 /// A group on a topic, as an administrator sees it.

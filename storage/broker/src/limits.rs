@@ -22,10 +22,17 @@ pub const DAMAGED_RETRY_MS_MAX: u64 = 60 * 60 * 1_000;
 pub const GROUP_LEASES_MAX: usize = 1_000_000;
 /// Most bindings of one exchange.
 pub const EXCHANGE_BINDINGS_MAX: usize = 100_000;
+/// Most bytes of a binding's attributes.
+pub const BINDING_ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
+/// Most routing keys of one message, or topics that it names.
+pub const ROUTING_KEYS_MAX: usize = 1_024;
 /// Most exchanges passed on the way from a publish to its queues.
 pub const ROUTE_HOPS_MAX: usize = 64;
 /// Most topics that one message may reach.
 pub const ROUTE_TARGETS_MAX: usize = 100_000;
+/// Most bytes of a stored message: what its publisher sent, and where it went.
+pub const STORED_MESSAGE_BYTES_MAX: usize =
+    mailrail_message::RECORD_MESSAGE_BYTES_MAX + ROUTE_TARGETS_MAX * mailrail_message::TargetSlot::BYTES;
 /// Longest delay of a publish.
 pub const DELAY_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
 /// Entries of one read by offset.
@@ -53,4 +60,4 @@ pub const TURN_PIECES_MAX: usize = 256;
 pub const BACKUP_CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(ROUTE_TARGETS_MAX >= EXCHANGE_BINDINGS_MAX);
-const _: () = assert!(READ_BYTES_MAX > mailrail_message::RECORD_MESSAGE_BYTES_MAX);
+const _: () = assert!(READ_BYTES_MAX > STORED_MESSAGE_BYTES_MAX);

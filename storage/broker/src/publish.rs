@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use mailrail_commitlog::record;
 use mailrail_message::{AnnexKind, Draft, DraftError};
+use smallvec::SmallVec;
 
 use crate::ids::*;
 use crate::record::{finish, kind};
@@ -13,9 +14,14 @@ use crate::settings::Durability;
 pub enum Destination {
     /// A topic; `queue_index` `None` lets the broker choose among its queues in turn.
     Topic { topic: TopicId, queue_index: Option<u32> },
-    /// Through an exchange, by routing key.
-    Exchange { exchange: ExchangeId, key: Bytes },
+    /// Several topics at once, each of which chooses its queue. Those that are no more are passed over.
+    Topics(Vec<TopicId>),
+    /// Through an exchange, to where any of the keys leads.
+    Exchange { exchange: ExchangeId, keys: RoutingKeys },
 }
+
+/// Routing keys of a message: nearly always one.
+pub type RoutingKeys = SmallVec<[Bytes; 1]>;
 
 /// One message of a batch. Its record lies in the batch's buffer behind that of the one before.
 #[derive(Clone, Debug)]

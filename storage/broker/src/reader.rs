@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use mailrail_commitlog::{LogReader, ReadError, record};
-use mailrail_message::{RECORD_MESSAGE_BYTES_MAX, StoredMessage};
+use mailrail_message::StoredMessage;
 
 use crate::command::Receipt;
 use crate::damage::Damage;
@@ -315,7 +315,7 @@ impl ReadContext {
         let none = || Error::NoMessage(position);
         let read = |at, bytes| self.log.read(&[(at, bytes)]).pop().ok_or_else(none)?.map_err(|_| none());
         let (_, payload_len) = crate::record::header(&read(position, HEADER_READ_BYTES)?).ok_or_else(none)?;
-        let bytes = u32::try_from(payload_len.min(RECORD_MESSAGE_BYTES_MAX)).map_err(|_| none())?;
+        let bytes = u32::try_from(payload_len.min(STORED_MESSAGE_BYTES_MAX)).map_err(|_| none())?;
         read(behind_header(position), bytes)
     }
 

@@ -151,7 +151,13 @@ pub enum ExchangeKind {
     Fanout,
     /// Words separated by dots; `*` is one word, `#` any number.
     Topic,
+    /// Headers of the message, against those in the binding's attributes: a table in the form of
+    /// [`mailrail_message::Headers`], in which `x-match` says how many must be equal.
+    Headers,
 }
+
+/// Attribute of an exchange: the exchange that gets what none of its bindings fits. There may be none of that name.
+pub const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 
 /// Settings of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,5 +168,24 @@ pub struct ExchangeSettings {
     pub delete_when_unused: bool,
     /// Clients may not publish to it; only other exchanges route into it.
     pub internal: bool,
+    /// [`ALTERNATE_EXCHANGE`], and anything else, which the core only stores and compares.
     pub attributes: BTreeMap<String, String>,
+}
+
+impl ExchangeSettings {
+    /// An exchange that lasts and is like any other.
+    pub fn durable(kind: ExchangeKind) -> Self {
+        ExchangeSettings {
+            kind,
+            lifetime: Lifetime::Durable,
+            delete_when_unused: false,
+            internal: false,
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    /// Name of the exchange that gets what goes nowhere from here.
+    pub fn alternate(&self) -> Option<&str> {
+        self.attributes.get(ALTERNATE_EXCHANGE).map(String::as_str)
+    }
 }

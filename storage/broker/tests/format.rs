@@ -92,7 +92,7 @@ fn furnish(folder: &Path) {
     }
 
     let fanout = rig.broker.directory().exchange("fanout").unwrap().id;
-    let everywhere = Destination::Exchange { exchange: fanout, key: Default::default() };
+    let everywhere = Destination::Exchange { exchange: fanout, keys: [Default::default()].into() };
     assert_eq!(rig.publish_to(everywhere, "fanout", b"to all").queues, 2);
     rig.publish(&settled, b"kept until it is settled");
     rig.publish_due(&orders, b"waited an hour", DUE_MS);
@@ -182,7 +182,8 @@ fn described(folder: &Path) -> String {
     for exchange in rig.broker.directory().exchanges() {
         writeln!(text, "exchange {}: {:?}", exchange.name, exchange.settings.kind).unwrap();
         for key in ["key", "eu.new", "us.new"] {
-            let destination = Destination::Exchange { exchange: exchange.id, key: key.as_bytes().into() };
+            let destination =
+                Destination::Exchange { exchange: exchange.id, keys: [key.as_bytes().into()].into() };
             writeln!(text, "  {key} goes to {} queues", rig.queues_reached(destination)).unwrap();
         }
     }

@@ -7,6 +7,7 @@
 
 mod annex;
 mod draft;
+mod header;
 mod id;
 mod layout;
 mod place;
@@ -18,6 +19,7 @@ mod tag;
 
 pub use annex::{Annex, AnnexKind, Annexes};
 pub use draft::{Draft, DraftError};
+pub use header::{HEADER_NAME_BYTES_MAX, HeaderValue, Headers, push_header};
 pub use id::{OffsetId, UniqueId};
 pub use layout::{
     BODY_BYTES_MAX, Compression, MAGIC_V1, MAGIC_V2, PROPERTIES_BYTES_MAX, RECORD_MESSAGE_BYTES_MAX,

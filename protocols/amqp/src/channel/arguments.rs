@@ -35,8 +35,7 @@ const QUEUE_REFUSED: &[&str] = &[
     "x-overflow",
     "x-single-active-consumer",
 ];
-/// Exchange arguments that are not there yet.
-const EXCHANGE_REFUSED: &[&str] = &["alternate-exchange"];
+const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 /// Consumer arguments that are not there yet.
 const CONSUME_REFUSED: &[&str] = &["x-consumer-timeout", "x-stream-filter", "x-stream-offset"];
 /// Zero is what every consumer has.
@@ -101,9 +100,15 @@ fn delivery_limit(value: Value<'_>) -> Result<Option<u32>, Fault> {
     }
 }
 
-/// Checks the arguments of an exchange that is to be made.
-pub(super) fn check_exchange(arguments: Table<'_>) -> Result<(), Fault> {
-    refuse(ExchangeDeclare::ID, arguments, EXCHANGE_REFUSED)
+/// The alternate that an exchange is to be made with. There need be none of that name.
+pub(super) fn alternate_exchange(arguments: Table<'_>) -> Result<Option<String>, Fault> {
+    let Some(value) = arguments.get(ALTERNATE_EXCHANGE) else { return Ok(None) };
+    match value.as_text() {
+        Some(name) => Ok(Some(name.to_owned())),
+        None => {
+            Err(precondition(ExchangeDeclare::ID, format!("invalid arg '{ALTERNATE_EXCHANGE}': not a text")))
+        }
+    }
 }
 
 /// Checks the arguments of a consumer.

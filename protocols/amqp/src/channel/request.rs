@@ -104,6 +104,7 @@ pub enum ExchangeType {
     Direct,
     Fanout,
     Topic,
+    Headers,
 }
 
 impl ExchangeType {
@@ -112,6 +113,7 @@ impl ExchangeType {
             ExchangeType::Direct => "direct",
             ExchangeType::Fanout => "fanout",
             ExchangeType::Topic => "topic",
+            ExchangeType::Headers => "headers",
         }
     }
 }
@@ -129,6 +131,8 @@ pub struct ExchangeSettings {
     pub durable: bool,
     pub auto_delete: bool,
     pub internal: bool,
+    /// The exchange that gets what goes nowhere from here.
+    pub alternate: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

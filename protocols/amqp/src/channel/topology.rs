@@ -171,19 +171,13 @@ fn exchange_settings(method: &ExchangeDeclare<'_>) -> Result<ExchangeSettings, F
         "direct" => ExchangeType::Direct,
         "fanout" => ExchangeType::Fanout,
         "topic" => ExchangeType::Topic,
-        "headers" => {
-            return Err(Fault::new(
-                ReplyCode::NotImplemented,
-                id,
-                "exchange type 'headers' is not implemented",
-            ));
-        }
+        "headers" => ExchangeType::Headers,
         other => {
             let text = format!("unknown exchange type '{other}'");
             return Err(Fault::new(ReplyCode::PreconditionFailed, id, text));
         }
     };
-    arguments::check_exchange(method.arguments)?;
+    let alternate = arguments::alternate_exchange(method.arguments)?;
     let ExchangeDeclare { durable, auto_delete, internal, .. } = *method;
-    Ok(ExchangeSettings { kind, durable, auto_delete, internal })
+    Ok(ExchangeSettings { kind, durable, auto_delete, internal, alternate })
 }

@@ -51,6 +51,25 @@ mod flag {
     pub const UNKNOWN: u16 = 0b11;
 }
 
+/// Raw properties without one header; all else stays as it came. `None` where there are no headers.
+pub(crate) fn without_header(raw: &[u8], name: &str) -> Option<BytesMut> {
+    let (rest, (before, table)) = headers_in(raw).ok()?;
+    let mut out = BytesMut::with_capacity(raw.len());
+    out.extend_from_slice(raw.get(..before)?);
+    put_long_bytes(&mut out, &table?.without(name));
+    out.extend_from_slice(rest);
+    Some(out)
+}
+
+/// The headers in raw properties, with the number of bytes before them; what is left lies behind them.
+fn headers_in(raw: &[u8]) -> Parsed<'_, (usize, Option<Table<'_>>)> {
+    let (input, flags) = short(raw)?;
+    let (input, _) = optional(flags, flag::CONTENT_TYPE, short_bytes, input)?;
+    let (input, _) = optional(flags, flag::CONTENT_ENCODING, short_bytes, input)?;
+    let (rest, headers) = optional(flags, flag::HEADERS, Table::read_headers, input)?;
+    Ok((rest, (raw.len() - input.len(), headers)))
+}
+
 /// Reads a property when its flag is set.
 fn optional<'a, T>(
     flags: u16,
@@ -187,6 +206,16 @@ mod tests {
         assert_eq!(properties.content_type, Some("text/plain"));
         assert!(properties.is_persistent());
         assert_eq!(properties.headers.unwrap().get("n"), Some(Value::I32(1)));
+    }
+
+    #[test]
+    fn one_header_is_taken_out_and_the_rest_keeps_its_bytes() {
+        // content_type "\xff", headers {"BCC": ["q"], "n": 1 of 16 bits, "\xfe": void}, delivery_mode 2
+        let raw = b"\xb0\x00\x01\xff\x00\x00\x00\x17\x03BCCA\x00\x00\x00\x06S\x00\x00\x00\x01q\x01ns\x00\x01\x01\xfeV\x02";
+        let left = without_header(raw, "BCC").unwrap();
+        assert_eq!(left, &b"\xb0\x00\x01\xff\x00\x00\x00\x08\x01ns\x00\x01\x01\xfeV\x02"[..]);
+        assert_eq!(without_header(&left, "BCC").unwrap(), left);
+        assert_eq!(without_header(b"\x00\x00", "BCC"), None);
     }
 
     #[test]

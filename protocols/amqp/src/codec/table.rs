@@ -155,6 +155,18 @@ impl<'a> Table<'a> {
         self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
+    /// The bytes of all other entries, as they came.
+    pub(crate) fn without(&self, name: &str) -> Vec<u8> {
+        let (mut kept, mut rest) = (Vec::with_capacity(self.bytes.len()), self.bytes);
+        while let Ok((after, (key, _))) = entry(rest) {
+            if key.as_bytes() != name.as_bytes() {
+                kept.extend_from_slice(rest.get(..rest.len() - after.len()).unwrap_or_default());
+            }
+            rest = after;
+        }
+        kept
+    }
+
     pub(crate) fn write(&self, out: &mut BytesMut) {
         put_long_bytes(out, self.bytes);
     }

@@ -7,4 +7,5 @@ mod consume;
 mod messages;
 mod pressure;
 mod publish;
+mod routing;
 mod topology;

@@ -129,7 +129,7 @@ fn publishes_that_are_errors_close_with_their_codes() {
         ("inner", PERSISTENT, ("channel", 403, "internal exchange 'inner'")),
         ("", bad_expiration, ("channel", 406, "'soon'")),
         ("", foreign_user, ("channel", 406, "'root'")),
-        ("", BasicProperties { headers: Some(cc.as_table()), ..PERSISTENT }, ("connection", 540, "'CC'")),
+        ("", BasicProperties { headers: Some(cc.as_table()), ..PERSISTENT }, ("channel", 406, "'CC'")),
     ];
     client.call(1, &QUEUE, "QueueDeclareOk");
     for (exchange, properties, (scope, code, text)) in cases {

@@ -2,8 +2,10 @@
 
 mod direct;
 mod fanout;
+pub(crate) mod headers;
 mod topic;
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use crate::error::Error;
@@ -25,6 +27,27 @@ enum Index {
     Direct(direct::Keys),
     Fanout,
     Topic(Box<topic::Patterns>),
+    Headers,
+}
+
+/// What is looked at in a message to find its way.
+pub(crate) struct Traits<'a> {
+    /// It goes where any of these leads.
+    keys: &'a [&'a str],
+    record: &'a [u8],
+    /// Read when the first exchange asks for them.
+    headers: OnceCell<headers::Found<'a>>,
+}
+
+impl<'a> Traits<'a> {
+    /// `record` is that of the message, with its header.
+    pub fn new(keys: &'a [&'a str], record: &'a [u8]) -> Self {
+        Traits { keys, record, headers: OnceCell::new() }
+    }
+
+    fn headers(&self) -> &headers::Found<'a> {
+        self.headers.get_or_init(|| headers::found(self.record))
+    }
 }
 
 impl Routes {
@@ -33,6 +56,7 @@ impl Routes {
             ExchangeKind::Direct => Index::Direct(direct::Keys::default()),
             ExchangeKind::Fanout => Index::Fanout,
             ExchangeKind::Topic => Index::Topic(Box::default()),
+            ExchangeKind::Headers => Index::Headers,
         };
         Routes { bindings: BTreeSet::new(), index }
     }
@@ -44,7 +68,7 @@ impl Routes {
         }
         match &mut self.index {
             Index::Direct(keys) => keys.add(&binding),
-            Index::Fanout => {}
+            Index::Fanout | Index::Headers => {}
             Index::Topic(patterns) => patterns.add(&binding),
         }
         self.bindings.insert(binding)
@@ -57,7 +81,7 @@ impl Routes {
         }
         match &mut self.index {
             Index::Direct(keys) => keys.remove(binding),
-            Index::Fanout => {}
+            Index::Fanout | Index::Headers => {}
             Index::Topic(patterns) => patterns.remove(binding),
         }
         true
@@ -84,22 +108,36 @@ impl Routes {
         self.bindings.iter()
     }
 
+    /// Those to one target; without one, all of them.
+    pub fn bindings_to(&self, target: Option<RouteEnd>) -> impl Iterator<Item = &Binding> {
+        let first = target.unwrap_or(RouteEnd::Exchange(ExchangeId(0)));
+        let least = Binding { key: String::new(), target: first, attributes: Vec::new() };
+        let is_wanted = move |binding: &&Binding| target.is_none_or(|target| binding.target == target);
+        self.bindings.range(least..).take_while(is_wanted)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.bindings.is_empty()
     }
 
     fn first_to(&self, target: RouteEnd) -> Option<&Binding> {
-        let least = Binding { key: String::new(), target, attributes: Vec::new() };
-        self.bindings.range(least..).next().filter(|binding| binding.target == target)
+        self.bindings_to(Some(target)).next()
     }
 
-    /// Adds where a message with this key goes from here; a target may be named more than once.
-    pub fn targets(&self, key: &str, found: &mut Vec<RouteEnd>) {
+    /// Adds where a message goes from here; a target may be named more than once.
+    pub fn targets(&self, message: &Traits<'_>, found: &mut Vec<RouteEnd>) {
         match &self.index {
-            Index::Direct(keys) => keys.targets(key, found),
+            Index::Direct(by_key) => message.keys.iter().for_each(|key| by_key.targets(key, found)),
             Index::Fanout => fanout::targets(&self.bindings, found),
-            Index::Topic(patterns) => patterns.targets(key, found),
+            Index::Topic(patterns) => message.keys.iter().for_each(|key| patterns.targets(key, found)),
+            Index::Headers => headers::targets(&self.bindings, message.headers(), found),
         }
+    }
+
+    /// Whether bindings with such attributes can be kept here.
+    pub fn check(kind: ExchangeKind, attributes: &[u8]) -> Result<(), Error> {
+        limit("bytes of a binding's attributes", attributes.len(), BINDING_ATTRIBUTES_BYTES_MAX)?;
+        if kind == ExchangeKind::Headers { headers::check(attributes) } else { Ok(()) }
     }
 }
 
@@ -136,7 +174,7 @@ pub(crate) fn resolve(
     limit("topics reached by a message", topics.len(), ROUTE_TARGETS_MAX)
 }
 
-fn limit(what: &'static str, value: usize, max: usize) -> Result<(), Error> {
+pub(crate) fn limit(what: &'static str, value: usize, max: usize) -> Result<(), Error> {
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     if value > max { Err(Error::Limit { what, value: number(value), max: number(max) }) } else { Ok(()) }
 }

@@ -16,7 +16,7 @@ fn resolved(
     let mut topics = Vec::new();
     let lead = |end, found: &mut Vec<RouteEnd>| {
         if let Some(routes) = routes(end) {
-            routes.targets(key, found);
+            routes.targets(&Traits::new(&[key], &[]), found);
         }
     };
     resolve(source, lead, &mut topics).map(|()| topics.iter().map(|topic| topic.0).collect())
@@ -66,7 +66,7 @@ fn what_is_added_can_be_removed_one_by_one_and_by_target() {
         let (here, there) = (RouteEnd::Topic(TopicId(1)), RouteEnd::Topic(TopicId(2)));
         let of = |routes: &Routes, key: &str| {
             let mut found = Vec::new();
-            routes.targets(key, &mut found);
+            routes.targets(&Traits::new(&[key], &[]), &mut found);
             found.sort_unstable();
             found.dedup();
             found

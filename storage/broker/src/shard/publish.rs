@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use mailrail_commitlog::planted::{Bug, planted};
 use mailrail_commitlog::record::RECORD_HEADER_BYTES;
 use mailrail_message::{
@@ -10,12 +10,14 @@ use mailrail_message::{
 };
 use smallvec::{SmallVec, smallvec};
 
+use super::consume::limit;
 use super::*;
 use crate::event::Stored;
+use crate::limits::ROUTING_KEYS_MAX;
 use crate::publish::{Destination, PublishBatch, PublishItem};
 use crate::queue::{Entry, Queue};
 use crate::record::RouteEnd;
-use crate::route;
+use crate::route::{self, Traits};
 use crate::settings::{Durability, Lifetime};
 use crate::state::Waiting;
 
@@ -200,45 +202,67 @@ impl Shard {
         let mut topics: Vec<TopicId> = Vec::new();
         match &item.destination {
             Destination::Topic { topic, queue_index } => {
-                let state =
-                    self.state.topics.get(topic).ok_or_else(|| Error::NoTopic(format!("#{}", topic.0)))?;
-                if !state.shared.settings().writable {
-                    return Err(Error::NotWritable(state.shared.name.to_string()));
-                }
-                let bound = state.routes.is_some();
+                self.reach_by_tag(*topic, record, &mut topics)?;
+                topics.retain(|other| other != topic);
                 let (place, durability) = self.place_in(*topic, *queue_index, item.durability)?;
-                if !bound {
+                if topics.is_empty() {
                     return Ok((smallvec![place], durability));
                 }
-                self.route(RouteEnd::Topic(*topic), &tag_of(record), &mut topics)?;
-                topics.retain(|other| other != topic);
                 let (others, most) = self.places_in(&topics, item.durability)?;
-                Ok((std::iter::once(place).chain(others).collect(), durability.max(most)))
+                return Ok((std::iter::once(place).chain(others).collect(), durability.max(most)));
             }
-            Destination::Exchange { exchange, key } => {
-                let state = self.state.exchanges.get(exchange);
-                let state = state.ok_or_else(|| Error::NoExchange(format!("#{}", exchange.0)))?;
-                if state.shared.settings.internal {
-                    return Err(Error::Internal(state.shared.name.to_string()));
+            Destination::Topics(named) => {
+                limit("topics that a message names", to_u64(named.len()), to_u64(ROUTING_KEYS_MAX))?;
+                for topic in named.iter().filter(|topic| self.state.topics.contains_key(topic)) {
+                    topics.push(*topic);
+                    self.reach_by_tag(*topic, record, &mut topics)?;
                 }
-                let key = String::from_utf8_lossy(key);
-                self.route(RouteEnd::Exchange(*exchange), &key, &mut topics)?;
-                if topics.is_empty() {
-                    return Err(Error::Unroutable);
-                }
-                self.places_in(&topics, item.durability)
+                topics.sort_unstable();
+                topics.dedup();
+            }
+            Destination::Exchange { exchange, keys } => {
+                self.reach_by_keys(*exchange, keys, record, &mut topics)?
             }
         }
+        if topics.is_empty() {
+            return Err(Error::Unroutable);
+        }
+        self.places_in(&topics, item.durability)
     }
 
-    /// The topics that a message with this key reaches from a source.
-    fn route(&self, source: RouteEnd, key: &str, topics: &mut Vec<TopicId>) -> Result<(), Error> {
-        let lead = |from, found: &mut Vec<RouteEnd>| {
-            if let Some(routes) = self.state.routes(from) {
-                routes.targets(key, found);
-            }
-        };
-        route::resolve(source, lead, topics)
+    /// The topics that a message to a topic reaches through bindings that have it as their source.
+    fn reach_by_tag(&self, topic: TopicId, record: &[u8], topics: &mut Vec<TopicId>) -> Result<(), Error> {
+        let state = self.state.topics.get(&topic).ok_or_else(|| Error::NoTopic(format!("#{}", topic.0)))?;
+        if !state.shared.settings().writable {
+            return Err(Error::NotWritable(state.shared.name.to_string()));
+        }
+        if state.routes.is_none() {
+            return Ok(());
+        }
+        let keys = [tag_of(record)];
+        let message = Traits::new(&keys, record);
+        route::resolve(RouteEnd::Topic(topic), |from, found| self.state.lead(from, &message, found), topics)
+    }
+
+    /// The topics that a message to an exchange reaches.
+    fn reach_by_keys(
+        &self,
+        exchange: ExchangeId,
+        keys: &[Bytes],
+        record: &[u8],
+        topics: &mut Vec<TopicId>,
+    ) -> Result<(), Error> {
+        let state = self.state.exchanges.get(&exchange);
+        let state = state.ok_or_else(|| Error::NoExchange(format!("#{}", exchange.0)))?;
+        if state.shared.settings.internal {
+            return Err(Error::Internal(state.shared.name.to_string()));
+        }
+        limit("routing keys of a message", to_u64(keys.len()), to_u64(ROUTING_KEYS_MAX))?;
+        let texts: SmallVec<[_; 1]> = keys.iter().map(|key| String::from_utf8_lossy(key)).collect();
+        let texts: SmallVec<[&str; 1]> = texts.iter().map(|text| &**text).collect();
+        let message = Traits::new(&texts, record);
+        let source = RouteEnd::Exchange(exchange);
+        route::resolve(source, |from, found| self.state.lead(from, &message, found), topics)
     }
 
     fn places_in(&mut self, topics: &[TopicId], asked: Durability) -> Result<(Places, Durability), Error> {
@@ -434,10 +458,9 @@ impl Shard {
 }
 
 /// The text that a topic acting as an exchange routes by.
-fn tag_of(record: &[u8]) -> String {
+fn tag_of(record: &[u8]) -> &str {
     let message = record.get(RECORD_HEADER_BYTES..).and_then(|bytes| StoredMessage::parse(bytes).ok());
-    let tag = message.and_then(|message| message.properties().get(property::TAGS));
-    tag.unwrap_or_default().to_owned()
+    message.and_then(|message| message.properties().get(property::TAGS)).unwrap_or_default()
 }
 
 fn placement(place: &Place, position: Position, store_ms: u64) -> Placement {

@@ -5,7 +5,7 @@
 use super::*;
 use crate::retention::{Expired, Expiry, LiveQueue, RetentionPolicy, Run, Survey, Surveyed};
 use crate::settings::Retention;
-use crate::state::QueueState;
+use crate::state::{Item, QueueState};
 
 /// How often it is looked whether something is too old, or was settled.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -334,11 +334,11 @@ impl Shard {
     /// change is not in the snapshot, and a rebuild reads them behind it.
     fn go_on_with_snapshot(&mut self, now: Now) {
         let Stage::Snapshotting { start, from, mut items } = self.reclaim.stage else { return };
-        let pieces = self.state.take_pieces(self.checkpoints.turn_pieces());
-        items += u64::try_from(pieces.len()).unwrap_or(u64::MAX);
+        let pieces = self.state.take_pieces(self.checkpoints.turn_pieces()).into_iter();
+        let records = pieces.filter_map(|piece| piece.item).flat_map(Item::into_records);
+        let mut changes: Vec<Change> = records.map(|item| Change::Snapshot(Box::new(item))).collect();
+        items += u64::try_from(changes.len()).unwrap_or(u64::MAX);
         self.reclaim.stage = Stage::Snapshotting { start, from, items };
-        let mut changes: Vec<Change> =
-            pieces.into_iter().filter_map(|piece| Some(Change::Snapshot(Box::new(piece.item?)))).collect();
         if !self.state.has_picture() {
             changes.push(Change::SnapshotEnd { start: from, items });
         }

@@ -4,8 +4,10 @@ use super::publish::RESERVED_OFFSETS;
 use super::*;
 use crate::command::{BindTarget, Name};
 use crate::directory::Topic;
+use crate::event::BindingView;
 use crate::limits::*;
 use crate::record::{Binding, RouteEnd};
+use crate::route::Routes;
 use crate::settings::*;
 
 type Answer = Result<Reply, Error>;
@@ -38,6 +40,10 @@ impl Shard {
             }
             Command::Unbind { token, source, target, key, attributes } => {
                 (token, self.unbind(session, &source, &target, &key, &attributes))
+            }
+            Command::Bindings { token, source, target, skip, max } => {
+                let found = self.bindings(&source, target.as_ref(), skip, max);
+                (token, found.map(Reply::Bindings))
             }
             other => {
                 debug_assert!(false, "not a topology command: {other:?}");
@@ -192,6 +198,7 @@ impl Shard {
 
     fn put_exchange(&mut self, name: &str, settings: &ExchangeSettings) -> Answer {
         check_name("exchange", name)?;
+        settings.alternate().map_or(Ok(()), |alternate| check_name("alternate exchange", alternate))?;
         match self.state.directory.exchange(name) {
             Some(exchange) => same_exchange(name, &exchange.settings, settings)?,
             None => {
@@ -226,6 +233,11 @@ impl Shard {
         attributes: &[u8],
     ) -> Answer {
         let (source, binding) = self.binding(session, source, target, key, attributes)?;
+        let kind = match source {
+            RouteEnd::Exchange(id) => self.state.exchanges.get(&id).map(|found| found.shared.settings.kind),
+            RouteEnd::Topic(_) => None,
+        };
+        Routes::check(kind.unwrap_or(ExchangeKind::Topic), &binding.attributes)?;
         let routes = self.state.routes(source);
         if routes.is_some_and(|routes| routes.contains(&binding)) {
             return Ok(Reply::Done);
@@ -260,25 +272,61 @@ impl Shard {
         key: &str,
         attributes: &[u8],
     ) -> Result<(RouteEnd, Binding), Error> {
+        let (source, target) = (self.source(source)?, self.target(target)?);
+        if let RouteEnd::Topic(id) = target
+            && let Some(topic) = self.state.topics.get(&id)
+        {
+            self.check_owner(&topic.shared, session)?;
+        }
+        super::consume::limit("bytes of a binding key", to_u64(key.len()), to_u64(NAME_BYTES_MAX))?;
+        Ok((source, Binding { key: key.to_owned(), target, attributes: attributes.to_vec() }))
+    }
+
+    /// An exchange, or a topic that acts as one.
+    fn source(&self, name: &str) -> Result<RouteEnd, Error> {
         let directory = &self.state.directory;
-        let source = match (directory.exchange(source), directory.topic(source)) {
-            (Some(exchange), _) => RouteEnd::Exchange(exchange.id),
-            (None, Some(topic)) => RouteEnd::Topic(topic.id),
-            (None, None) => return Err(Error::NoExchange(source.to_owned())),
-        };
-        let target = match target {
+        match (directory.exchange(name), directory.topic(name)) {
+            (Some(exchange), _) => Ok(RouteEnd::Exchange(exchange.id)),
+            (None, Some(topic)) => Ok(RouteEnd::Topic(topic.id)),
+            (None, None) => Err(Error::NoExchange(name.to_owned())),
+        }
+    }
+
+    fn target(&self, target: &BindTarget) -> Result<RouteEnd, Error> {
+        let directory = &self.state.directory;
+        match target {
             BindTarget::Topic(name) => {
                 let topic = directory.topic(name).ok_or_else(|| Error::NoTopic(name.to_string()))?;
-                self.check_owner(&topic, session)?;
-                RouteEnd::Topic(topic.id)
+                Ok(RouteEnd::Topic(topic.id))
             }
             BindTarget::Exchange(name) => {
                 let exchange = directory.exchange(name).ok_or_else(|| Error::NoExchange(name.to_string()))?;
-                RouteEnd::Exchange(exchange.id)
+                Ok(RouteEnd::Exchange(exchange.id))
             }
+        }
+    }
+
+    fn bindings(
+        &self,
+        source: &str,
+        target: Option<&BindTarget>,
+        skip: usize,
+        max: usize,
+    ) -> Result<Vec<BindingView>, Error> {
+        let source = self.source(source)?;
+        let target = target.map(|target| self.target(target)).transpose()?;
+        let Some(routes) = self.state.routes(source) else { return Ok(Vec::new()) };
+        let view = |binding: &Binding| {
+            let target = match binding.target {
+                RouteEnd::Topic(id) => BindTarget::Topic(self.state.topics.get(&id)?.shared.name.clone()),
+                RouteEnd::Exchange(id) => {
+                    BindTarget::Exchange(self.state.exchanges.get(&id)?.shared.name.clone())
+                }
+            };
+            let (key, attributes) = (binding.key.clone(), binding.attributes.clone());
+            Some(BindingView { target, key, attributes })
         };
-        super::consume::limit("bytes of a binding key", to_u64(key.len()), to_u64(NAME_BYTES_MAX))?;
-        Ok((source, Binding { key: key.to_owned(), target, attributes: attributes.to_vec() }))
+        Ok(routes.bindings_to(target).skip(skip).take(max).filter_map(view).collect())
     }
 
     /// Exchanges that were to go with their last binding, and those that only led to them.

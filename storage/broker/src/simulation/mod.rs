@@ -10,7 +10,7 @@ mod histories;
 mod lookup;
 mod recovery;
 mod routes;
-
+mod routing;
 mod scale;
 mod seeded;
 mod slices;

@@ -7,16 +7,6 @@ use super::*;
 
 const MANY: usize = 10_000;
 
-fn settings(kind: ExchangeKind) -> ExchangeSettings {
-    ExchangeSettings {
-        kind,
-        lifetime: Lifetime::Durable,
-        delete_when_unused: false,
-        internal: false,
-        attributes: BTreeMap::new(),
-    }
-}
-
 /// Sends commands in one go and expects each to succeed; returns how long it took.
 fn ask_all(sim: &mut Simulation, client: &Client, commands: Vec<Command>) -> Duration {
     let (count, since) = (commands.len(), Instant::now());
@@ -39,7 +29,8 @@ fn bound(kind: ExchangeKind, count: usize, key: fn(usize) -> String) -> (Simulat
     )
     .unwrap();
     let client = sim.connect();
-    let put = |token| Command::PutExchange { token, name: "x".into(), settings: settings(kind) };
+    let put =
+        |token| Command::PutExchange { token, name: "x".into(), settings: ExchangeSettings::durable(kind) };
     sim.ask(&client, put).unwrap();
     let name = |number: usize| Name::from(format!("q{number}"));
     let topics = (0..count).map(|number| Command::PutTopic {
@@ -66,8 +57,8 @@ fn publish(sim: &mut Simulation, client: &Client, key: &'static str, batch: u32,
     let times = (0..5).map(|_| {
         let mut messages = PublishBatch::default();
         for _ in 0..batch {
-            let key = bytes::Bytes::from_static(key.as_bytes());
-            let destination = Destination::Exchange { exchange, key };
+            let keys = [bytes::Bytes::from_static(key.as_bytes())].into();
+            let destination = Destination::Exchange { exchange, keys };
             messages.push(&draft("x", "a message"), destination, 0, Durability::Disk).unwrap();
         }
         let since = Instant::now();
@@ -107,9 +98,11 @@ fn fan_out_costs_by_the_number_of_queues() {
         publish(&mut sim, &client, "all", 4, count)
     };
     for kind in [ExchangeKind::Direct, ExchangeKind::Fanout, ExchangeKind::Topic] {
-        let (some, many) = (measure(kind, MANY / 10), measure(kind, MANY));
-        println!("{kind:?}: {some:?} to {}, {many:?} to {MANY}", MANY / 10);
-        assert!(many < 30 * some, "{many:?} to {MANY}, {some:?} to a tenth of them");
+        // Below some thousand queues all that is touched fits into the processor's cache.
+        let times = [MANY / 10, MANY, 2 * MANY].map(|count| measure(kind, count));
+        println!("{kind:?}: {times:?} to {}, {MANY} and {}", MANY / 10, 2 * MANY);
+        let [_, many, twice] = times;
+        assert!(twice < 3 * many, "{twice:?} to {}, {many:?} to half of them", 2 * MANY);
     }
 }
 

@@ -2,17 +2,6 @@
 
 use super::*;
 
-fn exchange(kind: ExchangeKind) -> ExchangeSettings {
-    let attributes = BTreeMap::new();
-    ExchangeSettings {
-        kind,
-        lifetime: Lifetime::Durable,
-        delete_when_unused: false,
-        internal: false,
-        attributes,
-    }
-}
-
 fn publish_through(
     sim: &mut Simulation,
     client: &Client,
@@ -21,7 +10,8 @@ fn publish_through(
 ) -> Result<Stored, Error> {
     let id = sim.shard.directory().exchange(name).unwrap().id;
     let mut batch = PublishBatch::default();
-    let destination = Destination::Exchange { exchange: id, key: bytes::Bytes::from_static(key.as_bytes()) };
+    let destination =
+        Destination::Exchange { exchange: id, keys: [bytes::Bytes::from_static(key.as_bytes())].into() };
     batch.push(&draft(name, key), destination, 0, Durability::Disk).unwrap();
     sim.send(client, batch).pop().unwrap()
 }
@@ -44,8 +34,11 @@ fn a_message_is_stored_once_and_seen_in_every_bound_queue() {
     for name in ["q1", "q2", "q3"] {
         sim.make_topic(&client, name, TopicSettings::settled_queue());
     }
-    let put =
-        |token| Command::PutExchange { token, name: "x".into(), settings: exchange(ExchangeKind::Topic) };
+    let put = |token| Command::PutExchange {
+        token,
+        name: "x".into(),
+        settings: ExchangeSettings::durable(ExchangeKind::Topic),
+    };
     sim.ask(&client, put).unwrap();
     for (queue, key) in [("q1", "a.*"), ("q2", "#"), ("q3", "b.#")] {
         sim.ask(&client, bind("x", queue, key)).unwrap();
@@ -64,8 +57,11 @@ fn a_message_is_stored_once_and_seen_in_every_bound_queue() {
 fn what_reaches_no_queue_is_refused_and_leaves_no_trace() {
     let mut sim = Simulation::new();
     let client = sim.connect();
-    let put =
-        |token| Command::PutExchange { token, name: "x".into(), settings: exchange(ExchangeKind::Direct) };
+    let put = |token| Command::PutExchange {
+        token,
+        name: "x".into(),
+        settings: ExchangeSettings::durable(ExchangeKind::Direct),
+    };
     sim.ask(&client, put).unwrap();
     assert_eq!(publish_through(&mut sim, &client, "x", "k"), Err(Error::Unroutable));
 }

@@ -27,7 +27,7 @@ use crate::directory::{Directory, Exchange, Group, Topic};
 use crate::ids::*;
 use crate::queue::{BlockRef, Entry, Queue, Sealing};
 use crate::record::{Binding, Change, RouteEnd};
-use crate::route::Routes;
+use crate::route::{Routes, Traits};
 use crate::settings::*;
 use crate::store_thread::StoreJob;
 

@@ -2,12 +2,69 @@
 
 use super::*;
 
+/// Bytes of bindings that one record of a snapshot holds, and one binding more.
+const RECORD_BINDINGS_BYTES: usize = 512 * 1024;
+
+impl Item {
+    /// The item in pieces that fit into a record each, however many bindings it has: restoring a piece adds its own.
+    pub fn into_records(self) -> Vec<Item> {
+        match self {
+            Item::Topic { id, name, settings, queues, bindings } => {
+                let piece = |bindings| {
+                    let (name, settings, queues) = (name.clone(), settings.clone(), queues.clone());
+                    Item::Topic { id, name, settings, queues, bindings }
+                };
+                in_pieces(bindings).into_iter().map(piece).collect()
+            }
+            Item::Exchange { id, name, settings, bindings } => {
+                let piece = |bindings| {
+                    let (name, settings) = (name.clone(), settings.clone());
+                    Item::Exchange { id, name, settings, bindings }
+                };
+                in_pieces(bindings).into_iter().map(piece).collect()
+            }
+            other => vec![other],
+        }
+    }
+}
+
+/// One piece at least.
+fn in_pieces(bindings: Vec<Binding>) -> Vec<Vec<Binding>> {
+    let mut pieces = vec![Vec::new()];
+    let mut bytes = 0;
+    for binding in bindings {
+        if bytes >= RECORD_BINDINGS_BYTES {
+            pieces.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += size_of::<Binding>() + binding.key.len() + binding.attributes.len();
+        if let Some(piece) = pieces.last_mut() {
+            piece.push(binding);
+        }
+    }
+    pieces
+}
+
 impl State {
     /// The routes that start at a source.
     pub fn routes(&self, source: RouteEnd) -> Option<&Routes> {
         match source {
             RouteEnd::Exchange(id) => self.exchanges.get(&id).map(|exchange| &exchange.routes),
             RouteEnd::Topic(id) => self.topics.get(&id).and_then(|topic| topic.routes.as_ref()),
+        }
+    }
+
+    /// Adds where a message goes from one end: by the bindings there, or to the alternate exchange if none fits.
+    pub fn lead(&self, from: RouteEnd, message: &Traits<'_>, found: &mut Vec<RouteEnd>) {
+        let Some(routes) = self.routes(from) else { return };
+        let before = found.len();
+        routes.targets(message, found);
+        if found.len() == before
+            && let RouteEnd::Exchange(id) = from
+            && let Some(name) = self.exchanges.get(&id).and_then(|from| from.shared.settings.alternate())
+            && let Some(alternate) = self.directory.exchange(name)
+        {
+            found.push(RouteEnd::Exchange(alternate.id));
         }
     }
 

@@ -21,7 +21,10 @@ impl World {
         let key = self.random.pick(&["k", "q.k", "k.a", "q.a"]);
         let (topic, destination) = if through_exchange {
             let exchange = directory.exchange("x").unwrap().id;
-            (None, Destination::Exchange { exchange, key: bytes::Bytes::from_static(key.as_bytes()) })
+            (
+                None,
+                Destination::Exchange { exchange, keys: [bytes::Bytes::from_static(key.as_bytes())].into() },
+            )
         } else {
             let Some(topic) = directory.topic(name) else { return };
             (Some(topic.id), Destination::Topic { topic: topic.id, queue_index: None })
