@@ -7,15 +7,20 @@ use std::net::SocketAddr;
 use axum::http::{HeaderMap, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
-    Destination, Dialect, Durability, Filter, GroupSettings, Lifetime, PublishBatch, Retention, SeekTo,
-    Topic, TopicSettings,
+    ALTERNATE_EXCHANGE, BindTarget, Destination, Dialect, Durability, Exchange, ExchangeKind,
+    ExchangeSettings, Filter, GroupSettings, Lifetime, Name, PublishBatch, Retention, SeekTo, Topic,
+    TopicSettings,
 };
-use mailrail_message::{BODY_BYTES_MAX, Draft, property, tag_hash};
+use mailrail_message::{
+    BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, StoredMessage, property, push_header, tag_hash,
+};
 
 use crate::instant::WallTime;
 use crate::problem::{Kind, Refusal};
+use crate::schema::exchange::{BindingRequest, ExchangeRequest, HeaderScalar, KindName, MatchName};
 use crate::schema::group::{GroupRequest, SeekRequest};
 use crate::schema::publish::{DurabilityName, NewMessage};
 use crate::schema::topic::{LifetimeRequest, RetentionName, TopicRequest};
@@ -23,6 +28,8 @@ use crate::schema::topic::{LifetimeRequest, RetentionName, TopicRequest};
 const HEADER_PREFIX: &str = "mailrail-";
 const PROPERTY_HEADER_PREFIX: &str = "property-";
 const PROPERTY_QUERY_PREFIX: &str = "property.";
+/// Header of a binding that says how many of the others must be equal.
+pub(crate) const MATCH_HEADER: &str = "x-match";
 /// Content types that say nothing about a body: what curl and browsers send when nobody asked for one.
 const UNTYPED: [&str; 2] = ["application/octet-stream", "application/x-www-form-urlencoded"];
 
@@ -70,6 +77,7 @@ fn set_field<'a>(
     match name {
         "durability" => *durability = Some(parse_durability(value)?),
         "tag" => message.tag = Some(text(value)),
+        "routing_key" => message.routing_key = Some(text(value)),
         "keys" => message.keys = value.split_ascii_whitespace().map(text).collect(),
         "unique_id" => message.unique_id = Some(text(value)),
         "correlation_id" => message.correlation_id = Some(text(value)),
@@ -119,10 +127,49 @@ pub(crate) fn describe_body<'a>(message: &mut NewMessage<'a>, headers: &'a Heade
     Ok(())
 }
 
+/// What messages are published to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum To<'a> {
+    Topic(&'a Topic),
+    Exchange(&'a Exchange),
+}
+
+impl<'a> To<'a> {
+    pub fn name(self) -> &'a Name {
+        match self {
+            To::Topic(topic) => &topic.name,
+            To::Exchange(exchange) => &exchange.name,
+        }
+    }
+
+    /// Where one of the messages goes.
+    fn destination(self, message: &NewMessage<'_>) -> Result<Destination, Refusal> {
+        match self {
+            To::Topic(_) if message.routing_key.is_some() => {
+                Err(Refusal::invalid("only a message to an exchange has a routing_key"))
+            }
+            To::Topic(topic) => {
+                Ok(Destination::Topic { topic: topic.id, queue_index: queue_of(topic, message) })
+            }
+            To::Exchange(_) if message.queue.is_some() => {
+                Err(Refusal::invalid("a message to an exchange names no queue: its bindings decide"))
+            }
+            To::Exchange(_) if message.delay_ms.is_some() || message.deliver_at.is_some() => {
+                Err(Refusal::new(Kind::NotSupported, "a message to an exchange cannot be delayed yet"))
+            }
+            To::Exchange(exchange) => {
+                let key = message.routing_key.as_deref().unwrap_or_default();
+                let keys = [Bytes::copy_from_slice(key.as_bytes())].into();
+                Ok(Destination::Exchange { exchange: exchange.id, keys })
+            }
+        }
+    }
+}
+
 /// Turns messages into items of a publish batch. Its buffers are used again for every message.
 #[derive(Debug)]
 pub(crate) struct Encoder<'a> {
-    pub topic: &'a Topic,
+    pub to: To<'a>,
     pub durability: Durability,
     /// The publishing client.
     pub peer: SocketAddr,
@@ -143,13 +190,13 @@ impl Encoder<'_> {
     ) -> Result<Option<WallTime>, Refusal> {
         self.properties.clear();
         put_properties(&mut self.properties, message)?;
-        let (topic, queue_index) = (self.topic.id, self.queue_of(message));
+        let destination = self.to.destination(message)?;
         let body = match body {
             Some(body) => body,
             None => body_of(message, &mut self.body)?,
         };
         let draft = Draft {
-            topic: &self.topic.name,
+            topic: self.to.name(),
             flag: 0,
             sys_flags: 0,
             born_ms: message.born_at.map_or(self.now_ms, |born| born.0),
@@ -163,27 +210,25 @@ impl Encoder<'_> {
         };
         let tag_hash = message.tag.as_ref().map_or(0, |tag| tag_hash(tag));
         let due = due(message, self.now_ms)?;
-        match due {
-            Some(WallTime(due_ms)) => {
+        match (due, destination) {
+            (Some(WallTime(due_ms)), Destination::Topic { topic, queue_index }) => {
                 batch.push_due(&draft, topic, queue_index, tag_hash, self.durability, due_ms)?;
             }
-            None => {
-                batch.push(&draft, Destination::Topic { topic, queue_index }, tag_hash, self.durability)?;
-            }
+            (_, destination) => batch.push(&draft, destination, tag_hash, self.durability)?,
         }
         Ok(due)
     }
+}
 
-    /// The queue that the message names, or that its ordering key stands for: RocketMQ's hash selector
-    /// (`Math.abs(hashCode % queues)`), so that a key meets its queue whoever sends.
-    fn queue_of(&self, message: &NewMessage<'_>) -> Option<u32> {
-        if message.queue.is_some() {
-            return message.queue;
-        }
-        let key = message.ordering_key.as_ref()?;
-        let queues = i32::try_from(self.topic.queues().len()).ok()?;
-        tag_hash(key).checked_rem(queues).map(i32::unsigned_abs)
+/// The queue that the message names, or that its ordering key stands for: RocketMQ's hash selector
+/// (`Math.abs(hashCode % queues)`), so that a key meets its queue whoever sends.
+fn queue_of(topic: &Topic, message: &NewMessage<'_>) -> Option<u32> {
+    if message.queue.is_some() {
+        return message.queue;
     }
+    let key = message.ordering_key.as_ref()?;
+    let queues = i32::try_from(topic.queues().len()).ok()?;
+    tag_hash(key).checked_rem(queues).map(i32::unsigned_abs)
 }
 
 fn body_of<'m>(message: &'m NewMessage<'_>, decoded: &'m mut Vec<u8>) -> Result<&'m [u8], Refusal> {
@@ -363,6 +408,77 @@ pub(crate) fn topic_settings(
         }),
         ..base
     }
+}
+
+/// The settings an exchange should have, by the same rule.
+pub(crate) fn exchange_settings(
+    request: ExchangeRequest,
+    found: Option<&ExchangeSettings>,
+) -> ExchangeSettings {
+    let mut settings = found.cloned().unwrap_or_else(|| ExchangeSettings::durable(ExchangeKind::Direct));
+    if let Some(kind) = request.kind {
+        settings.kind = match kind {
+            KindName::Direct => ExchangeKind::Direct,
+            KindName::Fanout => ExchangeKind::Fanout,
+            KindName::Topic => ExchangeKind::Topic,
+            KindName::Headers => ExchangeKind::Headers,
+        };
+    }
+    if let Some(lifetime) = request.lifetime {
+        settings.lifetime = match lifetime {
+            LifetimeRequest::Durable => Lifetime::Durable,
+            LifetimeRequest::Transient => Lifetime::Transient,
+        };
+    }
+    settings.delete_when_unused = request.auto_delete.unwrap_or(settings.delete_when_unused);
+    settings.internal = request.internal.unwrap_or(settings.internal);
+    if let Some(alternate) = request.alternate {
+        settings.attributes.insert(ALTERNATE_EXCHANGE.to_owned(), alternate);
+    }
+    settings
+}
+
+/// The one thing that a binding leads to.
+pub(crate) fn bind_target(topic: Option<String>, exchange: Option<String>) -> Result<BindTarget, Refusal> {
+    match (topic, exchange) {
+        (Some(topic), None) => Ok(BindTarget::Topic(topic.into())),
+        (None, Some(exchange)) => Ok(BindTarget::Exchange(exchange.into())),
+        _ => Err(Refusal::invalid("a binding leads to either a topic or an exchange")),
+    }
+}
+
+/// What a binding asks of headers; nothing where the request says nothing of them.
+pub(crate) fn binding_attributes(request: &BindingRequest) -> Result<Vec<u8>, Refusal> {
+    let mut table = Vec::new();
+    if let Some(matches) = request.matches {
+        let text: &[u8] = match matches {
+            MatchName::All => b"all",
+            MatchName::Any => b"any",
+            MatchName::AllWithX => b"all-with-x",
+            MatchName::AnyWithX => b"any-with-x",
+        };
+        push_header(&mut table, MATCH_HEADER, &HeaderValue::Text(text));
+    }
+    for (name, value) in &request.headers {
+        if name == MATCH_HEADER {
+            return Err(Refusal::invalid("x-match is the field match of a binding, not one of its headers"));
+        }
+        let value = match value {
+            HeaderScalar::Void(()) => HeaderValue::Void,
+            HeaderScalar::Bool(value) => HeaderValue::Bool(*value),
+            HeaderScalar::Integer(value) => HeaderValue::Integer(*value),
+            HeaderScalar::Float(value) => HeaderValue::Float(*value),
+            HeaderScalar::Text(text) => HeaderValue::Text(text.as_bytes()),
+        };
+        if !push_header(&mut table, name, &value) {
+            let bytes = name.len();
+            let detail = format!(
+                "the name of a header has {bytes} bytes; at most {HEADER_NAME_BYTES_MAX} are allowed"
+            );
+            return Err(Refusal::new(Kind::LimitExceeded, detail));
+        }
+    }
+    Ok(table)
 }
 
 /// The settings a group should have, by the same rule.

@@ -13,7 +13,9 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::problem::{ItemProblem, Kind, Problem, Refusal};
-use crate::resource::{backup, events, find, groups, health, publish, read, receive, settle, topics};
+use crate::resource::{
+    backup, bindings, events, exchanges, find, groups, health, publish, read, receive, settle, topics,
+};
 use crate::state::RestState;
 
 const DOCUMENT_PATH: &str = "/openapi.json";
@@ -30,6 +32,7 @@ const DOCUMENT_PATH: &str = "/openapi.json";
     ),
     tags(
         (name = "topics", description = "Named sets of queues"),
+        (name = "exchanges", description = "Routes from a name to the queues that are bound to it"),
         (name = "messages", description = "Publish, read by offset, time, id or key, and stream"),
         (name = "groups", description = "Consume by lease, settle, and move positions"),
         (name = "administration", description = "For whoever runs the broker"),
@@ -43,7 +46,11 @@ fn api() -> OpenApiRouter<RestState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(topics::list_topics))
         .routes(routes!(topics::put_topic, topics::get_topic, topics::delete_topic))
+        .routes(routes!(exchanges::list_exchanges))
+        .routes(routes!(exchanges::put_exchange, exchanges::get_exchange, exchanges::delete_exchange))
+        .routes(routes!(bindings::list_bindings, bindings::put_binding, bindings::delete_bindings))
         .routes(routes!(publish::publish_messages))
+        .routes(routes!(publish::publish_to_exchange))
         .routes(routes!(read::read_messages))
         .routes(routes!(read::get_message))
         .routes(routes!(find::find_messages))

@@ -2,7 +2,9 @@
 //! messages.
 
 pub(crate) mod backup;
+pub(crate) mod bindings;
 pub(crate) mod events;
+pub(crate) mod exchanges;
 pub(crate) mod find;
 pub(crate) mod groups;
 pub(crate) mod health;
@@ -14,7 +16,7 @@ pub(crate) mod topics;
 
 use std::sync::Arc;
 
-use mailrail_broker::{Command, Group, Name, Topic};
+use mailrail_broker::{Command, Error, Exchange, Group, Name, Topic};
 
 use crate::ask::Line;
 use crate::problem::{Refusal, refusals};
@@ -35,6 +37,11 @@ refusals! {
 /// The topic of a path.
 fn topic_of(state: &RestState, name: &str) -> Result<Arc<Topic>, Refusal> {
     state.broker().directory().topic(name).ok_or_else(|| Refusal::no_topic(name))
+}
+
+/// The exchange of a path.
+fn exchange_of(state: &RestState, name: &str) -> Result<Arc<Exchange>, Refusal> {
+    state.broker().directory().exchange(name).ok_or_else(|| Error::NoExchange(name.to_owned()).into())
 }
 
 /// The group of a path; made when it is missing, as every consumer's first step makes it.

@@ -9,16 +9,16 @@ use axum::http::{StatusCode, header};
 use axum::response::Response;
 use mailrail_broker::{Command, Durability, Error, Name, PublishBatch, Reply, Stored, Topic, TopicSettings};
 
-use super::AskedWithBody;
+use super::{AskedWithBody, exchange_of};
 use crate::ask::{Line, unexpected};
-use crate::from_wire::{Encoder, describe_body, raw_fields};
+use crate::from_wire::{Encoder, To, describe_body, raw_fields};
 use crate::instant::WallTime;
 use crate::problem::{ItemProblem, Kind, Refusal, refusals};
 use crate::reply::json;
 use crate::request::{EmptyBody, PathOf, QueryOf, from_json, is_json, read_body};
 use crate::schema::publish::*;
 use crate::state::RestState;
-use crate::to_wire::{MessageId, effective};
+use crate::to_wire::{MessageId, durability_name, effective};
 
 /// Room for headers and properties of one message in a batch, beyond its body.
 const MESSAGE_OVERHEAD_BYTES: usize = 256;
@@ -27,6 +27,7 @@ const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0
 
 refusals! {
     NotStored: [Forbidden, TopicNotFound, QueueNotFound, Busy, NotSupported, NoSpace];
+    NotRouted: [Forbidden, ExchangeNotFound, Unroutable, Busy, NotSupported, NoSpace];
 }
 
 /// The messages of a request, in either form.
@@ -98,28 +99,80 @@ pub(crate) async fn publish_messages(
     PathOf(name): PathOf<String>,
     request: Request,
 ) -> Result<Response, Refusal> {
+    publish(&state, &name, Through::Topic, request).await
+}
+
+/// Publishes messages to an exchange.
+///
+/// As to a topic, but that the bindings of the exchange decide by the `routing_key` or the properties of each message to
+/// which queues it goes. A message that no binding fits is not stored, and refused as `unroutable`.
+#[utoipa::path(
+    post, path = "/v1/exchanges/{exchange}/messages", operation_id = "publishToExchange", tag = "exchanges",
+    params(
+        ("exchange" = String, Path, description = "Name of the exchange"),
+        ("durability" = Option<DurabilityName>, Query, description = "How safe the messages must be when the request \
+          is answered; `disk` by default, never less than the topics demand"),
+        ("routing_key" = Option<String>, Query, description = "Of a message that is the request body; its other \
+          fields are those of a message to a topic"),
+    ),
+    request_body(content(
+        (PublishRequest = "application/json"),
+        (String = "application/octet-stream"),
+        (String = "text/plain"),
+    )),
+    responses(
+        (status = 201, body = PublishResponse, description = "All messages were stored"),
+        (status = 207, body = PartlyPublished, description = "Some messages were stored, others were not"),
+        AskedWithBody, NotRouted,
+    ),
+)]
+pub(crate) async fn publish_to_exchange(
+    State(state): State<RestState>,
+    PathOf(name): PathOf<String>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    publish(&state, &name, Through::Exchange, request).await
+}
+
+/// What the name in the path is.
+#[derive(Clone, Copy)]
+enum Through {
+    Topic,
+    Exchange,
+}
+
+async fn publish(
+    state: &RestState,
+    name: &str,
+    through: Through,
+    request: Request,
+) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
     if parts.headers.contains_key("idempotency-key") {
         return Err(Refusal::new(Kind::NotSupported, "Idempotency-Key is not supported yet; leave it out"));
     }
     let QueryOf(query) = QueryOf::<Vec<(String, String)>>::from_request_parts(&mut parts, &()).await?;
-    let upload = read_body(&state, &parts.headers, body).await?;
+    let upload = read_body(state, &parts.headers, body).await?;
     let (asked, durability) = read_asked(&parts, &query, &upload.bytes)?;
     let mut line = state.line();
     line.check_congestion()?;
-    let topic = topic_for_publish(&state, &mut line, &name).await?;
-    let (batch, due) = encode(&state, &topic, &asked, durability, peer_of(&parts), upload.bytes.len())?;
+    let (topic, exchange);
+    let (to, safe) = match through {
+        Through::Topic => {
+            topic = topic_for_publish(state, &mut line, name).await?;
+            (To::Topic(&topic), effective(&topic.settings(), durability))
+        }
+        Through::Exchange => {
+            exchange = exchange_of(state, name)?;
+            (To::Exchange(&exchange), durability_name(durability))
+        }
+    };
+    let (batch, due) = encode(state, to, &asked, durability, peer_of(&parts), upload.bytes.len())?;
     let token = line.token();
     line.session().submit(vec![Command::Publish { token, batch }]);
     let results = line.published(token).await?;
     state.keep(line);
-    let receipts = Receipts {
-        host: state.config().advertised,
-        durability: effective(&topic.settings(), durability),
-        topic: &name,
-        due: &due,
-    };
-    receipts.answer(results)
+    Receipts { host: state.config().advertised, durability: safe, to, due: &due }.answer(results)
 }
 
 fn read_asked<'a>(
@@ -171,14 +224,14 @@ fn peer_of(parts: &Parts) -> SocketAddr {
 /// The batch, and for each message when it becomes visible, if that is later. Nothing has been stored when it fails.
 fn encode(
     state: &RestState,
-    topic: &Topic,
+    to: To<'_>,
     asked: &Asked<'_>,
     durability: Durability,
     peer: SocketAddr,
     upload_bytes: usize,
 ) -> Result<(PublishBatch, Vec<Option<WallTime>>), Refusal> {
     let mut encoder = Encoder {
-        topic,
+        to,
         durability,
         peer,
         store_host: state.config().advertised,
@@ -205,7 +258,7 @@ fn encode(
 struct Receipts<'a> {
     host: SocketAddr,
     durability: DurabilityName,
-    topic: &'a str,
+    to: To<'a>,
     due: &'a [Option<WallTime>],
 }
 
@@ -234,10 +287,12 @@ impl Receipts<'_> {
     }
 
     fn published(&self, stored: &Stored, deliver_at: Option<WallTime>) -> Published {
+        let offset = stored.offset.filter(|_| matches!(self.to, To::Topic(_)));
         Published {
             id: MessageId::new(self.host, stored.position),
-            queue: stored.offset.map(|_| stored.queue_index),
-            offset: stored.offset,
+            queue: offset.map(|_| stored.queue_index),
+            offset,
+            queues: matches!(self.to, To::Exchange(_)).then_some(stored.queues),
             durability: self.durability,
             deliver_at,
         }
@@ -245,8 +300,9 @@ impl Receipts<'_> {
 
     fn refusal(&self, error: Error) -> Refusal {
         match error {
-            // The topic was deleted on the way; the broker knows only its number then.
-            Error::NoTopic(_) => Refusal::no_topic(self.topic),
+            // It was deleted on the way; the broker knows only its number then.
+            Error::NoTopic(_) => Refusal::no_topic(self.to.name()),
+            Error::NoExchange(_) => Error::NoExchange(self.to.name().to_string()).into(),
             error => error.into(),
         }
     }

@@ -79,6 +79,10 @@ pub(crate) struct NewMessage<'a> {
     #[serde(borrow, default, deserialize_with = "pairs::<_, PROPERTIES_MAX>")]
     #[schema(value_type = std::collections::BTreeMap<String, String>, example = json!({"colour": "red"}))]
     pub properties: Vec<(Text<'a>, Text<'a>)>,
+    /// What an exchange chooses queues by; empty by default. Only for messages to an exchange.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>, example = "orders.eu.new")]
+    pub routing_key: Option<Text<'a>>,
     /// Number of the queue, from 0. Without it the ordering key decides, or else the broker takes the queues in turn.
     #[serde(default)]
     #[schema(example = 0)]
@@ -114,6 +118,7 @@ impl NewMessage<'_> {
             &self.content_type,
             &self.content_encoding,
             &self.ordering_key,
+            &self.routing_key,
         ];
         let times = [self.deliver_at, self.born_at];
         let numbers =
@@ -142,12 +147,15 @@ pub(crate) struct Published {
     /// visible.
     #[schema(value_type = String, example = "7F000001000026940000000000001A40")]
     pub id: MessageId,
-    /// Queue of the topic it went to; missing while the message is delayed.
+    /// Queue of the topic it went to; missing while the message is delayed, and where an exchange chose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u32>,
-    /// Its offset there; missing while the message is delayed.
+    /// Its offset there; missing with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+    /// To how many queues an exchange sent it; missing where a topic was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queues: Option<u32>,
     /// How safe it is now.
     pub durability: DurabilityName,
     /// When a delayed message becomes visible.

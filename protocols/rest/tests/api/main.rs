@@ -2,6 +2,7 @@
 
 mod backup;
 mod events;
+mod exchanges;
 mod groups;
 mod hostile;
 mod limits;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use axum::body::Body;
 use futures_util::stream;
+use mailrail_broker::{BindTarget, Command, Lifetime, Token, TopicSettings};
 use serde_json::{Value, json};
 
 use crate::world::{World, request};
@@ -15,6 +16,11 @@ const EXCEPT: &[(&str, &[u16], &str)] = &[
     ("putTopic", &[507], FULL_DISK),
     ("deleteTopic", &[507], FULL_DISK),
     ("publishMessages", &[507], FULL_DISK),
+    ("putExchange", &[507], FULL_DISK),
+    ("deleteExchange", &[507], FULL_DISK),
+    ("putBinding", &[507], FULL_DISK),
+    ("deleteBindings", &[507], FULL_DISK),
+    ("publishToExchange", &[507], FULL_DISK),
     ("putGroup", &[507], FULL_DISK),
     ("deleteGroup", &[507], FULL_DISK),
     ("seekGroup", &[507], FULL_DISK),
@@ -44,6 +50,19 @@ fn operations() -> Vec<Operation> {
         operation("putTopic", "PUT", "/v1/topics/t", Some(json!({}))),
         operation("getTopic", "GET", "/v1/topics/t", None),
         operation("deleteTopic", "DELETE", "/v1/topics/t", None),
+        operation("listExchanges", "GET", "/v1/exchanges", None),
+        operation("putExchange", "PUT", "/v1/exchanges/x", Some(json!({}))),
+        operation("getExchange", "GET", "/v1/exchanges/x", None),
+        operation("deleteExchange", "DELETE", "/v1/exchanges/x", None),
+        operation("putBinding", "POST", "/v1/exchanges/x/bindings", Some(json!({"topic": "t", "key": "k"}))),
+        operation("listBindings", "GET", "/v1/exchanges/x/bindings", None),
+        operation("deleteBindings", "DELETE", "/v1/exchanges/x/bindings?topic=t&key=k", None),
+        operation(
+            "publishToExchange",
+            "POST",
+            "/v1/exchanges/x/messages",
+            Some(json!({"messages": [{"routing_key": "k"}]})),
+        ),
         operation("publishMessages", "POST", "/v1/topics/t/messages", Some(json!({"messages": [{}]}))),
         operation("readMessages", "GET", "/v1/topics/t/queues/0/messages", None),
         operation("getMessage", "GET", "/v1/messages/ID", None),
@@ -68,10 +87,12 @@ fn operations() -> Vec<Operation> {
     ]
 }
 
-/// A topic `t` with a message, a group `g`, a lease. Gives the message's id and the receipt.
+/// A topic `t` with a message, an exchange `x` that it is bound to by `k`, a group `g`, a lease. Gives the message's id and the receipt.
 async fn furnish(world: &World) -> (String, String) {
     world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
     let id = world.publish("t", 0, &["x"]).await.remove(0);
+    world.put("/v1/exchanges/x", json!({})).await.expect(201);
+    world.post("/v1/exchanges/x/bindings", json!({"topic": "t", "key": "k"})).await.expect(204);
     world.put("/v1/topics/t/groups/g", json!({})).await.expect(201);
     let received = world.post("/v1/topics/t/groups/g/receive", json!({})).await.expect(200);
     (id, received["messages"][0]["receipt"].as_str().unwrap().to_owned())
@@ -150,7 +171,7 @@ async fn successes(pairs: &mut BTreeSet<(String, u16)>) {
     for operation in operations() {
         let world = World::new();
         let mut seen = Seen { world: &world, pairs };
-        if matches!(operation.name, "putTopic" | "putGroup") {
+        if matches!(operation.name, "putTopic" | "putGroup" | "putExchange") {
             if operation.name == "putGroup" {
                 world.put("/v1/topics/t", json!({})).await.expect(201);
             }
@@ -160,14 +181,18 @@ async fn successes(pairs: &mut BTreeSet<(String, u16)>) {
             let status = seen.good(&operation, &id, &receipt).await;
             assert!((200..300).contains(&status), "{} answered {status}", operation.name);
         }
-        if matches!(operation.name, "putTopic" | "putGroup") {
+        if matches!(operation.name, "putTopic" | "putGroup" | "putExchange") {
             assert_eq!(seen.good(&operation, "", "").await, 200);
         }
         if matches!(operation.name, "settleMessages" | "extendLeases") {
             assert_eq!(seen.good(&operation, "", "no receipt").await, 207);
         }
-        if operation.name == "publishMessages" {
-            let mixed = r#"{"messages":[{"queue":0},{"queue":9}]}"#;
+        let mixed = match operation.name {
+            "publishMessages" => r#"{"messages":[{"queue":0},{"queue":9}]}"#,
+            "publishToExchange" => r#"{"messages":[{"routing_key":"k"},{"routing_key":"none"}]}"#,
+            _ => "",
+        };
+        if !mixed.is_empty() {
             assert_eq!(seen.note(&operation, operation.path, "application/json", mixed.into()).await, 207);
         }
     }
@@ -182,7 +207,8 @@ async fn refused_by_form(pairs: &mut BTreeSet<(String, u16)>) {
         let bad_path = match operation.name {
             // It has no parameter that could be wrong.
             "getBackup" => continue,
-            "listTopics" => "/v1/topics?max=x".to_owned(),
+            "listTopics" | "listExchanges" => format!("{path}?max=x"),
+            _ if path.starts_with("/v1/exchanges/") => path.replace("/x", "/%FF"),
             "findMessages" => format!("{path}&max=x"),
             _ => path.replace("/t", "/%FF").replace(&id, "%FF").replace("/%FFopics", "/topics"),
         };
@@ -194,16 +220,19 @@ async fn refused_by_form(pairs: &mut BTreeSet<(String, u16)>) {
         assert_eq!(seen.note(operation, &path, "application/json", never).await, 408);
         let long = Body::from(vec![b' '; 16 * 1024 * 1024 + 1]);
         assert_eq!(seen.note(operation, &path, "application/json", long).await, 413);
-        if operation.name != "publishMessages" {
+        if !matches!(operation.name, "publishMessages" | "publishToExchange") {
             assert_eq!(seen.note(operation, &path, "text/plain", "x".into()).await, 415);
         }
     }
-    let publish = request("POST", "/v1/topics/t/messages").header("content-type", "application/json");
-    let publish = publish.header("content-encoding", "gzip").body("x".into()).unwrap();
-    pairs.insert(("publishMessages".into(), world.send(publish).await.status));
-    let publish =
-        request("POST", "/v1/topics/t/messages").header("idempotency-key", "k").body("x".into()).unwrap();
-    pairs.insert(("publishMessages".into(), world.send(publish).await.status));
+    for (name, path) in
+        [("publishMessages", "/v1/topics/t/messages"), ("publishToExchange", "/v1/exchanges/x/messages")]
+    {
+        let publish = request("POST", path).header("content-type", "application/json");
+        let publish = publish.header("content-encoding", "gzip").body("x".into()).unwrap();
+        pairs.insert((name.into(), world.send(publish).await.status));
+        let publish = request("POST", path).header("idempotency-key", "k").body("x".into()).unwrap();
+        pairs.insert((name.into(), world.send(publish).await.status));
+    }
 }
 
 async fn refused_by_state(pairs: &mut BTreeSet<(String, u16)>) {
@@ -211,7 +240,11 @@ async fn refused_by_state(pairs: &mut BTreeSet<(String, u16)>) {
     let mut seen = Seen { world: &world, pairs };
     for operation in operations() {
         let names_topic = operation.path.starts_with("/v1/topics/t") && operation.name != "putTopic";
-        if (names_topic && operation.name != "listTopics") || operation.name == "findMessages" {
+        let names_exchange = operation.path.starts_with("/v1/exchanges/x") && operation.name != "putExchange";
+        if (names_topic && operation.name != "listTopics")
+            || names_exchange
+            || operation.name == "findMessages"
+        {
             assert_eq!(seen.good(&operation, "", "R").await, 404, "{}", operation.name);
         }
     }
@@ -233,15 +266,18 @@ async fn refused_by_state(pairs: &mut BTreeSet<(String, u16)>) {
         adopt: false,
     });
     made.await.unwrap();
+    world.put("/v1/exchanges/x", json!({"internal": true})).await.expect(201);
     for operation in operations() {
         let status = match operation.name {
+            "publishToExchange" => 403,
             "publishMessages" | "readMessages" | "findMessages" | "streamEvents" | "receiveMessages" => 403,
             _ => continue,
         };
         assert_eq!(seen.good(&operation, "", "").await, status, "{}", operation.name);
     }
     conflicts(pairs).await;
-    busy(pairs).await;
+    busy(pairs, "publishMessages", "/v1/topics/t/messages").await;
+    busy(pairs, "publishToExchange", "/v1/exchanges/x/messages?routing_key=k").await;
 }
 
 async fn conflicts(pairs: &mut BTreeSet<(String, u16)>) {
@@ -258,13 +294,35 @@ async fn conflicts(pairs: &mut BTreeSet<(String, u16)>) {
         expires_ms: 60_000,
     }]);
     member.next_events().await;
+    let own = TopicSettings { lifetime: Lifetime::Session, ..TopicSettings::settled_queue() };
+    member.submit(vec![
+        Command::PutTopic { token: Token(2), name: "own".into(), settings: own, adopt: false },
+        Command::Bind {
+            token: Token(3),
+            source: "x".into(),
+            target: BindTarget::Topic("own".into()),
+            key: "k".into(),
+            attributes: Default::default(),
+        },
+        Command::Sync { token: Token(4) },
+    ]);
+    let mut answers = 0;
+    while answers < 3 {
+        answers += member.next_events().await.len();
+    }
     let mut seen = Seen { world: &world, pairs };
     for operation in operations() {
         let path = match operation.name {
             "receiveMessages" => operation.path.to_owned(),
             "deleteTopic" => format!("{}?if_empty=true", operation.path),
-            "putTopic" => {
-                let other = Body::from(r#"{"queues":9}"#);
+            "deleteExchange" => format!("{}?if_unused=true", operation.path),
+            "deleteBindings" => operation.path.replace("topic=t", "topic=own"),
+            "putTopic" | "putExchange" | "putBinding" => {
+                let other = Body::from(match operation.name {
+                    "putTopic" => r#"{"queues":9}"#,
+                    "putExchange" => r#"{"kind":"fanout"}"#,
+                    _ => r#"{"topic":"own"}"#,
+                });
                 assert_eq!(seen.note(&operation, operation.path, "application/json", other).await, 409);
                 continue;
             }
@@ -274,11 +332,10 @@ async fn conflicts(pairs: &mut BTreeSet<(String, u16)>) {
     }
 }
 
-async fn busy(pairs: &mut BTreeSet<(String, u16)>) {
+async fn busy(pairs: &mut BTreeSet<(String, u16)>, name: &str, path: &str) {
     let world = World::with(|config| config.answer_ms_max = 50);
     furnish(&world).await;
     world.clock.hold_the_shard();
-    let path = "/v1/topics/t/messages";
     let mut statuses = BTreeSet::new();
     // Each of these waits in the held shard; the one that no longer fits is refused.
     for _ in 0..20 {
@@ -286,7 +343,7 @@ async fn busy(pairs: &mut BTreeSet<(String, u16)>) {
         statuses.insert(world.send(request("POST", path).body(body.into()).unwrap()).await.status);
     }
     assert_eq!(statuses, BTreeSet::from([429, 504]));
-    pairs.extend(statuses.into_iter().map(|status| ("publishMessages".to_owned(), status)));
+    pairs.extend(statuses.into_iter().map(|status| (name.to_owned(), status)));
 }
 
 async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
@@ -299,6 +356,8 @@ async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
             operation.name,
             "listTopics"
                 | "getTopic"
+                | "listExchanges"
+                | "getExchange"
                 | "readMessages"
                 | "getMessage"
                 | "findMessages"
