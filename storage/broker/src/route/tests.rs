@@ -1,3 +1,5 @@
+//! Routes by hand: circles, chains, and what is added and removed. No shard and no log.
+
 use super::*;
 
 fn binding(key: &str, target: RouteEnd) -> Binding {

@@ -9,7 +9,6 @@ mod filtered;
 mod histories;
 mod lookup;
 mod recovery;
-mod routes;
 mod routing;
 mod scale;
 mod seeded;
