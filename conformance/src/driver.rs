@@ -2,7 +2,7 @@
 //!
 //! Knows the form of the lines, not what they mean.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
@@ -29,6 +29,22 @@ const END_MAX: Duration = Duration::from_secs(3);
 /// After so much silence a driver that is pushed its messages takes a topic to be read to its end; less than a consumer of the Go
 /// client needs to start on a busy machine would end it before the first.
 const DRAIN_IDLE_MS: u64 = 4_000;
+
+/// Where messages went that were published to exchanges.
+#[derive(Debug, serde::Deserialize)]
+pub struct Routed {
+    /// By queue, in the order in which they lie there.
+    pub queues: BTreeMap<String, Vec<RoutedMessage>>,
+    /// Texts of those that came back.
+    pub returned: Vec<String>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+pub struct RoutedMessage {
+    pub text: String,
+    /// Names of its headers, sorted.
+    pub headers: Vec<String>,
+}
 
 pub struct Driver {
     sdk: Sdk,
@@ -341,6 +357,12 @@ impl Driver {
         });
         let ok = self.command("call", fields, COMMAND_MS_MAX)?;
         self.decode("call", ok["results"].clone())
+    }
+
+    /// Declares exchanges, queues and bindings, publishes with confirms, and takes what is in the queues then.
+    pub fn route(&mut self, fields: Value) -> Result<Routed, Failure> {
+        let ok = self.command("route", fields, COMMAND_MS_MAX)?;
+        self.decode("route", ok)
     }
 
     pub fn stop(&mut self, consumer: &str) -> Result<(), Failure> {

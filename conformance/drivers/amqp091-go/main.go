@@ -42,6 +42,7 @@ type command struct {
 	Hold      bool              `json:"hold"`
 	Prefetch  int               `json:"prefetch"`
 	Messages  []outgoingMessage `json:"messages"`
+	routing
 	Receipts  []string          `json:"receipts"`
 	Outcome   string            `json:"outcome"`
 	Run       string            `json:"run"`
@@ -130,6 +131,8 @@ func (d *driver) run(ctx context.Context, c *command) (any, error) {
 		return d.createTopic(c)
 	case "send":
 		return d.send(ctx, c)
+	case "route":
+		return d.route(ctx, c)
 	case "load":
 		return d.startLoad(c)
 	case "stop_load":

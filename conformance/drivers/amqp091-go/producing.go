@@ -26,6 +26,10 @@ type outgoingMessage struct {
 	Tag        *string           `json:"tag"`
 	Key        string            `json:"key"`
 	Queue      int               `json:"queue"`
+	// Of a message to an exchange.
+	Exchange string         `json:"exchange"`
+	Headers  map[string]any `json:"headers"`
+	Text     string         `json:"text"`
 }
 
 func url(address string) string { return "amqp://guest:guest@" + address + "/" }

@@ -71,6 +71,43 @@ def send(command):
     return {"receipts": receipts}
 
 
+def route(command):
+    """Everything on a channel of its own: an error of one scenario is not another's."""
+    opened = connection()
+    channel = opened.channel()
+    for exchange in command["exchanges"]:
+        arguments = {"alternate-exchange": exchange["alternate"]} if "alternate" in exchange else None
+        channel.exchange_declare(
+            exchange["name"], exchange["kind"], durable=True, internal=exchange.get("internal", False), arguments=arguments)
+    for queue in command["queue_names"]:
+        channel.queue_declare(queue, durable=True)
+    for binding in command["bindings"]:
+        arguments = binding.get("arguments")
+        if "queue" in binding:
+            channel.queue_bind(binding["queue"], binding["source"], binding["key"], arguments)
+        else:
+            channel.exchange_bind(binding["exchange"], binding["source"], binding["key"], arguments)
+    channel.confirm_delivery()
+    returned = []
+    for message in command["messages"]:
+        props = pika.BasicProperties(headers=message.get("headers"), delivery_mode=pika.DeliveryMode.Persistent)
+        try:
+            channel.basic_publish(message["exchange"], message["key"], message["text"].encode(), props, mandatory=True)
+        except pika.exceptions.UnroutableError as error:
+            returned.extend(back.body.decode() for back in error.messages)
+    queues = {queue: list(taken(channel, queue)) for queue in command["queue_names"]}
+    opened.close()
+    return {"queues": queues, "returned": returned}
+
+
+def taken(channel, queue):
+    while True:
+        method, props, body = channel.basic_get(queue, auto_ack=True)
+        if method is None:
+            return
+        yield {"text": body.decode(), "headers": sorted(props.headers or {})}
+
+
 class Consumer(threading.Thread):
     """One connection with one consumer; the connection belongs to this thread."""
 
@@ -188,7 +225,7 @@ def reset(_command):
 if __name__ == "__main__":
     lines.serve({
         "hello": lambda _: {"sdk": "pika", "version": importlib.metadata.version("pika")}, "connect": connect, "create_topic": create_topic,
-        "send": send, "consume": consume, "settle": settle, "stop": stop, "load": start_load, "stop_load": stop_load, "drain": drain,
+        "send": send, "route": route, "consume": consume, "settle": settle, "stop": stop, "load": start_load, "stop_load": stop_load, "drain": drain,
         "reset": reset, "offsets": amqp_message.no_offsets, "seek_time": amqp_message.no_offsets,
     })
     sys.exit(0)

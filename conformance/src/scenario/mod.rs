@@ -18,6 +18,7 @@ mod restart;
 mod resume;
 mod retry;
 mod round_trip;
+mod routes;
 mod seek;
 mod tag;
 mod tasks;
@@ -89,6 +90,7 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
             })
         }));
     }
+    cases.extend(routes::cases(sdks));
     if sdks.contains(&Sdk::Celery) {
         cases.extend(tasks::cases());
     }
