@@ -120,7 +120,7 @@ impl Publisher {
         };
         let properties_left = stripped.as_deref().unwrap_or(publish.properties);
         let publish = Publish { properties: properties_left, ..*publish };
-        match self.add(&publish, &properties, &copies, known, envelope, asks, outstanding) {
+        match self.add(&publish, (&properties, &copies), known, envelope, asks, outstanding) {
             Ok(()) => Taken::Batched,
             Err(refusal) => Taken::Refused(refusal),
         }
@@ -181,8 +181,7 @@ impl Publisher {
     fn add(
         &mut self,
         publish: &Publish<'_>,
-        properties: &BasicProperties<'_>,
-        copies: &Copies<'_>,
+        (properties, copies): (&BasicProperties<'_>, &Copies<'_>),
         known: Known,
         envelope: &Envelope<'_>,
         asks: &mut Vec<Command>,

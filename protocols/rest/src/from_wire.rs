@@ -15,7 +15,7 @@ use mailrail_broker::{
     TopicSettings,
 };
 use mailrail_message::{
-    BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, StoredMessage, property, push_header, tag_hash,
+    BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, property, push_header, tag_hash,
 };
 
 use crate::instant::WallTime;

@@ -89,3 +89,18 @@ fn what_is_added_can_be_removed_one_by_one_and_by_target() {
         assert!(routes.is_empty() && of(&routes, "a.b").is_empty(), "{kind:?}");
     }
 }
+
+#[test]
+fn a_message_reaches_topics_up_to_the_limit() {
+    let to = |count: usize| {
+        let lead = |_, found: &mut Vec<RouteEnd>| {
+            found.extend((0..count as u64).map(|number| RouteEnd::Topic(TopicId(number))));
+        };
+        let mut topics = Vec::new();
+        resolve(exchange(1), lead, &mut topics).map(|()| topics.len())
+    };
+    let (max, most) = (ROUTE_TARGETS_MAX as u64, ROUTE_TARGETS_MAX);
+    assert_eq!(to(most), Ok(most));
+    let error = Error::Limit { what: "topics reached by a message", value: max + 1, max };
+    assert_eq!(to(most + 1), Err(error));
+}

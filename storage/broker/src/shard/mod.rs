@@ -236,11 +236,6 @@ impl Shard {
     }
 
     #[cfg(test)]
-    pub fn log_start(&self) -> Position {
-        self.journal.start()
-    }
-
-    #[cfg(test)]
     pub fn log_end(&self) -> Position {
         self.journal.end()
     }

@@ -80,14 +80,20 @@ fn only_what_passes_is_read_and_the_rest_is_passed_over() {
 }
 
 #[test]
-fn a_read_gives_up_after_its_entries() {
-    let messages = vec![("", &[("n", "1")][..]); FILTERED_ENTRIES_MAX + 10];
+fn a_read_passes_over_no_more_entries_than_its_limit() {
+    let (plain, found) = (("", &[("n", "1")][..]), ("found", &[("n", "2"), ("TAGS", "x")][..]));
+    let messages: Vec<_> = std::iter::repeat_n(plain, 2 * FILTERED_ENTRIES_MAX).chain([found]).collect();
     let sim = scene(&messages);
-    let (end, limit) = (messages.len() as u64, FILTERED_ENTRIES_MAX as u64);
+    let limit = FILTERED_ENTRIES_MAX as u64;
     for filter in [sql("n > 1"), Filter::tags("x").unwrap()] {
-        let batch = sim.read_filtered(&filter, 0, 1, 1);
-        assert_eq!((batch.entries.len(), batch.next_offset, batch.end_offset), (0, limit, end), "{filter}");
-        let batch = sim.read_filtered(&filter, limit, 1, 1);
-        assert_eq!((batch.entries.len(), batch.next_offset), (0, end), "{filter}");
+        let (mut offset, mut reads) = (0, 0);
+        while offset <= 2 * limit {
+            let batch = sim.read_filtered(&filter, offset, 1, 1);
+            assert!((1..=limit).contains(&(batch.next_offset - offset)), "{filter}: {offset}");
+            let expected = if batch.next_offset > 2 * limit { vec![2 * limit] } else { Vec::new() };
+            assert_eq!(offsets(&batch), expected, "{filter}");
+            (offset, reads) = (batch.next_offset, reads + 1);
+        }
+        assert!(reads > 2, "{filter}: {reads}");
     }
 }

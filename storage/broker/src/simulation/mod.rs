@@ -10,7 +10,6 @@ mod histories;
 mod lookup;
 mod recovery;
 mod routing;
-mod scale;
 mod seeded;
 mod slices;
 mod space;

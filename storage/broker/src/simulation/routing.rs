@@ -1,9 +1,10 @@
 //! Exchanges of every kind, alternates, and several keys: where messages go, and what is refused without a trace.
 
 use mailrail_commitlog::disk::Loss;
-use mailrail_message::{AnnexKind, HeaderValue, push_header};
+use mailrail_message::{AnnexKind, HeaderValue, RECORD_MESSAGE_BYTES_MAX, push_header};
 
 use super::*;
+use crate::limits::*;
 
 fn put(name: &str, settings: ExchangeSettings) -> impl FnOnce(Token) -> Command {
     let name = Name::from(name);
@@ -278,4 +279,26 @@ fn bindings_hold_their_limits_and_what_is_refused_leaves_no_trace() {
     let rebuilt =
         Simulation::with_segments_of(2 << 20, disk, Arc::new(MemoryStore::default()), "boot-1", now).unwrap();
     assert!(rebuilt.fingerprint() == state, "a snapshot lost something");
+}
+
+#[test]
+fn the_longest_message_is_found_by_its_position_wherever_it_went() {
+    let (disk, store) = (FaultDisk::new(7), Arc::new(MemoryStore::default()));
+    let mut sim = Simulation::with_segments_of(8 << 20, disk, store, "boot-1", start()).unwrap();
+    let client = sim.connect();
+    make(&mut sim, &client, &[], &[("x", ExchangeSettings::durable(ExchangeKind::Fanout))]);
+    for number in 0..100 {
+        let name = format!("q{number}");
+        make(&mut sim, &client, &[&name], &[]);
+        sim.ask(&client, bind("x", queue(&name), "")).unwrap();
+    }
+    let body = "b".repeat(mailrail_message::BODY_BYTES_MAX);
+    let short = Draft { annexes: &[(AnnexKind::Amqp, &[])], ..draft("x", &body) };
+    let annex = vec![0; RECORD_MESSAGE_BYTES_MAX - short.encoded_len()];
+    let longest = Draft { annexes: &[(AnnexKind::Amqp, &annex)], ..short };
+    assert_eq!(publish_draft(&mut sim, &client, "x", &[""], &longest), Ok(100));
+    let position = sim.topic("q0").queue(0).unwrap().in_memory(0, 1).unwrap()[0].position;
+    let found = sim.context.read_position(position).unwrap();
+    let bytes = found.entries[0].message.len();
+    assert!(bytes > RECORD_MESSAGE_BYTES_MAX && bytes <= STORED_MESSAGE_BYTES_MAX, "{bytes}");
 }

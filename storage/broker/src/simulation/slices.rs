@@ -1,6 +1,7 @@
 //! Checkpoints and snapshots that take many turns, while everything they show goes on changing.
 
 use super::*;
+use crate::limits::TURN_PIECES_MAX;
 
 /// Tells the broker something of each kind that changes a piece of its state, a turn at a time.
 fn change_everything(sim: &mut Simulation, client: &Client) {
@@ -153,6 +154,24 @@ fn a_stop_and_a_failed_log_wait_for_no_snapshot_and_store_no_half_of_a_checkpoin
         let [from_store, from_log] = starts(&sim);
         assert!(from_store == from_log);
     }
+}
+
+#[test]
+fn a_turn_takes_pieces_up_to_its_limit() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    sim.shard.take_in_a_turn(TURN_PIECES_MAX);
+    for number in 0..3 * TURN_PIECES_MAX {
+        sim.make_group(&client, &format!("g{number}"), GroupSettings::at_once());
+    }
+    sim.shard.begin_checkpoint(sim.now);
+    let mut turns = 0;
+    while sim.shard.is_amid_work() {
+        sim.step(Part::Shard);
+        turns += 1;
+    }
+    // One piece more is the shard's own.
+    assert_eq!(turns, 4);
 }
 
 fn values_of(sim: &Simulation) -> Vec<(Vec<u8>, Vec<u8>)> {

@@ -28,8 +28,8 @@ const POSITION_BITS: u32 = 16;
 /// Largest piece in a pack, and largest pack: pieces are moved out of a larger one.
 const PACKED_PIECE_BYTES_MAX: usize = 4 * 1024;
 const PACK_BYTES_MAX: usize = 80 * 1024;
-/// What lies before each piece in a pack at most: kind and two numbers, position, bytes and parts, as varints.
-const HEADER_BYTES_MAX: usize = 1 + 10 + 10 + 10 + 10 + 5;
+/// What lies before each piece in a pack, at most: kind and two numbers, position, bytes and parts, as varints.
+const HEADER_BYTES: usize = 1 + 10 + 10 + 10 + 10 + 5;
 /// Bytes of one value of a piece that lies apart; longer ones take several.
 const PART_BYTES: usize = 64 * 1024;
 /// Changes that go into the store at once.
@@ -37,8 +37,8 @@ const BATCH_CHANGES: usize = 64;
 
 const _: () = assert!(PACK_BYTES_MAX < crate::store::VALUE_BYTES_MAX);
 // A pack out of which everything was moved is small enough. Of positions it has fewer: no message takes 64 bytes only.
-const _: () = assert!(HEADER_BYTES_MAX << (2 * ID_PAIR_BITS) < PACK_BYTES_MAX);
-const _: () = assert!(HEADER_BYTES_MAX << (POSITION_BITS - 6) < PACK_BYTES_MAX);
+const _: () = assert!(HEADER_BYTES << (2 * ID_PAIR_BITS) < PACK_BYTES_MAX);
+const _: () = assert!(HEADER_BYTES << (POSITION_BITS - 6) < PACK_BYTES_MAX);
 const _: () = assert!(PART_BYTES < crate::store::VALUE_BYTES_MAX);
 
 /// Why a checkpoint was not stored.
@@ -301,7 +301,7 @@ fn pack_bytes(pack: &Pack) -> usize {
         Packed::Here { encoded, .. } => encoded.len(),
         Packed::Apart { .. } => 0,
     };
-    pack.values().map(|packed| HEADER_BYTES_MAX + bytes(packed)).sum()
+    pack.values().map(|packed| HEADER_BYTES + bytes(packed)).sum()
 }
 
 /// Takes the largest piece out of a pack.

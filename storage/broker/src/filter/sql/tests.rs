@@ -229,6 +229,19 @@ fn what_is_wrong_is_said_with_its_place() {
 }
 
 #[test]
+fn an_error_shows_no_more_of_the_text_than_helps() {
+    let max = FILTER_ERROR_SHOWN_CHARACTERS_MAX;
+    for (characters, shown) in [(max - 1, max - 1), (max, max), (max + 1, max)] {
+        let word = "w".repeat(characters);
+        let found = match Expression::parse(&format!("a = 1 {word}"), Dialect::Rocketmq) {
+            Err(FilterError::Syntax { found, .. }) => found,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(found.chars().count(), shown);
+    }
+}
+
+#[test]
 fn length_nesting_and_terms_are_bounded() {
     let parse = |text: &str| Expression::parse(text, Dialect::Rocketmq);
     let long = |bytes: usize| format!("a='{}'", "x".repeat(bytes - 4));

@@ -1,0 +1,200 @@
+//! What a client can make a connection hold, how long it may be silent, and what nonsense costs.
+
+use super::*;
+
+#[test]
+fn a_malformed_frame_or_long_silence_ends_the_connection() {
+    let house = House::open();
+    let mut client = house.client();
+    client.pass_deadline();
+    assert!(client.connection.is_closing(), "nothing was heard for 120 s");
+    let mut client = house.client();
+    let mut input = request(38, 1, 0, r#""consumerGroup":"g""#, b"");
+    input.extend_from_slice(b"GET / HTTP/1.1\r\n");
+    client.input(&mut input);
+    assert!(client.connection.is_closing() && !client.connection.wants_input());
+    assert!(input.is_empty());
+}
+
+#[test]
+fn much_work_for_a_topic_that_is_being_made_stops_the_reading() {
+    let house = House::open();
+    let mut client = house.client();
+    let mut input = BytesMut::new();
+    for n in 0..5 {
+        input.extend_from_slice(&request(310, n, 0, &send_fields("T", 0, ""), &vec![b'x'; 1024 * 1024]));
+    }
+    let now = house.broker.now();
+    client.connection.handle_input(now, &mut input, &mut client.output);
+    assert!(!client.connection.wants_input());
+    for n in 0..5 {
+        let answer = client.next();
+        assert_eq!((answer.code, answer.opaque), (0, n), "{answer:?}");
+    }
+    assert!(client.connection.wants_input());
+}
+
+#[test]
+fn pulls_are_answered_as_far_as_their_answers_are_read() {
+    let house = House::open();
+    let mut client = house.client();
+    for n in 0..40 {
+        client.send(n, "T", 0, "", &[b'x'; 2_000]);
+    }
+    let fields = r#""consumerGroup":"g","topic":"T","queueId":"0","queueOffset":"0","maxMsgNums":"1024","sysFlag":"4","commitOffset":"0","subscription":"*","subVersion":"1","maxMsgBytes":"2147483647""#;
+    let mut input = BytesMut::new();
+    let asked = 1_000;
+    for n in 0..asked {
+        input.extend_from_slice(&request(11, n, 0, fields, b""));
+    }
+    // The client reads what is there whenever the connection wants no more input.
+    let (mut answered, mut largest) = (0, 0);
+    while answered < asked {
+        client.connection.handle_input(house.broker.now(), &mut input, &mut client.output);
+        largest = largest.max(client.output.len());
+        if client.output.is_empty() {
+            client.wait_for_events(Instant::now() + PATIENCE);
+        }
+        client.drain();
+        while let Some(found) = client.received() {
+            assert_eq!((found.opaque, messages(&found).len()), (answered, 40));
+            answered += 1;
+        }
+    }
+    assert!(input.is_empty());
+    assert!(largest < 9 << 20, "{largest} bytes waited at once");
+}
+
+#[test]
+fn a_client_that_only_reads_is_not_idle() {
+    let house = House::open();
+    let mut client = house.client();
+    let before = client.connection.deadline().unwrap();
+    let later = Now { mono: before - Duration::from_secs(1), ..house.broker.now() };
+    client.connection.handle_written(later, &mut client.output);
+    client.connection.handle_deadline(Now { mono: before, ..later }, &mut client.output);
+    assert!(!client.connection.is_closing(), "something was written a second ago");
+    client.pass_deadline();
+    assert!(client.connection.is_closing());
+}
+
+/// Every request with every kind of nonsense in its fields: one answer each, and the connection lives on.
+#[test]
+fn nonsense_in_fields_costs_only_its_request() {
+    let house = House::open();
+    let mut client = house.client();
+    client.send(1, "T", 0, "", b"x");
+    let fields = [
+        "topic",
+        "b",
+        "queueId",
+        "e",
+        "queueOffset",
+        "consumerGroup",
+        "group",
+        "commitOffset",
+        "timestamp",
+        "offset",
+        "delayLevel",
+        "sysFlag",
+        "f",
+        "subVersion",
+        "maxMsgNums",
+        "maxMsgBytes",
+        "suspendTimeoutMillis",
+        "clientID",
+        "i",
+        "d",
+        "g",
+        "j",
+        "l",
+        "m",
+        "subscription",
+        "expressionType",
+    ];
+    let long = "9".repeat(300);
+    let values =
+        ["", "-1", "0", "T", "9223372036854775807", "-9223372036854775808", "2147483647", "\\u0000", &long];
+    let mut opaque = 1;
+    for code in [10, 310, 320, 11, 361, 14, 15, 29, 30, 31, 32, 34, 35, 46, 38, 41, 42, 36, 105, 106] {
+        for value in values {
+            opaque += 1;
+            let nonsense: Vec<String> =
+                fields.iter().map(|field| format!(r#""{field}":"{value}""#)).collect();
+            client.ask(code, opaque, &nonsense.join(","), br#"{"clientID":"","clientId":"","consumerGroup":"","mqSet":[{"queueId":-5,"topic":""}],"consumerDataSet":[{"groupName":"","subscriptionDataSet":[{"topic":""}]}]}"#);
+            let answer = client.next();
+            assert_eq!((answer.opaque, answer.flag), (opaque, 1), "{code} {value}: {answer:?}");
+        }
+    }
+    assert_eq!(client.send(opaque + 1, "T", 0, "", b"y").code, 0);
+    assert!(client.received().is_none(), "no request was answered twice");
+}
+
+#[test]
+fn nothing_is_read_while_as_much_is_held_as_may_be() {
+    let house = House::open();
+    let mut client = house.client();
+    client.connection.parked_bytes = PARKED_BYTES_MAX - 1;
+    assert!(client.connection.wants_input());
+    client.connection.parked_bytes = PARKED_BYTES_MAX;
+    assert!(!client.connection.wants_input());
+    client.connection.parked_bytes = 0;
+    client.connection.promise(OUTPUT_BYTES_MAX - 1);
+    assert!(client.connection.wants_input());
+    // One byte more is promised: what was sent by then waits, and is answered when there is room.
+    client.connection.promise(1);
+    assert!(!client.connection.wants_input());
+    let mut input = request(105, 1, 0, r#""topic":"TBW102""#, b"");
+    client.input(&mut input);
+    assert!(client.received().is_none() && !input.is_empty());
+    client.connection.end_promise(1);
+    client.input(&mut input);
+    assert_eq!(client.next().code, 0);
+}
+
+#[test]
+fn a_connection_has_at_most_so_many_requests_waiting() {
+    let house = House::open();
+    let mut client = house.client();
+    client.send(1, "T", 0, "", b"before");
+    for _ in 1..OUTSTANDING_COUNT_MAX {
+        client.connection.outstanding.add(Waiting::Nobody);
+    }
+    assert_eq!(client.send(2, "T", 0, "", b"the last").code, 0);
+    let one = client.connection.outstanding.add(Waiting::Nobody);
+    let refused = client.send(3, "T", 0, "", b"one more");
+    assert_eq!(refused.code, 2, "SYSTEM_BUSY: {refused:?}");
+    client.connection.outstanding.take(one);
+    let sent = client.send(4, "T", 0, "", b"after");
+    assert_eq!((sent.code, field(&sent, "queueOffset")), (0, Some("2")), "the refused one took no offset");
+}
+
+#[test]
+fn a_connection_remembers_at_most_so_many_topics() {
+    let house = House::open();
+    let mut client = house.client();
+    for number in 0..=TOPIC_CACHE_COUNT_MAX {
+        assert_eq!(client.send(1, &format!("T{number}"), 0, "", b"x").code, 0);
+    }
+    client.connection.topics.clear();
+    for number in 0..=TOPIC_CACHE_COUNT_MAX {
+        let name = format!("T{number}");
+        assert!(client.connection.topic(&name).is_some());
+        let expected = if number < TOPIC_CACHE_COUNT_MAX { number + 1 } else { 1 };
+        assert_eq!(client.connection.topics.len(), expected, "{name}");
+    }
+    assert!(client.connection.topic("T0").is_some(), "what is forgotten is looked up again");
+}
+
+#[test]
+fn a_silent_connection_is_kept_until_its_time_is_over() {
+    let house = House::open();
+    let mut client = house.client();
+    let last = client.connection.last_moved;
+    let mut pass = |mono| {
+        client.connection.handle_deadline(Now { wall_ms: 0, mono }, &mut client.output);
+        client.connection.is_closing()
+    };
+    assert!(!pass(last + IDLE_SECONDS_MAX - Duration::from_millis(1)));
+    assert!(pass(last + IDLE_SECONDS_MAX));
+}
