@@ -107,9 +107,19 @@ impl Client {
         offset: u64,
         max_entries: usize,
     ) -> Result<ReadBatch, Failure> {
-        let max_bytes = 1 << 20;
-        let request =
-            ReadRequest { queue: queue.clone(), offset, max_entries, max_bytes, filter: Filter::all() };
+        self.read_filtered(queue, offset, max_entries, &Filter::all())
+    }
+
+    /// One read by offset through a filter.
+    pub fn read_filtered(
+        &mut self,
+        queue: &Arc<Queue>,
+        offset: u64,
+        max_entries: usize,
+        filter: &Filter,
+    ) -> Result<ReadBatch, Failure> {
+        let (queue, max_bytes, filter) = (queue.clone(), 1 << 20, filter.clone());
+        let request = ReadRequest { queue, offset, max_entries, max_bytes, filter };
         if let Some(result) = self.session.read(Token(3), request) {
             return Ok(result?);
         }

@@ -6,6 +6,7 @@ mod backlog;
 mod bare;
 mod client;
 mod cold;
+mod filters;
 mod observe;
 mod publish;
 
@@ -68,6 +69,8 @@ enum Work {
     PlainRead,
     /// Latency of readers of the newest messages and of old ones, alone and beside one slow reader of cold data.
     SlowReader,
+    /// What filters by tag and by an expression of three terms add to a read from memory.
+    Filters,
 }
 
 #[derive(Parser, Debug)]
@@ -89,6 +92,7 @@ fn main() -> ExitCode {
         Work::Open => backlog::open(&data),
         Work::ColdRead => cold::read(&data),
         Work::PlainRead => cold::plain(&data),
+        Work::Filters => filters::run(&data),
         Work::SlowReader => cold::beside_a_slow_reader(&data),
     };
     match report {

@@ -1,8 +1,5 @@
 //! Filters over stored messages: the tag by hash and by name, properties, and the header of JMS; and what they cost.
 
-use std::hint::black_box;
-use std::time::{Duration, Instant};
-
 use bytes::BytesMut;
 use mailrail_message::{Draft, property, tag_hash};
 
@@ -80,41 +77,4 @@ fn selectors_see_the_header_of_jms() {
     assert!(says("JMSType IS NULL AND colour = 'red'", &[("colour", "red")]));
     let sql = Filter::all().and_sql("JMSPriority IS NULL", Dialect::Rocketmq).unwrap();
     assert!(passes(&sql, &[]), "a header field of JMS is no property");
-}
-
-/// `cargo test --release -p mailrail-broker filters_cost -- --ignored --nocapture`
-#[test]
-#[ignore = "a measurement: only a release build means anything"]
-fn filters_cost_little() {
-    let tags = Filter::tags("red || green || blue").unwrap();
-    let hashes: Vec<i32> = (0..1_024).map(|tag| tag_hash(&format!("tag-{tag}"))).collect();
-    let tag = best(1_024, || hashes.iter().filter(|hash| tags.may_pass(**hash)).count());
-    let message = stored(&[
-        ("UNIQ_KEY", "7F0000010000269400000000001A40"),
-        ("KEYS", "order-13"),
-        ("TAGS", "green"),
-        ("region", "eu-west-1"),
-        ("customer", "c-4711"),
-        ("amount", "250"),
-        ("CLUSTER", "DefaultCluster"),
-    ]);
-    let name = best(1, || usize::from(tags.passes(black_box(&message))));
-    let sql = "amount > 100 AND region IN ('eu-west-1', 'eu-west-2') AND customer <> 'c-1'";
-    let sql = Filter::all().and_sql(sql, Dialect::Rocketmq).unwrap();
-    assert!(sql.passes(&message));
-    let three = best(1, || usize::from(sql.passes(black_box(&message))));
-    println!("tag by hash {tag:?}, tag by name {name:?}, three terms {three:?}");
-    assert!(tag < Duration::from_nanos(50) && three < Duration::from_micros(1));
-}
-
-/// What one of `count` took in the best of some rounds.
-fn best(count: u32, work: impl Fn() -> usize) -> Duration {
-    let rounds = (0..20).map(|_| {
-        let begin = Instant::now();
-        for _ in 0..1_000 {
-            black_box(work());
-        }
-        begin.elapsed()
-    });
-    rounds.min().unwrap_or_default() / 1_000 / count
 }
