@@ -1,4 +1,4 @@
-//! Filters over stored messages: the tag by hash and by name, properties, and the header of JMS; and what they cost.
+//! Filters over stored messages: the tag by hash and by name, properties, and the header of JMS.
 
 use bytes::BytesMut;
 use mailrail_message::{Draft, property, tag_hash};
