@@ -1,6 +1,7 @@
 //! The newest bytes of the log, kept as the very pieces that were submitted. One thread adds; readers take no lock.
 //! What is not here is in the files: a miss says nothing about a position.
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -21,11 +22,17 @@ type Span = Box<[OnceLock<(Position, Bytes)>]>;
 #[derive(Debug)]
 pub(crate) struct Cache {
     spans: ArcSwap<Vec<Arc<Span>>>,
+    /// Bytes in all spans but the last.
+    bytes: AtomicUsize,
 }
 
 impl Cache {
     pub fn new() -> Self {
-        Self { spans: ArcSwap::from_pointee(Vec::new()) }
+        Self { spans: ArcSwap::from_pointee(Vec::new()), bytes: AtomicUsize::new(0) }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// The `len` bytes at `position`, as a part of the piece they were submitted in.
@@ -94,6 +101,7 @@ impl CacheFiller {
         self.open = Arc::new((0..SPAN_PIECES_MAX).map(|_| OnceLock::new()).collect());
         self.open_pieces = 0;
         self.span_bytes.push_back(0);
+        cache.bytes.store(held, Ordering::Relaxed);
         let spans = cache.spans.load();
         let kept = spans.iter().skip(dropped).cloned().chain([Arc::clone(&self.open)]).collect();
         cache.spans.store(Arc::new(kept));

@@ -48,6 +48,11 @@ impl LogReader {
         self.log.cache.get(position, len)
     }
 
+    /// Bytes kept in memory, without those of the part that is being filled.
+    pub fn cached_bytes(&self) -> usize {
+        self.log.cache.bytes()
+    }
+
     /// Lowest position of the segments; below it there is only what is kept.
     pub fn start(&self) -> Position {
         self.log.start.load(Ordering::Acquire)
@@ -123,10 +128,14 @@ impl LogReader {
             return kept::read(&self.log, run.ranges, results);
         }
         let buffer = buffer.freeze();
+        // Whoever keeps one range must not keep all that lies between them.
+        let wanted: usize = run.ranges.iter().map(|&(_, bytes)| from_u32(bytes)).sum();
+        let is_sparse = wanted < buffer.len() / 2;
         results.extend(run.ranges.iter().map(|&(position, bytes)| match &read {
             Ok(()) => {
                 let from = narrow(position - run.start);
-                Ok(buffer.slice(from..from + from_u32(bytes)))
+                let range = buffer.slice(from..from + from_u32(bytes));
+                Ok(if is_sparse { Bytes::copy_from_slice(&range) } else { range })
             }
             Err(error) => {
                 Err(ReadError::Io { position, errno: error.raw_os_error(), why: error.to_string() })
