@@ -47,6 +47,11 @@ impl Assembly {
         self.stage != Stage::Method
     }
 
+    /// Bytes of a body that is not complete.
+    pub fn bytes(&self) -> usize {
+        if self.is_open() { self.body.len() } else { 0 }
+    }
+
     /// Begins a message.
     pub fn publish(&mut self, method: &BasicPublish<'_>) {
         self.exchange.clear();
@@ -109,7 +114,7 @@ impl Assembly {
     }
 
     /// Empties the body's buffer; a large one is given back.
-    fn forget_body(&mut self) {
+    pub fn forget_body(&mut self) {
         if self.body.capacity() > BODY_RESERVED_BYTES_MAX {
             self.body = BytesMut::new();
         }

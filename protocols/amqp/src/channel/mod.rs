@@ -164,6 +164,18 @@ impl<L> Channel<L> {
         }
     }
 
+    /// Bytes kept of a message that is not complete.
+    pub fn assembled_bytes(&self) -> usize {
+        self.assembly.bytes()
+    }
+
+    /// Gives the room of a long message back that is complete and was taken.
+    pub fn forget_published(&mut self) {
+        if !self.assembly.is_open() {
+            self.assembly.forget_body();
+        }
+    }
+
     /// Handles one frame. Must not be called while [`Channel::is_waiting`].
     pub fn handle(
         &mut self,
@@ -429,6 +441,7 @@ impl<L> Channel<L> {
         self.unacked.drain(|_, lease| leases.push(lease));
         let consumers = self.consumers.keys().collect();
         self.consumers = Consumers::default();
+        self.assembly = Assembly::default();
         ChannelEnd { channel: self.key, consumers, leases }
     }
 

@@ -288,6 +288,7 @@ impl<L> Connection<L> {
         out: &mut impl Outgoing,
         mut each: impl FnMut(ConsumerKey, u32),
     ) {
+        self.channels.forget_bodies();
         let may_refill = waiting_bytes <= OUTPUT_WAITING_BYTES_MAX && self.state == State::Running;
         self.channels.visit_touched(|channel| {
             channel.flush_confirms(out);
@@ -325,6 +326,11 @@ impl<L> Connection<L> {
     /// True once the handshake is over and until somebody closes.
     pub fn is_running(&self) -> bool {
         self.state == State::Running
+    }
+
+    /// Bytes kept of messages whose rest has not come.
+    pub fn assembled_bytes(&self) -> usize {
+        self.channels.assembled_bytes()
     }
 
     /// What the client said about itself.
@@ -395,6 +401,9 @@ impl<L> Connection<L> {
             return self.open_channel(frame, out).map(|()| Todo::Nothing);
         };
         let handled = channel.handle(frame, &mut self.terms, out)?;
+        if channel.assembled_bytes() > 0 {
+            self.channels.note_body(number);
+        }
         if frame.kind == FrameKind::Method {
             self.channels.touch(number);
         }

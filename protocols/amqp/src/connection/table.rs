@@ -10,6 +10,8 @@ pub(super) struct Channels<L> {
     slots: Vec<Option<Slot<L>>>,
     openings: u32,
     touched: Vec<u16>,
+    /// Those whose body has come in part, or was complete in this batch.
+    assembling: Vec<u16>,
 }
 
 #[derive(Debug)]
@@ -20,7 +22,7 @@ struct Slot<L> {
 
 impl<L> Default for Channels<L> {
     fn default() -> Self {
-        Channels { slots: Vec::new(), openings: 0, touched: Vec::new() }
+        Channels { slots: Vec::new(), openings: 0, touched: Vec::new(), assembling: Vec::new() }
     }
 }
 
@@ -30,6 +32,7 @@ impl<L> Channels<L> {
         if self.slots.len() <= at {
             self.slots.resize_with(at + 1, || None);
         }
+        self.assembling.retain(|assembling| *assembling != number);
         self.openings = self.openings.wrapping_add(1);
         let key = ChannelKey { number, opening: self.openings };
         if let Some(slot) = self.slots.get_mut(at) {
@@ -44,6 +47,30 @@ impl<L> Channels<L> {
     /// The channel, if it is still the same opening of its number.
     pub fn by_key(&mut self, key: ChannelKey) -> Option<&mut Channel<L>> {
         self.get(key.number).filter(|channel| channel.key() == key)
+    }
+
+    /// Remembers a channel that keeps part of a body.
+    pub fn note_body(&mut self, number: u16) {
+        if !self.assembling.contains(&number) {
+            self.assembling.push(number);
+        }
+    }
+
+    /// Bytes kept of bodies that are not complete.
+    pub fn assembled_bytes(&self) -> usize {
+        let slot = |number: &u16| self.slots.get(usize::from(*number)).and_then(Option::as_ref);
+        self.assembling.iter().filter_map(slot).map(|slot| slot.channel.assembled_bytes()).sum()
+    }
+
+    /// Gives the room of bodies back that are complete.
+    pub fn forget_bodies(&mut self) {
+        let mut assembling = std::mem::take(&mut self.assembling);
+        assembling.retain(|number| {
+            let Some(channel) = self.get(*number) else { return false };
+            channel.forget_published();
+            channel.assembled_bytes() > 0
+        });
+        self.assembling = assembling;
     }
 
     pub fn is_waiting(&self, number: u16) -> bool {
