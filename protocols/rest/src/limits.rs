@@ -7,6 +7,8 @@ use mailrail_message::BODY_BYTES_MAX;
 pub const REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of request bodies that may be in memory at once, over all requests.
 pub const UPLOAD_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Bytes of each of them that are not counted: a short request always finds room.
+pub const UPLOAD_FREE_BYTES: usize = 16 * 1024;
 /// Longest a request body may take to arrive.
 pub const UPLOAD_MS_MAX: u64 = 30_000;
 /// Longest the broker may take to answer, beyond what a request asked it to wait.

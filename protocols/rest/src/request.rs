@@ -71,10 +71,14 @@ async fn collect(uploads: &Arc<Semaphore>, body: Body) -> Result<Upload, Refusal
         let chunk = chunk.map_err(|error| Refusal::invalid(format!("the body broke off: {error}")))?;
         total += chunk.len();
         check_size(total)?;
-        let claimed = claim(uploads, chunk.len())?;
-        match &mut share {
-            Some(share) => share.merge(claimed),
-            None => share = Some(claimed),
+        let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = total.saturating_sub(UPLOAD_FREE_BYTES + held);
+        if missing > 0 {
+            let claimed = claim(uploads, missing)?;
+            match &mut share {
+                Some(share) => share.merge(claimed),
+                None => share = Some(claimed),
+            }
         }
         if first.is_empty() {
             first = chunk;

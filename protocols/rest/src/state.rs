@@ -101,6 +101,16 @@ impl RestState {
         self.inner.stopping.send_replace(true);
     }
 
+    /// Bytes of request bodies in memory.
+    pub fn uploaded_bytes(&self) -> usize {
+        self.inner.config.upload_bytes_max.saturating_sub(self.inner.uploads.available_permits())
+    }
+
+    /// Bytes of answers with messages in memory.
+    pub fn answer_bytes(&self) -> usize {
+        self.inner.config.answer_bytes_max.saturating_sub(self.inner.answers.available_permits())
+    }
+
     pub(crate) fn is_stopping(&self) -> bool {
         *self.inner.stopping.borrow()
     }

@@ -8,6 +8,7 @@ use futures_util::{FutureExt, stream};
 use http_body_util::BodyExt;
 use mailrail_broker::{Command, Destination, Durability, PublishBatch, Token};
 use mailrail_message::Draft;
+use mailrail_rest::limits::UPLOAD_FREE_BYTES;
 use proptest::prelude::*;
 use serde_json::json;
 use tower::ServiceExt;
@@ -17,16 +18,16 @@ use crate::world::{ADVERTISED, World, request};
 const PATH: &str = "/v1/topics/t/messages";
 
 /// A body that sends this and then nothing for ever.
-fn unfinished(bytes: &'static [u8]) -> Body {
+fn unfinished(bytes: impl Into<Bytes>) -> Body {
     use futures_util::StreamExt as _;
-    let start = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(bytes))]);
+    let start = stream::iter([Ok::<_, std::io::Error>(bytes.into())]);
     Body::from_stream(start.chain(stream::pending()))
 }
 
 #[tokio::test]
 async fn a_body_that_never_ends_is_given_up() {
     let world = World::with(|config| config.upload_ms_max = 20);
-    let answer = world.send(request("POST", PATH).body(unfinished(b"half")).unwrap()).await;
+    let answer = world.send(request("POST", PATH).body(unfinished(&b"half"[..])).unwrap()).await;
     answer.problem(408, "request-timeout");
     world.publish("t", 0, &["next"]).await;
 }
@@ -42,11 +43,18 @@ async fn a_body_that_breaks_off_is_refused() {
 #[tokio::test]
 async fn bodies_share_the_memory_they_may_take() {
     let world = World::with(|config| config.upload_bytes_max = 100);
-    let mut holder = Box::pin(world.send(request("POST", PATH).body(unfinished(&[b'x'; 60])).unwrap()));
+    let body = |counted: usize| vec![b'x'; UPLOAD_FREE_BYTES + counted];
+    let mut holder = Box::pin(world.send(request("POST", PATH).body(unfinished(body(60))).unwrap()));
     assert!((&mut holder).now_or_never().is_none());
-    let send = |bytes: usize| world.send(request("POST", PATH).body(vec![b'x'; bytes].into()).unwrap());
+    let send = |counted: usize| world.send(request("POST", PATH).body(body(counted).into()).unwrap());
+    assert_eq!(world.state.uploaded_bytes(), 60);
     send(60).await.problem(503, "overloaded");
     send(40).await.expect(201);
+    drop(holder);
+    let mut holder = Box::pin(world.send(request("POST", PATH).body(unfinished(body(100))).unwrap()));
+    assert!((&mut holder).now_or_never().is_none());
+    send(1).await.problem(503, "overloaded");
+    send(0).await.expect(201);
     drop(holder);
     send(100).await.expect(201);
 }
@@ -96,7 +104,7 @@ async fn a_body_in_pieces_is_one_body() {
 async fn a_length_beyond_the_limit_is_refused_before_anything_is_read() {
     let world = World::new();
     let request =
-        request("POST", PATH).header("content-length", "99999999999").body(unfinished(b"")).unwrap();
+        request("POST", PATH).header("content-length", "99999999999").body(unfinished(&b""[..])).unwrap();
     world.send(request).await.problem(413, "too-large");
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures_util::FutureExt;
+use mailrail_rest::limits::UPLOAD_FREE_BYTES;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -157,9 +158,10 @@ async fn a_wait_ends_with_the_first_message_with_its_time_or_with_a_stop() {
     assert_eq!(got.len(), 0);
 }
 
-/// A request that waits for messages as long as one may.
+/// A request that waits for messages as long as one may, long enough to be counted among the uploads.
 fn waiting_request() -> axum::http::Request<Body> {
-    let asked = json!({"wait_ms": 60_000, "lease_ms": 3_600_000}).to_string();
+    let asked =
+        json!({"wait_ms": 60_000, "lease_ms": 3_600_000}).to_string() + &" ".repeat(UPLOAD_FREE_BYTES);
     let request = request("POST", &format!("{GROUP}/receive")).header("content-type", "application/json");
     request.body(Body::from(asked)).unwrap()
 }
@@ -174,7 +176,7 @@ async fn a_receive_keeps_no_upload_while_it_waits() {
         assert!((&mut waiting).now_or_never().is_none());
         tokio::task::yield_now().await;
     }
-    let whole = vec![b'x'; 60];
+    let whole = vec![b'x'; UPLOAD_FREE_BYTES + 60];
     world.send(request("POST", "/v1/topics/t/messages").body(whole.into()).unwrap()).await.expect(201);
 }
 
