@@ -3,11 +3,12 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use mailrail_broker::connection::{Connection, Output};
 use mailrail_broker::{Event, Now};
 use tokio::io::AsyncReadExt;
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
+use crate::buffers::{Buffer, Buffers, FREE_BYTES, SHORT_READ_BYTES, TURN_TIME_MAX};
 use crate::metering::ConnectionMeter;
 
 /// Bytes made room for before each read; doubled while reads fill it.
@@ -23,10 +25,13 @@ const READ_BYTES_MAX: usize = 256 * 1024;
 /// Slices of one vectored write.
 const SLICES: usize = 64;
 /// While so much waits to be written, the broker's events are left where they are: a peer that does not read gets
-/// nothing further. What it says is still heard, or neither side might ever go on.
+/// nothing further. What it says is still heard, or neither side might ever go on. It is less where memory is.
 const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Where there is no deadline.
 const DEADLINE_FAR: Duration = Duration::from_secs(86_400);
+/// Where others wait for memory, how long a peer may leave half a request standing, or take nothing of what is written.
+const INPUT_STALL_MAX: Duration = Duration::from_secs(2);
+const OUTPUT_STALL_MAX: Duration = Duration::from_secs(10);
 /// How long a closing connection may take to read what is still written to it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -46,6 +51,8 @@ pub enum Ended {
     ByPeer,
     ByProtocol,
     ByShutdown,
+    /// It kept memory that others wait for.
+    ForMemory(&'static str),
     Failed(#[allow(dead_code, reason = "shown by Debug in the log")] io::Error),
 }
 
@@ -69,18 +76,30 @@ struct Driver<'a, C> {
     meter: &'a ConnectionMeter,
     /// Input is left that the connection did not want yet.
     is_stalled: bool,
+    buffer: Buffer,
+    /// Something has come that is not read since memory is short.
+    is_held_back: bool,
+    output_bytes_max: usize,
+    /// Monotonic times at which bytes came and left last, or were excused for not doing so, and at which the
+    /// connection's turn to read began.
+    read_at: Duration,
+    written_at: Duration,
+    turn_at: Option<Duration>,
 }
 
 /// Runs a connection to its end.
 pub async fn drive<C: Connection>(
     stream: TcpStream,
-    connection: C,
+    mut connection: C,
     mut phase: watch::Receiver<Phase>,
     meter: &ConnectionMeter,
+    buffers: Arc<Buffers>,
 ) -> Ended {
     if let Err(error) = stream.set_nodelay(true) {
         return Ended::Failed(error);
     }
+    let broker = connection.session().broker();
+    let (now, output_bytes_max) = (broker.now().mono, broker.delivery_step_bytes_max().min(OUTPUT_BYTES_MAX));
     let mut driver = Driver {
         stream,
         connection,
@@ -90,8 +109,17 @@ pub async fn drive<C: Connection>(
         read_bytes: READ_BYTES_MIN,
         meter,
         is_stalled: false,
+        buffer: Buffer::new(buffers),
+        is_held_back: false,
+        output_bytes_max,
+        read_at: now,
+        written_at: now,
+        turn_at: None,
     };
     let ended = driver.run(&mut phase).await.unwrap_or_else(Ended::Failed);
+    if matches!(ended, Ended::ForMemory(_)) {
+        return ended;
+    }
     let flush = async { while !driver.output.is_empty() && driver.write_ready().await.is_ok() {} };
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, flush).await;
     ended
@@ -108,23 +136,13 @@ impl<C: Connection> Driver<'_, C> {
             if self.connection.is_closing() {
                 return Ok(Ended::ByProtocol);
             }
-            let deadline = self.connection.deadline().unwrap_or(now.mono + DEADLINE_FAR);
+            let deadlines = self.connection.deadline().into_iter().chain(self.patience_ends());
+            let deadline = deadlines.min().unwrap_or(now.mono + DEADLINE_FAR);
             if set_for.is_none_or(|set_for| deadline < set_for) {
                 timer.as_mut().reset(Instant::now() + deadline.saturating_sub(now.mono));
                 set_for = Some(deadline);
             }
-            let turn = {
-                let changed = phase.changed();
-                tokio::pin!(changed);
-                poll_fn(|context| {
-                    if let Poll::Ready(Ok(())) = changed.as_mut().poll(context) {
-                        return Poll::Ready(None);
-                    }
-                    self.poll_turn(context, timer.as_mut(), draining).map(Some)
-                })
-                .await
-            };
-            let turn = turn.unwrap_or_else(|| Turn::Phase(*phase.borrow_and_update()));
+            let turn = self.next_turn(phase, timer.as_mut(), draining).await;
             now = self.connection.session().broker().now();
             match turn {
                 Turn::Events => {
@@ -135,14 +153,15 @@ impl<C: Connection> Driver<'_, C> {
                     0 => return Ok(Ended::ByPeer),
                     read => {
                         self.meter.received(read);
+                        self.read_at = now.mono;
                         self.handle_input(now);
                     }
                 },
                 Turn::Writable => {}
                 Turn::Deadline => {
                     set_for = None;
-                    if self.connection.deadline().is_some_and(|at| at <= now.mono) {
-                        self.connection.handle_deadline(now, &mut self.output);
+                    if let Some(why) = self.handle_deadline(now) {
+                        return Ok(Ended::ForMemory(why));
                     }
                 }
                 Turn::Phase(Phase::Closing) => {
@@ -155,6 +174,7 @@ impl<C: Connection> Driver<'_, C> {
                 Turn::Phase(next) => draining = next != Phase::Running,
             }
             if self.write()? {
+                self.written_at = now.mono;
                 // A consumer may have held back for what has left now.
                 self.connection.handle_written(now, &mut self.output);
                 self.write()?;
@@ -163,7 +183,78 @@ impl<C: Connection> Driver<'_, C> {
                 self.handle_input(now);
                 self.write()?;
             }
+            self.count(now.mono);
         }
+    }
+
+    async fn next_turn(
+        &mut self,
+        phase: &mut watch::Receiver<Phase>,
+        mut timer: Pin<&mut Sleep>,
+        draining: bool,
+    ) -> Turn {
+        let turn = {
+            let changed = phase.changed();
+            tokio::pin!(changed);
+            poll_fn(|context| {
+                if let Poll::Ready(Ok(())) = changed.as_mut().poll(context) {
+                    return Poll::Ready(None);
+                }
+                self.poll_turn(context, timer.as_mut(), draining).map(Some)
+            })
+            .await
+        };
+        turn.unwrap_or_else(|| Turn::Phase(*phase.borrow_and_update()))
+    }
+
+    /// Counts what is kept, once for all that a turn brought.
+    fn count(&mut self, now: Duration) {
+        self.buffer.keep(self.input.len() + self.connection.kept_bytes());
+        self.connection.session().keep_held(self.output.len());
+        self.turn_at = self.buffer.has_turn().then(|| self.turn_at.unwrap_or(now));
+    }
+
+    /// When to look whether others wait for what the connection keeps.
+    fn patience_ends(&mut self) -> Option<Duration> {
+        let keeps_input = self.buffer.counted() > 0;
+        let keeps_output = keeps_input || self.connection.session().held_bytes() > 0;
+        let input = keeps_input.then_some(self.read_at + INPUT_STALL_MAX);
+        let output = (keeps_output && !self.output.is_empty()).then_some(self.written_at + OUTPUT_STALL_MAX);
+        let turn = self.turn_at.map(|at| at + TURN_TIME_MAX);
+        input.into_iter().chain(output).chain(turn).min()
+    }
+
+    /// Returns why the connection is to end, if it is the peer's fault that others wait for memory.
+    fn handle_deadline(&mut self, now: Now) -> Option<&'static str> {
+        if self.is_held_back {
+            self.connection.handle_held_back(now);
+        }
+        if self.connection.deadline().is_some_and(|at| at <= now.mono) {
+            self.connection.handle_deadline(now, &mut self.output);
+        }
+        let now = now.mono;
+        let is_amid = self.input.len() > FREE_BYTES || self.connection.is_amid_message();
+        let keeps_input = self.buffer.counted() > 0 && self.buffer.is_short();
+        if self.turn_at.is_some_and(|at| at + TURN_TIME_MAX <= now) {
+            if is_amid {
+                return Some("a request took too long to arrive");
+            }
+            self.buffer.end_turn();
+        }
+        if self.read_at + INPUT_STALL_MAX <= now {
+            if keeps_input && is_amid && self.connection.wants_input() && !self.is_held_back {
+                return Some("the rest of a request did not arrive");
+            }
+            self.read_at = now;
+        }
+        if !self.output.is_empty() && self.written_at + OUTPUT_STALL_MAX <= now {
+            let session = self.connection.session();
+            if keeps_input || session.held_bytes() > 0 && session.broker().deliveries().is_used_up() {
+                return Some("the peer takes nothing of what is written");
+            }
+            self.written_at = now;
+        }
+        None
     }
 
     fn handle_input(&mut self, now: Now) {
@@ -172,17 +263,12 @@ impl<C: Connection> Driver<'_, C> {
         self.meter.decoded(self.connection.session().broker().now().mono - now.mono);
     }
 
-    fn poll_turn(
-        &mut self,
-        context: &mut Context<'_>,
-        timer: std::pin::Pin<&mut Sleep>,
-        draining: bool,
-    ) -> Poll<Turn> {
+    fn poll_turn(&mut self, context: &mut Context<'_>, timer: Pin<&mut Sleep>, draining: bool) -> Poll<Turn> {
         // First, since on a busy connection one of the others is always ready.
         if timer.poll(context).is_ready() {
             return Poll::Ready(Turn::Deadline);
         }
-        if self.output.len() <= OUTPUT_BYTES_MAX
+        if self.output.len() <= self.output_bytes_max
             && self.connection.session().poll_events(context, &mut self.events).is_ready()
         {
             return Poll::Ready(Turn::Events);
@@ -190,34 +276,41 @@ impl<C: Connection> Driver<'_, C> {
         if !self.output.is_empty() && self.stream.poll_write_ready(context).is_ready() {
             return Poll::Ready(Turn::Writable);
         }
-        if !draining
-            && self.may_read(context)
-            && self.stream.poll_read_ready(context).is_ready()
-            && let Poll::Ready(read) = self.poll_read(context)
-        {
-            return Poll::Ready(Turn::Read(read));
+        let has_input =
+            !draining && self.wants_input(context) && self.stream.poll_read_ready(context).is_ready();
+        self.is_held_back = has_input && !self.buffer.may_read(context);
+        if has_input && !self.is_held_back {
+            if let Poll::Ready(read) = self.poll_read(context) {
+                return Poll::Ready(Turn::Read(read));
+            }
+            self.buffer.read_nothing();
         }
-        if self.input.is_empty() && self.input.capacity() > 0 {
-            // An idle connection keeps no buffer.
-            self.input = BytesMut::new();
+        let (bytes, capacity) = (self.input.len(), self.input.capacity());
+        if bytes == 0 && capacity > 0 || bytes <= FREE_BYTES && capacity > FREE_BYTES + READ_BYTES_MIN {
+            // An idle connection keeps no more of its buffer than what is in it.
+            self.input = BytesMut::from(&self.input[..]);
         }
         Poll::Pending
     }
 
     /// Whether the connection takes input. One that does not because of the broker's work is woken when that eases;
     /// whatever else it waits for, an event or a write brings.
-    fn may_read(&mut self, context: &mut Context<'_>) -> bool {
+    fn wants_input(&mut self, context: &mut Context<'_>) -> bool {
         self.connection.wants_input()
             || (self.connection.session().poll_uncongested(context).is_ready()
                 && self.connection.wants_input())
     }
 
-    /// Reads once. A read that does not fill its room has taken all there is, as the library knows: the next waits for
-    /// the socket instead of asking it again.
+    /// Reads once; where memory is short, no more than a turn may leave behind of the next request. A read that does not
+    /// fill its room has taken all there is, as the library knows: the next waits for the socket instead of asking it
+    /// again.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.reserve(self.read_bytes);
-        let room = self.input.capacity() - self.input.len();
-        let polled = pin!(self.stream.read_buf(&mut self.input)).poll(context);
+        let is_short = self.buffer.is_short();
+        self.input.reserve(if is_short { SHORT_READ_BYTES } else { self.read_bytes });
+        let spare = self.input.capacity() - self.input.len();
+        let room = if is_short { SHORT_READ_BYTES } else { spare };
+        let mut input = (&mut self.input).limit(room);
+        let polled = pin!(self.stream.read_buf(&mut input)).poll(context);
         if let Poll::Ready(Ok(read)) = polled {
             self.read_bytes = match read {
                 read if read == room => (self.read_bytes * 2).min(READ_BYTES_MAX),

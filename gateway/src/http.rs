@@ -6,6 +6,7 @@ mod patient;
 mod tests;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -24,7 +25,7 @@ use tokio::sync::watch;
 use self::patient::PatientStream;
 use crate::driver::Phase;
 use crate::listeners::{self, Shared};
-use crate::metering::ConnectionMeter;
+use crate::metering::{ConnectionMeter, MemoryMeter};
 
 const PROTOCOL: &str = "http";
 /// Content type of the Prometheus text format.
@@ -53,7 +54,7 @@ impl Default for Timeouts {
 }
 
 /// Adds the process's metrics to the routes, and keeps their recorder small.
-pub fn with_metrics(rest: Router, metrics: PrometheusHandle) -> Router {
+pub fn with_metrics(rest: Router, metrics: PrometheusHandle, memory: MemoryMeter) -> Router {
     let rendered = metrics.clone();
     tokio::spawn(async move {
         loop {
@@ -61,9 +62,13 @@ pub fn with_metrics(rest: Router, metrics: PrometheusHandle) -> Router {
             metrics.run_upkeep();
         }
     });
+    let memory = Arc::new(memory);
     rest.route(
         "/metrics",
-        get(move || std::future::ready(([(header::CONTENT_TYPE, METRICS_TYPE)], rendered.render()))),
+        get(move || {
+            memory.look();
+            std::future::ready(([(header::CONTENT_TYPE, METRICS_TYPE)], rendered.render()))
+        }),
     )
 }
 

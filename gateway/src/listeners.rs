@@ -10,7 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::driver::{self, Phase};
+use crate::buffers::Buffers;
+use crate::driver::{self, Ended, Phase};
 use crate::metering::ConnectionMeter;
 
 /// How long to wait after accepting failed, as it does when the process has too many open files.
@@ -49,6 +50,7 @@ pub fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindE
 pub struct Shared {
     pub broker: Broker,
     pub places: Arc<Semaphore>,
+    pub buffers: Arc<Buffers>,
     pub phase: watch::Receiver<Phase>,
 }
 
@@ -64,7 +66,7 @@ pub async fn accept<C: Connection + 'static>(
     let ended = async move { no_longer_running(&mut phase).await };
     let run = |stream, peer| {
         let connection = connect(&shared.broker, peer);
-        run(protocol, stream, peer, connection, shared.phase.clone(), meter.clone())
+        run(protocol, stream, peer, connection, shared.clone(), meter.clone())
     };
     accept_each(protocol, listener, shared.places.clone(), ended, run).await;
 }
@@ -119,11 +121,14 @@ async fn run<C: Connection>(
     stream: TcpStream,
     peer: SocketAddr,
     connection: C,
-    phase: watch::Receiver<Phase>,
+    shared: Shared,
     meter: ConnectionMeter,
 ) {
     tracing::debug!(protocol, %peer, "connected");
     let _open = meter.opened();
-    let ended = driver::drive(stream, connection, phase, &meter).await;
+    let ended = driver::drive(stream, connection, shared.phase, &meter, shared.buffers).await;
+    if let Ended::ForMemory(why) = ended {
+        tracing::info!(protocol, %peer, why, "closed: others wait for the memory it keeps");
+    }
     tracing::debug!(protocol, %peer, ?ended, "disconnected");
 }

@@ -2,6 +2,7 @@
 //! messages.
 
 mod backup;
+mod buffers;
 mod check;
 mod client;
 mod clock;

@@ -37,7 +37,45 @@ pub fn install() -> Result<PrometheusHandle, String> {
         "mailrail_log_faults_total",
         "Failed writes or syncs of the log: it takes nothing more."
     );
+    describe_gauge!("mailrail_memory_budget_bytes", "The memory budget.");
+    describe_gauge!("mailrail_memory_share_bytes_max", "What a share of the memory budget allows.");
+    describe_gauge!("mailrail_memory_share_bytes", "What is used of a share of the memory budget.");
     Ok(handle)
+}
+
+type Look = Box<dyn Fn() -> u64 + Send + Sync>;
+
+/// The memory budget and what is used of it, looked at whenever somebody asks for the metrics.
+#[derive(Default)]
+pub struct MemoryMeter {
+    shares: Vec<(Gauge, Look)>,
+}
+
+impl MemoryMeter {
+    pub fn new(budget_bytes: u64) -> MemoryMeter {
+        gauge!("mailrail_memory_budget_bytes").set(float(budget_bytes));
+        MemoryMeter::default()
+    }
+
+    /// Adds a share, with what it allows and how to see what is used of it.
+    pub fn with(
+        mut self,
+        share: &'static str,
+        bytes_max: u64,
+        used: impl Fn() -> u64 + Send + Sync + 'static,
+    ) -> MemoryMeter {
+        gauge!("mailrail_memory_share_bytes_max", "share" => share).set(float(bytes_max));
+        self.shares.push((gauge!("mailrail_memory_share_bytes", "share" => share), Box::new(used)));
+        self
+    }
+
+    pub fn look(&self) {
+        self.shares.iter().for_each(|(gauge, used)| gauge.set(float(used())));
+    }
+}
+
+fn float(bytes: u64) -> f64 {
+    bytes as f64
 }
 
 /// Counts what one protocol's connections do.

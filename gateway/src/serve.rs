@@ -4,27 +4,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailrail_broker::{Broker, BrokerConfig};
+use mailrail_broker::{Broker, BrokerConfig, Share};
 use mailrail_rest::{RestConfig, RestState};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 
+use crate::buffers::Buffers;
 use crate::clock::{SystemClock, boot_id};
-use crate::config::Settings;
+use crate::config::{MemoryBudget, Settings};
 use crate::driver::Phase;
 use crate::gathering::Gathering;
 use crate::http::{self, Timeouts};
 use crate::listeners::{self, Shared, bind};
-use crate::metering;
+use crate::metering::{self, MemoryMeter};
 use crate::ready::Ready;
 
 /// How long connections may take to end once everything is answered.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Files that are open beside connections: segments, the store, listeners.
 const OTHER_FILES: u64 = 256;
-/// Less memory than this is worth a warning: what a broker takes at rest, its caches, and a few long requests.
-const MEMORY_BYTES_LOW: u64 = 64 << 20;
 /// How often a failed log is noticed.
 const FAULT_CHECK: Duration = Duration::from_millis(200);
 
@@ -50,7 +49,7 @@ fn connection_threads() -> usize {
 async fn serve(settings: Settings) -> Result<(), String> {
     // Whatever comes from now on is an orderly stop, also while the log is read.
     let signals = Signals::listen()?;
-    let files = raise_open_files(settings.connections_max);
+    let files = raise_open_files(settings.memory.connections_max);
     if let Some(path) = &settings.ready_file {
         // One of an earlier run would send clients to where nobody listens yet.
         Ready::withdraw(path).map_err(|error| format!("removing {}: {error}", path.display()))?;
@@ -68,26 +67,21 @@ async fn serve(settings: Settings) -> Result<(), String> {
         remoting: address(&remoting_listener)?,
         amqp: address(&amqp_listener)?,
     };
-    if let Some(files) = files {
-        tracing::warn!(
-            files,
-            connections_max = settings.connections_max,
-            "fewer files may be open than connections"
-        );
-    }
-    if let Some(bytes) = settings.memory_bytes.filter(|bytes| *bytes < MEMORY_BYTES_LOW) {
-        tracing::warn!(mib = bytes >> 20, "there is little memory for publishes that come all at once");
-    }
+    warn(&settings, files);
+    let memory = settings.memory;
     let metrics = metering::install()?;
     let broker = open_broker(&settings).await?;
     let advertised = SocketAddr::new(settings.advertised, ready.remoting.port());
     let (phase, phases) = watch::channel(Phase::Running);
-    let places = Arc::new(Semaphore::new(settings.connections_max));
-    let shared = Shared { broker: broker.clone(), places, phase: phases };
+    let places = Arc::new(Semaphore::new(count(memory.connections_max)));
+    let buffers = Buffers::new(memory.buffer_bytes_max);
+    let shared = Shared { broker: broker.clone(), places, buffers: buffers.clone(), phase: phases };
 
     let mut remoting =
         mailrail_remoting::RemotingConfig::new(advertised, &settings.cluster_name, &settings.broker_name);
     remoting.auto_create_topics = settings.auto_create_topics;
+    let waits = Share::new(memory.wait_bytes_max);
+    remoting.waits = waits.clone();
     let remoting = Arc::new(remoting);
     let remoting = listeners::accept("remoting", remoting_listener, shared.clone(), move |broker, peer| {
         mailrail_remoting::Connection::new(broker.connect(), remoting.clone(), peer, broker.now())
@@ -98,8 +92,13 @@ async fn serve(settings: Settings) -> Result<(), String> {
     });
     let mut rest = RestConfig::new(advertised);
     rest.auto_create_topics = settings.auto_create_topics;
+    rest.upload_bytes_max = count(memory.upload_bytes_max);
+    rest.answer_bytes_max = count(memory.answer_bytes_max);
+    rest.event_streams_max = count(memory.event_streams_max);
+    rest.receives_max = rest.receives_max.min(count(memory.connections_max));
     let rest = RestState::new(broker.clone(), rest);
-    let routes = http::with_metrics(mailrail_rest::router(rest.clone()), metrics);
+    let meter = meter_memory(&memory, &broker, &rest, buffers, waits);
+    let routes = http::with_metrics(mailrail_rest::router(rest.clone()), metrics, meter);
     let http = http::serve(http_listener, routes, shared, Timeouts::default());
     let serving = [tokio::spawn(remoting), tokio::spawn(amqp), tokio::spawn(http)];
     tracing::info!(http = %ready.http, remoting = %ready.remoting, amqp = %ready.amqp, "ready");
@@ -111,15 +110,54 @@ async fn serve(settings: Settings) -> Result<(), String> {
     if faulted { Err("the log has failed; what was acknowledged is on disk".to_owned()) } else { Ok(()) }
 }
 
+/// Says what the system has less of than the settings ask for.
+fn warn(settings: &Settings, files: Option<u64>) {
+    let memory = settings.memory;
+    if let Some(files) = files {
+        let connections_max = memory.connections_max;
+        tracing::warn!(files, connections_max, "fewer files may be open than connections");
+    }
+    if let Some(limit) = settings.memory_limit_bytes.filter(|limit| *limit < memory.bytes) {
+        let (memory_mib, limit_mib) = (memory.bytes >> 20, limit >> 20);
+        tracing::warn!(memory_mib, limit_mib, "the system allows less memory");
+    }
+}
+
+/// Every share that is counted; what the store's cache holds, its engine does not say.
+fn meter_memory(
+    memory: &MemoryBudget,
+    broker: &Broker,
+    rest: &RestState,
+    buffers: Arc<Buffers>,
+    waits: Arc<Share>,
+) -> MemoryMeter {
+    let (cached, in_flight, deliveries) =
+        (broker.clone(), broker.in_flight().clone(), broker.deliveries().clone());
+    let (uploads, answers) = (rest.clone(), rest.clone());
+    MemoryMeter::new(memory.bytes)
+        .with("log_cache", memory.log_cache_bytes, move || cached.log_cache_bytes() as u64)
+        .with("in_flight", memory.in_flight_bytes_max, move || in_flight.bytes())
+        .with("deliveries", memory.delivery_bytes_max, move || deliveries.bytes())
+        .with("http_answers", memory.answer_bytes_max, move || answers.answer_bytes() as u64)
+        .with("buffers", memory.buffer_bytes_max, move || buffers.share().bytes())
+        .with("http_uploads", memory.upload_bytes_max, move || uploads.uploaded_bytes() as u64)
+        .with("waits", memory.wait_bytes_max, move || waits.bytes())
+}
+
+fn count(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
 async fn open_broker(settings: &Settings) -> Result<Broker, String> {
     let mut config = BrokerConfig::new(&settings.data, Arc::new(SystemClock::start()), boot_id());
     config.log.segment_bytes = settings.segment_bytes;
     config.log.free_bytes_min = settings.disk_free_bytes_min;
     config.retention = settings.retention;
-    config.in_flight_bytes_max = settings.in_flight_bytes_max;
-    config.log.cache_bytes = settings.cache_bytes;
+    config.in_flight_bytes_max = settings.memory.in_flight_bytes_max;
+    config.delivery_bytes_max = settings.memory.delivery_bytes_max;
+    config.log.cache_bytes = count(settings.memory.log_cache_bytes);
     config.store_engine = settings.store_engine;
-    config.store_cache_bytes = settings.store_cache_bytes;
+    config.store_cache_bytes = settings.memory.store_cache_bytes;
     let gathering = Arc::new(Gathering::default());
     let asked = Arc::clone(&gathering);
     config.wake_later = Arc::new(move || asked.may_wake_later());
@@ -160,11 +198,11 @@ impl Signals {
 
 /// Lets the process have as many files open as the system allows. Returns that number where it is too small for all
 /// connections, segments and whatever else.
-fn raise_open_files(connections_max: usize) -> Option<u64> {
+fn raise_open_files(connections_max: u64) -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, ..limit };
     let now = setrlimit(Resource::Nofile, raised).map_or(limit.current, |()| limit.maximum);
-    now.filter(|files| *files < connections_max as u64 + OTHER_FILES)
+    now.filter(|files| *files < connections_max + OTHER_FILES)
 }
 
 /// Takes no new requests and ends waits, stops reading, lets the broker finish what it has taken, sends the last answers,

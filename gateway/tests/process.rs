@@ -14,10 +14,12 @@ fn a_wrong_setting_costs_one_line_and_nothing_is_made() {
     let file = folder.path().join("mailrail.toml");
     std::fs::write(&file, "htp-listen = \"127.0.0.1:0\"\n").unwrap();
     let file = file.to_str().unwrap();
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 9] = [
         (&["--htp-listen", "127.0.0.1:0"], "--htp-listen"),
         (&["--segment-mib", "many"], "many"),
         (&["--data"], "--data"),
+        (&["--memory-mib", "100"], "memory-mib is \"100\": 224 to"),
+        (&["--memory-mib", "256", "--cache-mib", "200"], "memory-mib is 256: with cache-mib 200"),
         (&["--config", file], "htp-listen"),
         (&["--config", "/nowhere/mailrail.toml"], "/nowhere/mailrail.toml"),
         (&["--log-level", "inof"], "\"inof\""),
@@ -148,6 +150,8 @@ fn metrics_count_connections_and_bytes_of_http() {
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     };
     assert_eq!(number("mailrail_connections"), 2.0);
+    assert!(text.contains("\nmailrail_memory_share_bytes{share=\"deliveries\"} 0\n"), "{text}");
+    assert!(text.contains("\nmailrail_memory_share_bytes_max{share=\"log_cache\"} "), "{text}");
     assert_eq!(number("mailrail_connections_total"), 2.0);
     assert!(number("mailrail_received_bytes_total") > 100.0 && number("mailrail_sent_bytes_total") > 100.0);
 }

@@ -140,13 +140,17 @@ pub struct ServeFlags {
     /// Free room on the disk in MiB below which messages are refused; 0 = refuse when it is full [default: 512].
     #[arg(long, env = "MAILRAIL_DISK_FREE_MIB_MIN", value_name = "MIB")]
     pub disk_free_mib_min: Option<u64>,
-    /// Memory for the newest messages in MiB [default: 16, or a 16th of what may be used where that is less].
+    /// Memory in MiB that all caches, buffers, publishes and deliveries share [default: 7/8 of the machine's, or of its
+    /// control group's limit; at least 224].
+    #[arg(long, env = "MAILRAIL_MEMORY_MIB", value_name = "MIB")]
+    pub memory_mib: Option<u64>,
+    /// Of that, for the newest messages, in MiB [default: a 16th, at most 16].
     #[arg(long, env = "MAILRAIL_CACHE_MIB", value_name = "MIB")]
     pub cache_mib: Option<u64>,
     /// What keeps the checkpoints of the state, sled or redb; after a change they are rebuilt from the log [default: sled].
     #[arg(long, env = "MAILRAIL_STORE_ENGINE", value_name = "ENGINE")]
     pub store_engine: Option<String>,
-    /// Most connections at once, all protocols together [default: 10000].
+    /// Most connections at once, all protocols together [default: 10000, or what 3/16 of memory-mib have room for].
     #[arg(long, env = "MAILRAIL_CONNECTIONS_MAX", value_name = "COUNT")]
     pub connections_max: Option<u64>,
     /// What to log: error, warn, info, debug, or a filter like `mailrail_amqp=debug` [default: info].
@@ -176,6 +180,7 @@ impl ServeFlags {
             retention_hours: self.retention_hours.or(other.retention_hours),
             retention_mib: self.retention_mib.or(other.retention_mib),
             disk_free_mib_min: self.disk_free_mib_min.or(other.disk_free_mib_min),
+            memory_mib: self.memory_mib.or(other.memory_mib),
             cache_mib: self.cache_mib.or(other.cache_mib),
             store_engine: self.store_engine.or(other.store_engine),
             connections_max: self.connections_max.or(other.connections_max),

@@ -12,6 +12,9 @@ use mailrail_broker::{RetentionPolicy, StoreEngine};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+pub use self::memory::MemoryBudget;
+use self::memory::{MEMORY_MIB_MAX, MEMORY_MIB_MIN, TooLittle, Wanted};
+
 pub use self::flags::{
     BackupFlags, CheckFlags, Cli, Command, RepairFlags, RestoreFlags, ServeFlags, StatusFlags,
 };
@@ -34,14 +37,10 @@ pub struct Settings {
     pub retention: RetentionPolicy,
     /// With less room on the disk no messages are taken.
     pub disk_free_bytes_min: u64,
-    pub cache_bytes: usize,
     pub store_engine: StoreEngine,
-    pub store_cache_bytes: u64,
-    /// Publishes that wait for their answers, in bytes.
-    pub in_flight_bytes_max: u64,
+    pub memory: MemoryBudget,
     /// What this process may use, if the system tells.
-    pub memory_bytes: Option<u64>,
-    pub connections_max: usize,
+    pub memory_limit_bytes: Option<u64>,
     pub log_level: String,
     pub log_json: bool,
 }
@@ -51,6 +50,10 @@ pub struct Settings {
 pub enum SettingsError {
     #[error("reading {}: {error}", path.display())]
     File { path: PathBuf, error: std::io::Error },
+    #[error(
+        "memory-mib is {mib}: with cache-mib {cache_mib} and connections-max {connections} at least {needed_mib} are needed"
+    )]
+    Memory { mib: u64, cache_mib: u64, connections: u64, needed_mib: u64 },
     #[error("{}: {error}", path.display())]
     Syntax { path: PathBuf, error: String },
     #[error("{key} is {value:?}: {why}")]
@@ -68,7 +71,6 @@ const DATA: &str = "./mailrail-data";
 const SEGMENT_MIB: u64 = 128;
 const RETENTION_HOURS: u64 = 72;
 const DISK_FREE_MIB_MIN: u64 = 512;
-const CONNECTIONS_MAX: u64 = 10_000;
 
 impl Settings {
     /// Puts the sources together and checks the outcome.
@@ -80,9 +82,9 @@ impl Settings {
         Settings::check(flags.or(file), memory::limit_bytes(Path::new("/")))
     }
 
-    fn check(raw: ServeFlags, memory_bytes: Option<u64>) -> Result<Settings, SettingsError> {
+    fn check(raw: ServeFlags, memory_limit_bytes: Option<u64>) -> Result<Settings, SettingsError> {
         let insecure = raw.insecure.unwrap_or(false);
-        let default_cache_bytes = memory::cache_bytes(memory_bytes);
+        let memory = memory_budget(&raw, memory_limit_bytes)?;
         let listen = |key, value: Option<String>, default: &str| -> Result<SocketAddr, SettingsError> {
             let address = resolve(key, &value.unwrap_or_else(|| default.to_owned()))?;
             if !address.ip().is_loopback() && !insecure {
@@ -124,22 +126,9 @@ impl Settings {
                 0,
                 1 << 30,
             )?,
-            cache_bytes: match raw.cache_mib {
-                Some(mib) => mebibytes("cache-mib", mib, 1, 65_536)?,
-                None => default_cache_bytes,
-            }
-            .try_into()
-            .unwrap_or(usize::MAX),
             store_engine: store_engine(raw.store_engine)?,
-            store_cache_bytes: default_cache_bytes,
-            in_flight_bytes_max: memory::in_flight_bytes_max(memory_bytes),
-            memory_bytes,
-            connections_max: between(
-                "connections-max",
-                raw.connections_max.unwrap_or(CONNECTIONS_MAX),
-                1,
-                1_000_000,
-            )?,
+            memory,
+            memory_limit_bytes,
             log_level: log_filter(raw.log_level.unwrap_or_else(|| "info".to_owned()))?,
             log_json: raw.log_json.unwrap_or(false),
         })
@@ -217,6 +206,27 @@ fn retention(hours: Option<u64>, mib: Option<u64>) -> Result<RetentionPolicy, Se
     })
 }
 
+fn memory_budget(raw: &ServeFlags, limit_bytes: Option<u64>) -> Result<MemoryBudget, SettingsError> {
+    let cache = raw.cache_mib.map(|mib| mebibytes("cache-mib", mib, 1, 65_536)).transpose()?;
+    if let Some(count) = raw.connections_max {
+        between("connections-max", count, 1, 1_000_000)?;
+    }
+    let bytes = match raw.memory_mib {
+        Some(mib) => mebibytes("memory-mib", mib, MEMORY_MIB_MIN, MEMORY_MIB_MAX)?,
+        None => MemoryBudget::default_bytes(limit_bytes),
+    };
+    let wanted = Wanted { log_cache_bytes: cache, connections_max: raw.connections_max };
+    MemoryBudget::split(bytes, limit_bytes, wanted).map_err(|TooLittle { needed_bytes }| {
+        let default = MemoryBudget::split(bytes, limit_bytes, Wanted::default()).ok();
+        SettingsError::Memory {
+            mib: bytes >> 20,
+            cache_mib: cache.or(default.map(|budget| budget.log_cache_bytes)).unwrap_or(0) >> 20,
+            connections: wanted.connections_max.or(default.map(|budget| budget.connections_max)).unwrap_or(0),
+            needed_mib: (needed_bytes >> 20) + 1,
+        }
+    })
+}
+
 fn store_engine(value: Option<String>) -> Result<StoreEngine, SettingsError> {
     match value {
         None => Ok(StoreEngine::default()),
@@ -251,13 +261,23 @@ mod tests {
     }
 
     #[test]
-    fn caches_fit_the_memory_unless_somebody_says_otherwise() {
-        let settings = |flags, memory| Settings::check(flags, memory).unwrap();
-        let caches = |settings: Settings| (settings.cache_bytes, settings.store_cache_bytes);
-        assert_eq!(caches(settings(ServeFlags::default(), None)), (16 << 20, 16 << 20));
-        assert_eq!(caches(settings(ServeFlags::default(), Some(64 << 20))), (4 << 20, 4 << 20));
-        let flags = ServeFlags { cache_mib: Some(32), ..ServeFlags::default() };
-        assert_eq!(caches(settings(flags, Some(64 << 20))), (32 << 20, 4 << 20));
+    fn what_somebody_sets_beats_the_table_or_does_not_fit() {
+        let settings = |flags, limit_mib: u64| Settings::check(flags, Some(limit_mib << 20));
+        let memory = |flags, limit_mib| settings(flags, limit_mib).unwrap().memory;
+        let budget = memory(ServeFlags::default(), 1_024);
+        assert_eq!((budget.bytes, budget.log_cache_bytes), (896 << 20, 16 << 20));
+        let flags = ServeFlags { memory_mib: Some(512), cache_mib: Some(32), ..ServeFlags::default() };
+        let budget = memory(flags, 1_024);
+        assert_eq!(
+            (budget.bytes, budget.log_cache_bytes, budget.store_cache_bytes),
+            (512 << 20, 32 << 20, 16 << 20)
+        );
+        let flags = ServeFlags { memory_mib: Some(256), cache_mib: Some(200), ..ServeFlags::default() };
+        let error = settings(flags, 1_024).unwrap_err().to_string();
+        assert!(
+            error.starts_with("memory-mib is 256: with cache-mib 200 and connections-max 1536 at"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -303,7 +323,7 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named() {
         type Change = fn(&mut ServeFlags);
-        let cases: [(Change, &str); 14] = [
+        let cases: [(Change, &str); 16] = [
             (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
             (
                 |f| f.amqp_listen = Some("0.0.0.0:5672".into()),
@@ -313,6 +333,11 @@ mod tests {
             (|f| f.retention_hours = Some(1_000_001), "retention-hours is \"1000001\""),
             (|f| f.retention_mib = Some(u64::MAX), "retention-mib is \"18446744073709551615\""),
             (|f| f.store_engine = Some("rocksdb".into()), "store-engine is \"rocksdb\""),
+            (|f| f.memory_mib = Some(100), "memory-mib is \"100\""),
+            (
+                |f| (f.memory_mib, f.connections_max) = (Some(256), Some(10_000)),
+                "memory-mib is 256: with cache-mib 16 and connections-max 10000",
+            ),
             (|f| f.connections_max = Some(0), "connections-max is \"0\""),
             (|f| f.log_level = Some("inof".into()), "log-level is \"inof\""),
             (|f| f.log_level = Some("info,mailrail=inof".into()), "log-level is \"info,mailrail=inof\""),
@@ -336,14 +361,21 @@ mod tests {
 
     #[test]
     fn every_number_is_taken_up_to_its_limits_and_no_farther() {
+        const ALL: Option<u64> = Some(MEMORY_MIB_MAX);
         type Change = fn(&mut ServeFlags, u64);
-        let cases: [(&str, Change, u64, u64); 6] = [
+        let cases: [(&str, Change, u64, u64); 7] = [
             ("segment-mib", |f, value| f.segment_mib = Some(value), 1, 2_048),
-            ("cache-mib", |f, value| f.cache_mib = Some(value), 1, 65_536),
+            ("memory-mib", |f, value| f.memory_mib = Some(value), MEMORY_MIB_MIN, MEMORY_MIB_MAX),
+            ("cache-mib", |f, value| (f.memory_mib, f.cache_mib) = (ALL, Some(value)), 1, 65_536),
             ("retention-hours", |f, value| f.retention_hours = Some(value), 0, 1_000_000),
             ("retention-mib", |f, value| f.retention_mib = Some(value), 0, 1 << 30),
             ("disk-free-mib-min", |f, value| f.disk_free_mib_min = Some(value), 0, 1 << 30),
-            ("connections-max", |f, value| f.connections_max = Some(value), 1, 1_000_000),
+            (
+                "connections-max",
+                |f, value| (f.memory_mib, f.connections_max) = (ALL, Some(value)),
+                1,
+                1_000_000,
+            ),
         ];
         for (key, change, min, max) in cases {
             for value in [min, max] {

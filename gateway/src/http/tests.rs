@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
+use crate::buffers::Buffers;
 use crate::clock::SystemClock;
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -34,7 +35,12 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let places = Arc::new(Semaphore::new(places));
         let (phase, phases) = watch::channel(Phase::Running);
-        let shared = Shared { broker: broker.clone(), places: places.clone(), phase: phases };
+        let shared = Shared {
+            broker: broker.clone(),
+            places: places.clone(),
+            buffers: Buffers::new(u64::MAX),
+            phase: phases,
+        };
         let long = || std::future::ready(Body::from(vec![b'x'; 64 << 20]));
         let peer = |ConnectInfo(peer): ConnectInfo<SocketAddr>| std::future::ready(peer.to_string());
         let never = std::future::pending::<&'static str>;

@@ -353,6 +353,18 @@ impl Driven for Connection {
             && !self.is_held_back()
     }
 
+    fn handle_held_back(&mut self, now: Now) {
+        self.machine.note_received(now.mono);
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.held.len() + self.outstanding.bytes() + self.machine.assembled_bytes()
+    }
+
+    fn is_amid_message(&self) -> bool {
+        self.machine.assembled_bytes() > 0
+    }
+
     fn is_closing(&self) -> bool {
         self.machine.is_closing()
     }

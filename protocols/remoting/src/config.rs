@@ -3,13 +3,18 @@
 //! Reads no file and no environment; the gateway fills it in.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use mailrail_broker::Share;
 use mailrail_message::property;
 
 use crate::registry::Registry;
 
 /// Queues of the topic that new topics are modelled on (`TBW102`), so the most a new topic gets.
 pub const DEFAULT_TOPIC_QUEUES: u32 = 8;
+
+/// Bytes of requests that wait, where the gateway sets no other.
+pub(crate) const WAITS_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Shared by all remoting connections of one shard.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub struct RemotingConfig {
     pub broker_name: String,
     /// A send to an unknown topic makes it.
     pub auto_create_topics: bool,
+    /// Memory for requests that wait, held pulls above all, over all connections; beyond it they are refused as busy.
+    pub waits: Arc<Share>,
     pub(crate) registry: Registry,
     /// Properties that every stored message gets, in stored form.
     pub(crate) stamp: Vec<u8>,
@@ -39,6 +46,7 @@ impl RemotingConfig {
             cluster_name: cluster_name.to_owned(),
             broker_name: broker_name.to_owned(),
             auto_create_topics: true,
+            waits: Share::new(WAITS_BYTES_MAX),
             registry: Registry::default(),
             stamp,
         }

@@ -63,12 +63,13 @@ pub struct Connection {
 impl Connection {
     /// `peer` is the client's address, behind any proxy.
     pub fn new(session: Session, config: Arc<RemotingConfig>, peer: SocketAddr, now: Now) -> Connection {
+        let outstanding = Outstanding::new(config.waits.clone());
         Connection {
             session,
             config,
             peer,
             asks: Vec::new(),
-            outstanding: Outstanding::default(),
+            outstanding,
             sends: None,
             input_bytes: 0,
             parked: HashMap::new(),
@@ -193,6 +194,7 @@ impl Connection {
         if !self.asks.is_empty() {
             self.session.submit(std::mem::take(&mut self.asks));
         }
+        self.outstanding.count();
         self.output_bytes = output.len();
     }
 
@@ -313,6 +315,14 @@ impl Driven for Connection {
         !self.closing
             && self.parked_bytes < PARKED_BYTES_MAX
             && self.output_bytes + self.promised_bytes < OUTPUT_BYTES_MAX
+    }
+
+    fn handle_held_back(&mut self, now: Now) {
+        self.last_moved = now.mono;
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.parked_bytes
     }
 
     fn is_closing(&self) -> bool {

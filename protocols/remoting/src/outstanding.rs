@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailrail_broker::{Filter, Name, PublishBatch, Queue, QueueId, Token};
+use mailrail_broker::{Filter, Held, Name, PublishBatch, Queue, QueueId, Share, Token};
 
 use crate::codec::body::lock::QueueName;
 use crate::codec::command::Boundary;
@@ -15,6 +15,13 @@ use crate::codec::{Frame, Header, Serializer};
 
 /// Requests of one connection that wait for the broker, held pulls included.
 pub(crate) const OUTSTANDING_COUNT_MAX: usize = 65_536;
+
+/// Of these, those that a connection may have whatever the others have.
+pub(crate) const OUTSTANDING_FREE_COUNT: usize = 32;
+/// Room for so many is kept when there are none.
+const OUTSTANDING_KEPT_COUNT: usize = 1_024;
+/// What one of them takes, a held pull as the longest, with its places in all look-ups.
+const OUTSTANDING_BYTES: usize = 512;
 
 /// Who asked: all that an answer needs of its request's header.
 #[derive(Debug, Clone, Copy)]
@@ -160,14 +167,31 @@ pub(crate) struct Gathering {
 }
 
 /// Tokens and deadlines of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outstanding {
     next: u64,
     waiting: HashMap<u64, Waiting>,
     holds: BTreeSet<(Duration, u64)>,
+    /// What all of them take, but for the free ones.
+    held: Held,
 }
 
 impl Outstanding {
+    /// `waits` is the memory for those of all connections.
+    pub(crate) fn new(waits: Arc<Share>) -> Outstanding {
+        let held = Held::new(waits, 0);
+        Outstanding { next: 0, waiting: HashMap::new(), holds: BTreeSet::new(), held }
+    }
+
+    /// Counts what is there; to be called once a turn.
+    pub(crate) fn count(&mut self) {
+        let counted = self.waiting.len().saturating_sub(OUTSTANDING_FREE_COUNT);
+        self.held.set(u64::try_from(counted * OUTSTANDING_BYTES).unwrap_or(u64::MAX));
+        if self.waiting.is_empty() && self.waiting.capacity() > OUTSTANDING_KEPT_COUNT {
+            self.waiting = HashMap::new();
+        }
+    }
+
     pub(crate) fn add(&mut self, waiting: Waiting) -> Token {
         let token = self.reserve();
         self.waiting.insert(token.0, waiting);
@@ -189,7 +213,8 @@ impl Outstanding {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.waiting.len() >= OUTSTANDING_COUNT_MAX
+        let count = self.waiting.len();
+        count >= OUTSTANDING_COUNT_MAX || (count >= OUTSTANDING_FREE_COUNT && self.held.share().is_used_up())
     }
 
     /// A pull that is to end at `until` at the latest.

@@ -82,7 +82,10 @@ impl Line {
     pub async fn read(&mut self, request: ReadRequest) -> Result<ReadBatch, Refusal> {
         let token = self.token();
         match self.session.read(token, request) {
-            Some(result) => Ok(result?),
+            Some(result) => {
+                self.session.keep_held(0);
+                Ok(result?)
+            }
             None => self.read_answer(token).await,
         }
     }
@@ -131,7 +134,10 @@ impl Line {
     }
 
     async fn answer(&mut self, token: Token, wait_ms: u64) -> Result<Event, Refusal> {
-        timeout(Duration::from_millis(wait_ms), self.next(token)).await.map_err(|_| {
+        let answer = timeout(Duration::from_millis(wait_ms), self.next(token)).await;
+        // Messages in it are counted among the answers next.
+        self.session.keep_held(0);
+        answer.map_err(|_| {
             Refusal::new(
                 Kind::NoAnswer,
                 format!(

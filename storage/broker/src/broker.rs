@@ -5,12 +5,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mailrail_commitlog::disk::DirLock;
 use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, LogThreads, Position};
+use mailrail_message::RECORD_MESSAGE_BYTES_MAX;
 
 use crate::backup::Backup;
 use crate::command::Command;
@@ -28,6 +28,7 @@ use crate::reader::{Fetched, Pool, ReadContext};
 use crate::retention::RetentionPolicy;
 use crate::session::{Grant, Letter, Mailbox, Session};
 use crate::shard::{Input, Shard};
+use crate::share::{Held, Share};
 use crate::stages::{ReadMeter, ShardMeter, WakeMeter};
 use crate::store::StoreEngine;
 use crate::store_thread::StoreThread;
@@ -52,6 +53,8 @@ pub struct BrokerConfig {
     pub retention: RetentionPolicy,
     /// With more bytes of publishes that wait for their answers, further ones are refused or held back.
     pub in_flight_bytes_max: u64,
+    /// With more bytes of messages that were read for clients and not written to them yet, readers and consumers wait.
+    pub delivery_bytes_max: u64,
     pub clock: Arc<dyn Clock>,
     /// Asked when a session submits to a shard that sleeps. True promises that [`Broker::wake`] is called soon, at best
     /// once for what many sessions submit; false has the shard woken at once.
@@ -72,6 +75,7 @@ impl BrokerConfig {
             checkpoint_interval: Duration::from_secs(30),
             retention: RetentionPolicy::default(),
             in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
+            delivery_bytes_max: DELIVERY_BYTES_MAX,
             clock,
             wake_later: Arc::new(|| false),
             boot,
@@ -93,7 +97,8 @@ struct Inner {
     pool: Pool,
     clock: Arc<dyn Clock>,
     next_session: AtomicU64,
-    congestion: Arc<Congestion>,
+    in_flight: Arc<Share>,
+    deliveries: Arc<Share>,
     wakes: WakeMeter,
     reads: ReadMeter,
     faulted: Arc<AtomicBool>,
@@ -124,7 +129,7 @@ impl Broker {
         let opened = crate::open::open(&config, lock)?;
         let inbox = Arc::new(Inbox::default());
         let faulted = Arc::new(AtomicBool::new(false));
-        let congestion = Arc::new(Congestion::new(config.in_flight_bytes_max));
+        let in_flight = Share::new(config.in_flight_bytes_max);
         let (directory, reader, store) = (opened.shard.directory(), opened.reader, opened.store);
         let context = Arc::new(ReadContext {
             log: reader.clone(),
@@ -149,7 +154,7 @@ impl Broker {
             pool: pool.clone(),
             store: store_thread.handle(),
             clock: config.clock.clone(),
-            congestion: congestion.clone(),
+            in_flight: in_flight.clone(),
             meter: ShardMeter::new(),
             _end: EndOfShard { inbox: inbox.clone(), faulted: faulted.clone() },
             _lock: opened.lock,
@@ -167,7 +172,8 @@ impl Broker {
             pool,
             clock: config.clock,
             next_session: AtomicU64::new(1),
-            congestion,
+            in_flight,
+            deliveries: Share::new(config.delivery_bytes_max),
             wakes,
             reads: ReadMeter::new(),
             faulted,
@@ -195,6 +201,27 @@ impl Broker {
     /// Wakes the shard as promised, see [`BrokerConfig::wake_later`]; says for how many submits that was.
     pub fn wake(&self) -> usize {
         self.inner.inbox.wake()
+    }
+
+    /// Bytes of publishes that wait for their answers.
+    pub fn in_flight(&self) -> &Arc<Share> {
+        &self.inner.in_flight
+    }
+
+    /// Bytes of messages that were read for clients and are not written to them yet.
+    pub fn deliveries(&self) -> &Arc<Share> {
+        &self.inner.deliveries
+    }
+
+    /// Bytes of the newest messages that are in memory, up to the last part of the log's cache that was begun.
+    pub fn log_cache_bytes(&self) -> usize {
+        self.inner.log.cached_bytes()
+    }
+
+    /// Bytes that one client should be handed at once, so that a few do not take everything.
+    pub fn delivery_step_bytes_max(&self) -> usize {
+        let part = self.inner.deliveries.bytes_max() / DELIVERY_STEPS;
+        usize::try_from(part).unwrap_or(usize::MAX).clamp(DELIVERY_STEP_BYTES_MIN, READ_BYTES_MAX)
     }
 
     /// True once the log has failed: it is read-only, and the process should exit with an error.
@@ -233,7 +260,7 @@ impl Broker {
 
     pub(crate) fn submit(&self, mailbox: &Arc<Mailbox>, commands: Vec<Command>) {
         let bytes = commands.iter().map(Command::weight).sum();
-        self.inner.congestion.add(bytes);
+        self.inner.in_flight.add(bytes);
         let since = self.inner.clock.now().mono;
         let input = Input::Commands { mailbox: mailbox.clone(), commands, since };
         if self.inner.inbox.put_promising(input) && !(self.inner.wake_later)() {
@@ -245,24 +272,7 @@ impl Broker {
         self.inner.inbox.put(Input::Disconnected { mailbox: mailbox.clone() });
     }
 
-    pub(crate) fn is_congested(&self) -> bool {
-        self.inner.congestion.is_reached(self.inner.congestion.bytes.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn poll_uncongested(&self, context: &mut Context<'_>) -> Poll<()> {
-        if !self.is_congested() {
-            return Poll::Ready(());
-        }
-        self.inner
-            .congestion
-            .wakers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(context.waker().clone());
-        // It may have eased before the waker was there.
-        if self.is_congested() { Poll::Pending } else { Poll::Ready(()) }
-    }
-
+    /// Answers a read from memory, or has the pool read; what the pool may bring is counted from now on.
     pub(crate) fn read(
         &self,
         mailbox: &Arc<Mailbox>,
@@ -274,28 +284,43 @@ impl Broker {
             count.read(batch.entries.len());
             return Some(Ok(batch));
         }
-        let mailbox = mailbox.clone();
-        self.inner.pool.run(Box::new(move |context| {
+        let bytes_max = request.max_bytes.max(RECORD_MESSAGE_BYTES_MAX);
+        self.bring(mailbox, bytes_max, move |context| {
             let result = context.read(&request);
             count.read(result.as_ref().map_or(0, |batch| batch.entries.len()));
-            mailbox.put([Letter::Event(Event::Read { token, result })]);
-        }));
+            Event::Read { token, result }
+        });
         None
     }
 
     pub(crate) fn read_position(&self, mailbox: &Arc<Mailbox>, token: Token, position: u64) {
-        let mailbox = mailbox.clone();
-        self.inner.pool.run(Box::new(move |context| {
+        self.bring(mailbox, RECORD_MESSAGE_BYTES_MAX, move |context| {
             let result = context.read_position(position);
-            mailbox.put([Letter::Event(Event::Read { token, result })]);
-        }));
+            Event::Read { token, result }
+        });
     }
 
     pub(crate) fn find(&self, mailbox: &Arc<Mailbox>, token: Token, request: FindRequest) {
-        let mailbox = mailbox.clone();
-        self.inner.pool.run(Box::new(move |context| {
+        let bytes_max = request.max_bytes.max(RECORD_MESSAGE_BYTES_MAX);
+        self.bring(mailbox, bytes_max, move |context| {
             let result = context.find(&request);
-            mailbox.put([Letter::Event(Event::Found { token, result })]);
+            Event::Found { token, result }
+        });
+    }
+
+    /// Has the pool read messages for a session. Until they are there, so many bytes count as its own.
+    fn bring(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        bytes_max: usize,
+        read: impl FnOnce(&ReadContext) -> Event + Send + 'static,
+    ) {
+        let mailbox = mailbox.clone();
+        let mut held = Held::new(self.inner.deliveries.clone(), wide(bytes_max));
+        self.inner.pool.run(Box::new(move |context| {
+            let event = read(context);
+            held.set(wide(event.message_bytes()));
+            mailbox.put([Letter::Brought { event, held }]);
         }));
     }
 
@@ -316,43 +341,16 @@ impl Broker {
     /// Reads the messages of grants on the pool. Entries that cannot be read go back to the shard.
     pub(crate) fn fetch(&self, mailbox: &Arc<Mailbox>, to: Recipient, grants: Vec<Grant>) {
         let (mailbox, inbox) = (mailbox.clone(), self.inner.inbox.clone());
+        let mut held = Held::new(self.inner.deliveries.clone(), wide(RECORD_MESSAGE_BYTES_MAX));
+        let bytes_max = self.delivery_step_bytes_max().min(FETCH_BYTES_MAX);
         self.inner.pool.run(Box::new(move |context| {
-            let mut fetched = context.fetch(grants);
+            let mut fetched = context.fetch(grants, bytes_max);
+            held.set(wide(Delivery::bytes_of(&fetched.deliveries)));
             let unread = fetched.undelivered();
             fetched.take_news().into_iter().for_each(|news| inbox.put(news));
             let Fetched { deliveries, rest, .. } = fetched;
-            mailbox.put([Letter::Fetched { to, deliveries, unread, rest }]);
+            mailbox.put([Letter::Fetched { to, deliveries, unread, rest, held }]);
         }));
-    }
-}
-
-/// Work that waits in the shard, and who holds back because of it.
-struct Congestion {
-    bytes_max: u64,
-    bytes: AtomicU64,
-    wakers: Mutex<Vec<Waker>>,
-}
-
-impl Congestion {
-    fn new(bytes_max: u64) -> Self {
-        Congestion { bytes_max, bytes: AtomicU64::new(0), wakers: Mutex::default() }
-    }
-
-    fn is_reached(&self, bytes: u64) -> bool {
-        bytes > self.bytes_max
-    }
-
-    fn add(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn sub(&self, bytes: u64) {
-        let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        if self.is_reached(before) && !self.is_reached(before - bytes) {
-            for waker in std::mem::take(&mut *self.wakers.lock().unwrap_or_else(PoisonError::into_inner)) {
-                waker.wake();
-            }
-        }
     }
 }
 
@@ -401,7 +399,7 @@ struct Host {
     pool: Pool,
     store: crate::store_thread::Handle,
     clock: Arc<dyn Clock>,
-    congestion: Arc<Congestion>,
+    in_flight: Arc<Share>,
     meter: ShardMeter,
     _end: EndOfShard,
     _lock: DirLock,
@@ -459,7 +457,7 @@ impl Host {
             mailbox.put(letters);
         }
         if outputs.freed_bytes > 0 {
-            self.congestion.sub(outputs.freed_bytes);
+            self.in_flight.sub(outputs.freed_bytes);
         }
         for work in outputs.work {
             let inbox = self.inbox.clone();
@@ -469,4 +467,8 @@ impl Host {
             self.store.run(job);
         }
     }
+}
+
+fn wide(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }

@@ -37,6 +37,19 @@ pub trait Connection: Send {
     /// wait to be written or to be answered. It changes with input, events, writes and the broker's congestion only.
     fn wants_input(&self) -> bool;
 
+    /// Something has come that is not read yet, since memory is short: whoever sent it is not silent.
+    fn handle_held_back(&mut self, now: Now);
+
+    /// Bytes kept beside input and output: of messages that are not complete, or wait for an answer.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
+
+    /// True while the rest of a message is missing whose beginning is among [`Connection::kept_bytes`].
+    fn is_amid_message(&self) -> bool {
+        false
+    }
+
     /// True when nothing more will be read: the driver writes what waits and closes.
     fn is_closing(&self) -> bool;
 

@@ -32,6 +32,26 @@ pub enum Event {
     MembersChanged { group: Name },
 }
 
+impl Event {
+    /// Bytes of the messages that came with a read.
+    pub(crate) fn message_bytes(&self) -> usize {
+        match self {
+            Event::Read { result: Ok(batch), .. } => batch.message_bytes(),
+            Event::Found { result: Ok(found), .. } => {
+                found.iter().map(|found| found.entry.message.len()).sum()
+            }
+            Event::Deliveries { deliveries, .. } => Delivery::bytes_of(deliveries),
+            _ => 0,
+        }
+    }
+}
+
+impl Delivery {
+    pub(crate) fn bytes_of(deliveries: &[Delivery]) -> usize {
+        deliveries.iter().map(|delivery| delivery.message.len()).sum()
+    }
+}
+
 /// Who deliveries are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipient {

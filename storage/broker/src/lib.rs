@@ -31,6 +31,7 @@ mod route;
 mod session;
 mod settings;
 mod shard;
+mod share;
 #[cfg(test)]
 mod simulation;
 mod stages;
@@ -56,5 +57,6 @@ pub use repair::{RepairError, RepairReport, repair};
 pub use retention::RetentionPolicy;
 pub use session::Session;
 pub use settings::*;
+pub use share::{Held, Share};
 pub use store::StoreEngine;
 pub use time::{Clock, Now};

@@ -7,6 +7,15 @@ pub const TOPIC_QUEUES_MAX: u32 = 1_024;
 /// Publish bytes handed to the shard and not yet answered, over all sessions, where memory allows; beyond it publishes
 /// are refused as busy.
 pub const IN_FLIGHT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of messages that were read for clients and not written to them yet, over all sessions, where memory allows;
+/// beyond it readers and consumers wait.
+pub const DELIVERY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// Parts of them that one client is handed at once, and the least that is.
+pub const DELIVERY_STEPS: u64 = 16;
+pub const DELIVERY_STEP_BYTES_MIN: usize = 64 * 1024;
+/// Bytes of input, and of output, that a connection may hold however little memory is left: short requests and their
+/// answers always get through.
+pub const CONNECTION_FREE_BYTES: usize = 8 * 1024;
 /// Most messages of one receive.
 pub const RECEIVE_MESSAGES_MAX: u32 = 1_024;
 /// Longest a receive may wait.
@@ -56,8 +65,13 @@ pub const FETCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// of the shard; less where they are large.
 pub const TURN_PIECES_MAX: usize = 256;
 
+/// Longest stored message.
+pub use mailrail_message::RECORD_MESSAGE_BYTES_MAX;
 /// Bytes of the log that a backup reads at once.
 pub const BACKUP_CHUNK_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(ROUTE_TARGETS_MAX >= EXCHANGE_BINDINGS_MAX);
 const _: () = assert!(READ_BYTES_MAX > STORED_MESSAGE_BYTES_MAX);
+const _: () =
+    assert!(FETCH_BYTES_MAX <= mailrail_message::RECORD_MESSAGE_BYTES_MAX, "what a fetch may bring");
+const _: () = assert!(CONNECTION_FREE_BYTES < DELIVERY_STEP_BYTES_MIN);

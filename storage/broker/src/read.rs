@@ -33,6 +33,13 @@ pub struct ReadBatch {
     pub end_offset: u64,
 }
 
+impl ReadBatch {
+    /// Bytes of its messages.
+    pub(crate) fn message_bytes(&self) -> usize {
+        self.entries.iter().map(|entry| entry.message.len()).sum()
+    }
+}
+
 /// One entry with its stored message.
 #[derive(Clone, Debug)]
 pub struct ReadEntry {

@@ -362,10 +362,10 @@ impl ReadContext {
         Ok(entries.into_iter().find(|entry| entry.offset == offset && entry.is_there()))
     }
 
-    /// Reads the messages of grants, in their order, as far as the bytes of one read go.
-    pub fn fetch(&self, grants: Vec<Grant>) -> Fetched {
+    /// Reads the messages of grants, in their order, as far as so many bytes go; one message is always read.
+    pub fn fetch(&self, grants: Vec<Grant>, bytes_max: usize) -> Fetched {
         let mut fetched = Fetched::default();
-        let mut room = FETCH_BYTES_MAX;
+        let mut room = Room { left: bytes_max, is_whole: true };
         let mut grants = grants.into_iter();
         for grant in grants.by_ref() {
             let next = self.fetch_grant(&grant, &mut room, &mut fetched);
@@ -379,7 +379,7 @@ impl ReadContext {
     }
 
     /// Reads as much of a grant as there is room for; returns the offset to go on at.
-    fn fetch_grant(&self, grant: &Grant, room: &mut usize, fetched: &mut Fetched) -> u64 {
+    fn fetch_grant(&self, grant: &Grant, room: &mut Room, fetched: &mut Fetched) -> u64 {
         let (mut next, end) = (grant.first_offset, grant.end_offset());
         while next < end {
             let max = usize::try_from(end - next).unwrap_or(usize::MAX);
@@ -434,12 +434,19 @@ impl ReadContext {
 /// Enough for the header of a record, and less than any stored message.
 const HEADER_READ_BYTES: u32 = 64;
 
-/// How many entries there is room for; one is taken whatever its length if nothing was before it.
-fn fitting(entries: &[Entry], room: &mut usize) -> usize {
+/// What a fetch may still bring; a whole one takes one message whatever its length.
+struct Room {
+    left: usize,
+    is_whole: bool,
+}
+
+/// How many entries there is room for.
+fn fitting(entries: &[Entry], room: &mut Room) -> usize {
     let fits = |entry: &&Entry| {
         let bytes = to_usize(entry.bytes);
-        let fits = bytes <= *room || *room == FETCH_BYTES_MAX;
-        *room = if fits { room.saturating_sub(bytes) } else { 0 };
+        let fits = bytes <= room.left || room.is_whole;
+        let left = if fits { room.left.saturating_sub(bytes) } else { 0 };
+        *room = Room { left, is_whole: false };
         fits
     };
     entries.iter().take_while(fits).count()

@@ -12,9 +12,11 @@ use crate::command::{Command, Outcome, Receipt};
 use crate::error::Error;
 use crate::event::{Delivery, Event, Recipient};
 use crate::ids::*;
+use crate::limits::CONNECTION_FREE_BYTES;
 use crate::lookup::FindRequest;
 use crate::queue::Queue;
 use crate::read::{ReadBatch, ReadRequest};
+use crate::share::Held;
 use crate::stages::WakeMeter;
 
 /// What lies in a mailbox: finished events, and grants whose messages are still to be read.
@@ -32,6 +34,12 @@ pub(crate) enum Letter {
         deliveries: Vec<Delivery>,
         unread: u32,
         rest: Vec<Grant>,
+        held: Held,
+    },
+    /// The answer to a read, with the bytes it counts for.
+    Brought {
+        event: Event,
+        held: Held,
     },
 }
 
@@ -151,11 +159,28 @@ pub struct Session {
     /// The reader pool has grants of this session; letters that must not overtake them wait.
     is_fetching: bool,
     deferred: VecDeque<Letter>,
+    /// Messages that were read for it and are not written yet.
+    held: Held,
+    /// Its place among those who wait until fewer publishes are in flight.
+    publishes: Held,
+    /// Reads that wait until fewer such messages are there.
+    reads: VecDeque<(Token, Wanted)>,
+}
+
+/// What a read asks for.
+#[derive(Debug)]
+enum Wanted {
+    Entries(ReadRequest),
+    Position(u64),
+    Found(FindRequest),
 }
 
 impl Session {
     pub(crate) fn new(broker: Broker, mailbox: Arc<Mailbox>) -> Self {
-        Session { broker, mailbox, is_fetching: false, deferred: VecDeque::new() }
+        let held = Held::new(broker.deliveries().clone(), 0);
+        let publishes = Held::new(broker.in_flight().clone(), 0);
+        let (deferred, reads) = (VecDeque::new(), VecDeque::new());
+        Session { broker, mailbox, is_fetching: false, deferred, held, publishes, reads }
     }
 
     pub fn id(&self) -> SessionId {
@@ -180,14 +205,35 @@ impl Session {
     /// Moves all events that are there to `events`; pending when there is none.
     pub fn poll_events(&mut self, context: &mut Context<'_>, events: &mut Vec<Event>) -> Poll<()> {
         // Letters may all be deferred; only an empty mailbox has taken the waker.
-        while events.is_empty() {
+        loop {
+            self.go_on_waiting(context, events);
+            if !events.is_empty() {
+                return Poll::Ready(());
+            }
             let letters = self.mailbox.take(Some(context));
             if letters.is_empty() {
                 return Poll::Pending;
             }
             self.sort(letters, events);
         }
-        Poll::Ready(())
+    }
+
+    /// Carries out what had to wait until fewer messages are there, as far as it may now; else it is woken then.
+    fn go_on_waiting(&mut self, context: &mut Context<'_>, events: &mut Vec<Event>) {
+        while self.is_waiting() && self.held.poll_eased(context).is_ready() {
+            match self.reads.pop_front() {
+                Some((token, wanted)) => {
+                    let at_once = self.carry_out(token, wanted);
+                    events.extend(at_once.map(|result| Event::Read { token, result }));
+                }
+                None => self.drain_deferred(events),
+            }
+        }
+    }
+
+    /// True while something waits for the share of deliveries alone.
+    fn is_waiting(&self) -> bool {
+        !self.reads.is_empty() || (!self.deferred.is_empty() && !self.is_fetching)
     }
 
     /// Waits until there is at least one event.
@@ -203,19 +249,61 @@ impl Session {
         self.sort(letters, events);
     }
 
-    /// Reads entries. What lies in memory is returned at once; else `None`, and [`Event::Read`] follows.
-    pub fn read(&mut self, token: Token, request: ReadRequest) -> Option<Result<ReadBatch, Error>> {
-        self.broker.read(&self.mailbox, token, request)
+    /// Reads entries. What lies in memory is returned at once; else `None`, and [`Event::Read`] follows. It waits while
+    /// too many messages are on their way to clients, and brings no more than is good for the others.
+    pub fn read(&mut self, token: Token, mut request: ReadRequest) -> Option<Result<ReadBatch, Error>> {
+        request.max_bytes = request.max_bytes.min(self.broker.delivery_step_bytes_max());
+        self.carry_out_in_turn(token, Wanted::Entries(request))
     }
 
     /// Reads the message at a log position, if it is one; the answer is [`Event::Read`] with one entry.
     pub fn read_position(&mut self, token: Token, position: u64) {
-        self.broker.read_position(&self.mailbox, token, position);
+        self.carry_out_in_turn(token, Wanted::Position(position));
     }
 
     /// Finds messages by key, the newest first; the answer is [`Event::Found`].
-    pub fn find(&mut self, token: Token, request: FindRequest) {
-        self.broker.find(&self.mailbox, token, request);
+    pub fn find(&mut self, token: Token, mut request: FindRequest) {
+        request.max_bytes = request.max_bytes.min(self.broker.delivery_step_bytes_max());
+        self.carry_out_in_turn(token, Wanted::Found(request));
+    }
+
+    fn carry_out_in_turn(&mut self, token: Token, wanted: Wanted) -> Option<Result<ReadBatch, Error>> {
+        if !self.reads.is_empty() || self.held.share().is_used_up() {
+            self.reads.push_back((token, wanted));
+            return None;
+        }
+        self.carry_out(token, wanted)
+    }
+
+    fn carry_out(&mut self, token: Token, wanted: Wanted) -> Option<Result<ReadBatch, Error>> {
+        match wanted {
+            Wanted::Entries(request) => {
+                let result = self.broker.read(&self.mailbox, token, request);
+                if let Some(Ok(batch)) = &result {
+                    self.hold_more(batch.message_bytes());
+                }
+                return result;
+            }
+            Wanted::Position(position) => self.broker.read_position(&self.mailbox, token, position),
+            Wanted::Found(request) => self.broker.find(&self.mailbox, token, request),
+        }
+        None
+    }
+
+    fn hold_more(&mut self, bytes: usize) {
+        self.held.set(self.held.bytes().saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX)));
+    }
+
+    /// Says how many bytes of what came with events and reads are still kept: to be called once they were looked at,
+    /// since all of them count until then.
+    pub fn keep_held(&mut self, bytes: usize) {
+        let beyond = bytes.saturating_sub(CONNECTION_FREE_BYTES);
+        self.held.set(u64::try_from(beyond).unwrap_or(u64::MAX));
+    }
+
+    /// Bytes that count as kept.
+    pub fn held_bytes(&self) -> u64 {
+        self.held.bytes()
     }
 
     /// First offset stored at or after `time_ms`; the answer is [`crate::Reply::Offsets`] with one offset (the end
@@ -236,19 +324,20 @@ impl Session {
 
     /// True while so much work waits in the shard that publishes should be refused or held back.
     pub fn is_congested(&self) -> bool {
-        self.broker.is_congested()
+        self.publishes.share().is_used_up()
     }
 
     /// Ready when the broker takes publishes again; to be awaited by a connection that held back.
     pub fn poll_uncongested(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.broker.poll_uncongested(context)
+        self.publishes.poll_eased(context)
     }
 
     fn sort(&mut self, letters: Vec<Letter>, events: &mut Vec<Event>) {
         for letter in letters {
             match letter {
-                Letter::Fetched { to, deliveries, unread, rest } => {
+                Letter::Fetched { to, deliveries, unread, rest, held } => {
                     self.is_fetching = false;
+                    self.held.absorb(held);
                     events.push(Event::Deliveries { to, deliveries });
                     if let Recipient::Consumer(consumer) = to
                         && unread > 0
@@ -260,27 +349,48 @@ impl Session {
                     self.drain_deferred(events);
                 }
                 Letter::Event(event @ Event::Published { .. }) => events.push(event),
-                letter if self.is_fetching => self.deferred.push_back(letter),
-                letter => self.open(letter, events),
+                // What came before it waits.
+                letter if self.is_fetching || !self.deferred.is_empty() => self.deferred.push_back(letter),
+                letter => {
+                    self.deferred.push_back(letter);
+                    self.drain_deferred(events);
+                }
             }
         }
     }
 
+    /// Opens what was deferred, up to something that must wait.
     fn drain_deferred(&mut self, events: &mut Vec<Event>) {
         while !self.is_fetching
+            && !self.must_wait()
             && let Some(letter) = self.deferred.pop_front()
         {
             self.open(letter, events);
         }
     }
 
+    /// True where messages come next and too many are on their way already.
+    fn must_wait(&self) -> bool {
+        matches!(self.deferred.front(), Some(Letter::Granted { .. })) && self.held.share().is_used_up()
+    }
+
     /// Turns a letter into an event, or has its messages read when they must come from disk.
     fn open(&mut self, letter: Letter, events: &mut Vec<Event>) {
         match letter {
             Letter::Event(event) => events.push(event),
-            Letter::Fetched { to, deliveries, .. } => events.push(Event::Deliveries { to, deliveries }),
+            Letter::Brought { event, held } => {
+                self.held.absorb(held);
+                events.push(event);
+            }
+            Letter::Fetched { to, deliveries, held, .. } => {
+                self.held.absorb(held);
+                events.push(Event::Deliveries { to, deliveries });
+            }
             Letter::Granted { to, grants } => match self.broker.deliveries_in_memory(&grants) {
-                Some(deliveries) => events.push(Event::Deliveries { to, deliveries }),
+                Some(deliveries) => {
+                    self.hold_more(Delivery::bytes_of(&deliveries));
+                    events.push(Event::Deliveries { to, deliveries });
+                }
                 None => self.fetch(to, grants),
             },
         }
@@ -290,7 +400,7 @@ impl Session {
     fn go_on(&mut self, to: Recipient, rest: Vec<Grant>) {
         match to {
             _ if rest.is_empty() => {}
-            Recipient::Consumer(_) => self.fetch(to, rest),
+            Recipient::Consumer(_) => self.deferred.push_front(Letter::Granted { to, grants: rest }),
             Recipient::Request(_) => self.release(rest.iter().flat_map(Grant::receipts).collect()),
         }
     }

@@ -4,17 +4,22 @@ mod rig;
 
 use std::path::Path;
 
+use mailrail_broker::limits::{DELIVERY_BYTES_MAX, DELIVERY_STEP_BYTES_MIN, IN_FLIGHT_BYTES_MAX};
 use mailrail_broker::*;
 use mailrail_message::StoredMessage;
 use rig::{TestClock, draft, events};
 
 fn open(folder: &Path, store_engine: StoreEngine) -> Broker {
+    Broker::open(config(folder, store_engine)).unwrap()
+}
+
+fn config(folder: &Path, store_engine: StoreEngine) -> BrokerConfig {
     let mut config = BrokerConfig::new(folder, TestClock::at(1_700_000_000_000), "boot".into());
     config.log.cache_bytes = 1 << 20;
     config.log.segment_bytes = 16 << 20;
     config.checkpoint_log_bytes = 1 << 20;
     config.store_engine = store_engine;
-    Broker::open(config).unwrap()
+    config
 }
 
 /// A broker with twelve messages of a mebibyte in one queue, of which next to nothing is in memory, and a group.
@@ -234,4 +239,68 @@ fn another_engine_of_the_store_holds_what_the_last_one_did() {
     let last = before.unwrap();
     assert_eq!((last.topics.len(), last.groups, last.position), (6, vec!["g".to_owned()], Some(24_993)));
     assert_eq!(last.messages.last(), Some(&(24_999, 4)));
+}
+
+#[test]
+fn whoever_asks_for_messages_waits_while_too_many_are_on_their_way() {
+    let (folder, broker, session) = cold();
+    drop(session);
+    broker.stop().unwrap();
+    drop(broker);
+    let mut config = config(folder.path(), StoreEngine::default());
+    config.delivery_bytes_max = 1 << 20;
+    let broker = Broker::open(config).unwrap();
+    assert_eq!(broker.delivery_step_bytes_max(), DELIVERY_STEP_BYTES_MIN);
+    let queue = broker.directory().topic("t").unwrap().queue(0).unwrap();
+    let request =
+        ReadRequest { queue, offset: 0, max_entries: 10, max_bytes: 4 << 20, filter: Filter::all() };
+    let is_read =
+        |event: &Event| matches!(event, Event::Read { result: Ok(batch), .. } if batch.entries.len() == 1);
+
+    let mut hog = broker.connect();
+    assert!(hog.read(Token(1), request.clone()).is_none());
+    assert!(events(&mut hog).iter().all(is_read), "one long message, however little room there is");
+    assert!(broker.deliveries().is_used_up());
+    let mut reader = broker.connect();
+    assert!(reader.read(Token(1), request).is_none());
+    let mut consumer = broker.connect();
+    consumer.submit(vec![Command::Receive {
+        token: Token(1),
+        group: "g".into(),
+        topic: "t".into(),
+        max: 10,
+        wait_ms: 0,
+        lease_ms: 60_000,
+    }]);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    let mut none = Vec::new();
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(reader.poll_events(&mut context, &mut none).is_pending());
+    assert!(consumer.poll_events(&mut context, &mut none).is_pending());
+
+    // It has written what it was given.
+    hog.keep_held(0);
+    assert!(events(&mut reader).iter().all(is_read));
+    drop(reader);
+    let received = events(&mut consumer);
+    assert!(
+        matches!(&received[..], [Event::Deliveries { deliveries, .. }] if deliveries.len() == 1),
+        "{received:?}"
+    );
+    drop(consumer);
+    assert_eq!(broker.deliveries().bytes(), 0, "who has gone holds nothing");
+    broker.stop().unwrap();
+}
+
+#[test]
+fn messages_on_their_way_and_publishes_are_counted_up_to_their_limits() {
+    let (_folder, broker, _session) = cold();
+    for (share, max) in [(broker.deliveries(), DELIVERY_BYTES_MAX), (broker.in_flight(), IN_FLIGHT_BYTES_MAX)]
+    {
+        let mut held = Held::new(share.clone(), max);
+        assert!(!share.is_used_up());
+        held.set(max + 1);
+        assert!(share.is_used_up());
+    }
+    assert!(!broker.connect().is_congested());
 }

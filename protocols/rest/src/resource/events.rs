@@ -328,6 +328,7 @@ impl EventStream {
         let (max_entries, max_bytes) = (READ_ENTRIES, EVENT_TURN_BYTES_MAX);
         let request = ReadRequest { queue, offset, max_entries, max_bytes, filter };
         if let Some(result) = self.session.read(READ, request) {
+            self.session.keep_held(0);
             return Ok(result?);
         }
         loop {
@@ -338,6 +339,8 @@ impl EventStream {
                     event => self.note(&event),
                 }
             }
+            // It lasts no longer than a turn, which the number of streams bounds.
+            self.session.keep_held(0);
             if let Some(result) = answer {
                 return Ok(result?);
             }

@@ -183,7 +183,7 @@ fn one_read_for_consumers_takes_bytes_up_to_its_limit() {
         sim.tell(&client, receive(8, 0, 60_000)(client.token()));
         let granted = client.mailbox.take_letters().pop();
         let Some(Letter::Granted { grants, .. }) = granted else { panic!("{granted:?}") };
-        let fetched = sim.context.fetch(grants);
+        let fetched = sim.context.fetch(grants, crate::limits::FETCH_BYTES_MAX);
         assert_eq!((fetched.deliveries.len(), fetched.rest.is_empty()), (expected, expected == 8));
     }
 }

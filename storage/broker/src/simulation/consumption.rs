@@ -315,7 +315,7 @@ fn one_read_of_grants_is_bounded_by_bytes() {
     let Some(Letter::Granted { mut grants, .. }) = client.mailbox.take_letters().pop() else { panic!() };
     let (mut read, mut sizes) = (Vec::new(), Vec::new());
     while !grants.is_empty() {
-        let fetched = sim.context.fetch(grants);
+        let fetched = sim.context.fetch(grants, crate::limits::FETCH_BYTES_MAX);
         assert!(fetched.unread.is_empty());
         read.extend(fetched.deliveries.iter().map(|delivery| delivery.receipt.offset));
         sizes.push(fetched.deliveries.len());

@@ -334,12 +334,12 @@ impl Simulation {
     /// Everything in a client's mailbox, with messages read.
     pub fn events(&self, client: &Client) -> Vec<Event> {
         let open = |letter| match letter {
-            Letter::Event(event) => event,
+            Letter::Event(event) | Letter::Brought { event, .. } => event,
             Letter::Fetched { to, deliveries, .. } => Event::Deliveries { to, deliveries },
             Letter::Granted { to, grants } => {
                 let hot = reader::deliveries_in_memory(&self.reader, &grants);
                 let deliveries = hot.unwrap_or_else(|| {
-                    let fetched = self.context.fetch(grants);
+                    let fetched = self.context.fetch(grants, crate::limits::FETCH_BYTES_MAX);
                     assert!(
                         fetched.unread.is_empty() && fetched.gone.is_empty() && fetched.rest.is_empty(),
                         "{fetched:?}"

@@ -217,7 +217,7 @@ fn what_the_default_group_settled_is_lost_to_others_and_holds_them_up_no_longer(
     let Some(Letter::Granted { mut grants, .. }) = client.mailbox.take_letters().pop() else { panic!() };
     let mut found = Vec::new();
     while !grants.is_empty() {
-        let fetched = sim.context.fetch(grants);
+        let fetched = sim.context.fetch(grants, crate::limits::FETCH_BYTES_MAX);
         assert!(fetched.unread.is_empty());
         found.extend(fetched.deliveries.iter().map(number));
         let receipts = fetched.deliveries.iter().map(|delivery| delivery.receipt).collect();

@@ -109,7 +109,7 @@ fn consume(sim: &mut Simulation, client: &Client) -> (Vec<String>, usize) {
     sim.tell(client, Command::Receive { token, group, topic, max: 32, wait_ms: 0, lease_ms: 60_000 });
     match client.mailbox.take_letters().pop() {
         Some(Letter::Granted { grants, .. }) => {
-            let mut fetched = sim.context.fetch(grants);
+            let mut fetched = sim.context.fetch(grants, crate::limits::FETCH_BYTES_MAX);
             let damaged = fetched.damaged.len();
             fetched.take_news().into_iter().for_each(|news| sim.input(news));
             sim.settle(client, &fetched.deliveries, Outcome::Ack);

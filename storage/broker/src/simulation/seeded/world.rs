@@ -223,7 +223,7 @@ impl World {
     fn granted(&mut self, token: Token, mut grants: Vec<crate::session::Grant>) {
         let Some(Asked { what: Ask::Receive { lease_ms }, .. }) = self.asked.remove(&token) else { return };
         while !grants.is_empty() {
-            let mut fetched = self.sim.context.fetch(grants);
+            let mut fetched = self.sim.context.fetch(grants, crate::limits::FETCH_BYTES_MAX);
             for delivery in &fetched.deliveries {
                 let Receipt { queue, offset, .. } = delivery.receipt;
                 let known = self.ledger.places.get(&(queue, offset)).map(|place| place.number);
