@@ -118,6 +118,8 @@ impl Client {
         max_entries: usize,
         filter: &Filter,
     ) -> Result<ReadBatch, Failure> {
+        // Whoever reads has done with what it got before.
+        self.session.keep_held(0);
         let (queue, max_bytes, filter) = (queue.clone(), 1 << 20, filter.clone());
         let request = ReadRequest { queue, offset, max_entries, max_bytes, filter };
         if let Some(result) = self.session.read(Token(3), request) {
