@@ -4,6 +4,7 @@
 
 mod rig;
 
+use std::cell::Cell;
 use std::io::{self, BufRead, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
@@ -121,10 +122,13 @@ struct House {
     /// With the addresses that they went to.
     open: Vec<(String, TcpStream)>,
     unfinished: Vec<std::thread::JoinHandle<()>>,
+    /// How many connections that speak remoting or AMQP were made, of which some may have ended.
+    dialed: Cell<usize>,
 }
 
 impl House {
     fn dial(&self, listener: &str) -> TcpStream {
+        self.dialed.set(self.dialed.get() + usize::from(listener != "http"));
         let stream = TcpStream::connect(self.running.address(listener)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
@@ -231,19 +235,28 @@ impl House {
         assert!(slowest < ANSWER_TIME_MAX, "{during}: an answer took {slowest:?}");
     }
 
+    /// A count of the connections that speak remoting or AMQP.
+    fn connections(&self, metric: &str) -> usize {
+        let answer = self.running.last_request("GET /metrics");
+        let counts = answer.lines().map_while(Result::ok).filter_map(|line| {
+            let labels = line.strip_prefix(metric)?.strip_prefix("{protocol=\"")?;
+            let count = labels.strip_prefix("remoting\"} ").or(labels.strip_prefix("amqp\"} "))?;
+            count.parse::<usize>().ok()
+        });
+        counts.sum()
+    }
+
     /// Waits until the broker has hung up on one of those that speak remoting or AMQP; it bears with them so long.
     fn until_hung_up(&mut self, since: Instant, time_max: Duration, mut meanwhile: impl FnMut(&mut House)) {
         let http = self.running.address("http");
         let open = self.open.iter().filter(|(address, _)| *address != http).count();
+        // Who has not got in yet has not been hung up on.
+        within_patience(|| {
+            (self.connections("mailrail_connections_total") >= self.dialed.get()).then_some(())
+        });
         within_patience(|| {
             meanwhile(self);
-            let answer = self.running.last_request("GET /metrics");
-            let connections = answer.lines().map_while(Result::ok).filter_map(|line| {
-                let line = line.strip_prefix("mailrail_connections{protocol=\"")?;
-                let count = line.strip_prefix("remoting\"} ").or(line.strip_prefix("amqp\"} "))?;
-                count.parse::<usize>().ok()
-            });
-            (connections.sum::<usize>() < open).then_some(())
+            (self.connections("mailrail_connections") < open).then_some(())
         });
         let took = since.elapsed();
         println!("hung up on the first after {took:?}");
@@ -293,7 +306,7 @@ fn house(folder: &std::path::Path) -> House {
     for topic in [TOPIC, QUIET] {
         running.expect(&format!("PUT /v1/topics/{topic}"), r#"{"queues": 1}"#, 201);
     }
-    House { running, open: Vec::new(), unfinished: Vec::new() }
+    House { running, open: Vec::new(), unfinished: Vec::new(), dialed: Cell::new(0) }
 }
 
 #[test]
