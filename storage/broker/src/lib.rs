@@ -28,6 +28,7 @@ mod record;
 mod repair;
 mod retention;
 mod route;
+mod schedule;
 mod session;
 mod settings;
 mod shard;

@@ -35,6 +35,11 @@ pub const STORED_MESSAGE_BYTES_MAX: usize =
     mailrail_message::RECORD_MESSAGE_BYTES_MAX + ROUTE_TARGETS_MAX * mailrail_message::TargetSlot::BYTES;
 /// Longest delay of a publish.
 pub const DELAY_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
+/// Most recalled messages that are remembered until their time comes near: 16 bytes of memory each, or a little more.
+pub const RECALLED_TIMERS_MAX: u64 = 1_000_000;
+/// Most waiting messages that must stay in memory, since later ones were dispatched before: some while the clock is set
+/// back, and what is published for the next moment faster than it is dispatched.
+pub const LATE_TIMERS_MAX: u64 = 1_000_000;
 /// Entries of one read by offset.
 pub const READ_ENTRIES_MAX: usize = 1_024;
 /// Entries that a filter may pass over in one read; of their messages it looks at [`READ_BYTES_MAX`] bytes at most.
