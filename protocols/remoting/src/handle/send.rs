@@ -1,6 +1,6 @@
 //! Sends: gathered into batches, one per durability in a row, and answered when the batch is stored.
 //!
-//! Transactions, request-reply and recall are refused: they are not there yet.
+//! Transactions and request-reply are refused: they are not there yet.
 
 use std::borrow::Cow;
 
@@ -166,6 +166,9 @@ fn send_one(
     let draft = envelope.draft(send.flag, &frame.body, &stored, &stamp);
     sends.push(&draft, (envelope.topic.id, queue_index), meant.tag_hash, due_ms)?;
     sends.replies.add(asker, SendKind::Send, 1, meant.unique.or(made.as_deref()).unwrap_or_default());
+    if let (Some(due_ms), Some(reply)) = (due_ms, sends.replies.replies.last_mut()) {
+        reply.waits = Some((envelope.topic.name.clone(), due_ms));
+    }
     Ok(())
 }
 
@@ -269,7 +272,7 @@ impl SendReplies {
     pub(crate) fn add(&mut self, asker: Asker, kind: SendKind, items: usize, unique: &str) {
         let start = self.ids.len();
         self.ids.push_str(unique);
-        self.replies.push(SendReply { asker, kind, items, unique: start..self.ids.len() });
+        self.replies.push(SendReply { asker, kind, items, unique: start..self.ids.len(), waits: None });
     }
 }
 
@@ -296,7 +299,8 @@ pub(crate) fn published(
             (None, SendKind::Back) => to_wire::put_done(output, reply.asker, false),
             (None, SendKind::Send) => {
                 let unique = replies.ids.get(reply.unique.clone()).unwrap_or_default();
-                to_wire::put_sent(output, reply.asker, &connection.config, unique, &stored);
+                let config = &connection.config;
+                to_wire::put_sent(output, reply.asker, config, unique, reply.waits.as_ref(), &stored);
             }
         }
     }

@@ -13,7 +13,7 @@ use smallvec::{SmallVec, smallvec};
 use super::consume::limit;
 use super::*;
 use crate::event::Stored;
-use crate::limits::{LATE_TIMERS_MAX, ROUTING_KEYS_MAX};
+use crate::limits::{DELAY_MS_MAX, LATE_TIMERS_MAX, ROUTING_KEYS_MAX};
 use crate::publish::{Destination, PublishBatch, PublishItem};
 use crate::queue::{Entry, Queue};
 use crate::record::RouteEnd;
@@ -166,7 +166,9 @@ impl Shard {
     ) -> Result<Placed, Error> {
         let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
         let taken = self.choose(item, record).and_then(|(places, durability)| {
-            if item.due_ms.is_some() {
+            if let Some(due_ms) = item.due_ms {
+                let ahead_ms = due_ms.saturating_sub(now.wall_ms);
+                limit("milliseconds before a message may be seen", ahead_ms, DELAY_MS_MAX)?;
                 let late = to_u64(self.state.schedule().stuck());
                 limit("waiting messages before the last dispatched one", late, LATE_TIMERS_MAX)?;
             }
