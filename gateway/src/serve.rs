@@ -88,6 +88,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     let mut remoting =
         mailrail_remoting::RemotingConfig::new(advertised, &settings.cluster_name, &settings.broker_name);
     remoting.auto_create_topics = settings.auto_create_topics;
+    remoting.delay_levels.clone_from(&settings.delay_levels);
     let remoting = Arc::new(remoting);
     let remoting = listeners::accept("remoting", remoting_listener, shared.clone(), move |broker, peer| {
         mailrail_remoting::Connection::new(broker.connect(), remoting.clone(), peer, broker.now())

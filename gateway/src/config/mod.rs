@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mailrail_broker::{RetentionPolicy, StoreEngine};
+use mailrail_broker::{DelayLevels, DelayLevelsError, RetentionPolicy, StoreEngine};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -29,6 +29,8 @@ pub struct Settings {
     pub auto_create_topics: bool,
     pub cluster_name: String,
     pub broker_name: String,
+    /// What the numbers mean that RocketMQ's producers delay messages by.
+    pub delay_levels: DelayLevels,
     pub segment_bytes: u64,
     /// What topics keep that keep what was read: for how long, and how much.
     pub retention: RetentionPolicy,
@@ -116,6 +118,7 @@ impl Settings {
             auto_create_topics: raw.auto_create_topics.unwrap_or(true),
             cluster_name: raw.cluster_name.unwrap_or_else(|| "DefaultCluster".to_owned()),
             broker_name: raw.broker_name.unwrap_or_else(|| "mailrail".to_owned()),
+            delay_levels: delay_levels(raw.delay_levels)?,
             segment_bytes: mebibytes("segment-mib", raw.segment_mib.unwrap_or(SEGMENT_MIB), 1, 2_048)?,
             retention: retention(raw.retention_hours, raw.retention_mib)?,
             disk_free_bytes_min: mebibytes(
@@ -217,6 +220,14 @@ fn retention(hours: Option<u64>, mib: Option<u64>) -> Result<RetentionPolicy, Se
     })
 }
 
+fn delay_levels(value: Option<String>) -> Result<DelayLevels, SettingsError> {
+    let Some(value) = value else { return Ok(DelayLevels::default()) };
+    value.parse().map_err(|error: DelayLevelsError| {
+        let (key, why) = ("delay-levels", error.to_string());
+        SettingsError::Value { key, value, why }
+    })
+}
+
 fn store_engine(value: Option<String>) -> Result<StoreEngine, SettingsError> {
     match value {
         None => Ok(StoreEngine::default()),
@@ -303,7 +314,7 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named() {
         type Change = fn(&mut ServeFlags);
-        let cases: [(Change, &str); 14] = [
+        let cases: [(Change, &str); 16] = [
             (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
             (
                 |f| f.amqp_listen = Some("0.0.0.0:5672".into()),
@@ -313,6 +324,8 @@ mod tests {
             (|f| f.retention_hours = Some(1_000_001), "retention-hours is \"1000001\""),
             (|f| f.retention_mib = Some(u64::MAX), "retention-mib is \"18446744073709551615\""),
             (|f| f.store_engine = Some("rocksdb".into()), "store-engine is \"rocksdb\""),
+            (|f| f.delay_levels = Some(String::new()), "delay-levels is \"\": it has 0 levels; 1 to 64"),
+            (|f| f.delay_levels = Some("1s 5".into()), "delay-levels is \"1s 5\": \"5\" is no delay"),
             (|f| f.connections_max = Some(0), "connections-max is \"0\""),
             (|f| f.log_level = Some("inof".into()), "log-level is \"inof\""),
             (|f| f.log_level = Some("info,mailrail=inof".into()), "log-level is \"info,mailrail=inof\""),

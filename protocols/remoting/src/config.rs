@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use mailrail_broker::DelayLevels;
 use mailrail_message::property;
 
 use crate::registry::Registry;
@@ -20,6 +21,8 @@ pub struct RemotingConfig {
     pub broker_name: String,
     /// A send to an unknown topic makes it.
     pub auto_create_topics: bool,
+    /// What the numbers of delay levels mean.
+    pub delay_levels: DelayLevels,
     pub(crate) registry: Registry,
     /// Properties that every stored message gets, in stored form.
     pub(crate) stamp: Vec<u8>,
@@ -39,6 +42,7 @@ impl RemotingConfig {
             cluster_name: cluster_name.to_owned(),
             broker_name: broker_name.to_owned(),
             auto_create_topics: true,
+            delay_levels: DelayLevels::default(),
             registry: Registry::default(),
             stamp,
         }

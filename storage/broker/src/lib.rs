@@ -55,6 +55,7 @@ pub use queue::Queue;
 pub use read::{ReadBatch, ReadEntry, ReadRequest};
 pub use repair::{RepairError, RepairReport, repair};
 pub use retention::RetentionPolicy;
+pub use schedule::{DelayLevels, DelayLevelsError};
 pub use session::Session;
 pub use settings::*;
 pub use store::StoreEngine;

@@ -35,6 +35,8 @@ pub const STORED_MESSAGE_BYTES_MAX: usize =
     mailrail_message::RECORD_MESSAGE_BYTES_MAX + ROUTE_TARGETS_MAX * mailrail_message::TargetSlot::BYTES;
 /// Longest delay of a publish.
 pub const DELAY_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
+/// Most delay levels.
+pub const DELAY_LEVELS_MAX: usize = 64;
 /// Most recalled messages that are remembered until their time comes near: 16 bytes of memory each, or a little more.
 pub const RECALLED_TIMERS_MAX: u64 = 1_000_000;
 /// Most waiting messages that must stay in memory, since later ones were dispatched before: some while the clock is set

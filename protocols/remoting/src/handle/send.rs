@@ -153,7 +153,7 @@ fn send_one(
     }
     // What goes to the dead letter has done its waiting.
     let is_dead = envelope.topic.name.starts_with(DEAD_LETTER_PREFIX);
-    let due_ms = if is_dead { None } else { meant.due_ms(envelope.now)? };
+    let due_ms = if is_dead { None } else { meant.due_ms(envelope.now, &connection.config.delay_levels)? };
     let queue_index = envelope.queue_index()?;
     let made = meant.unique.is_none().then(|| connection.next_unique(envelope.now));
     let durability = meant.durability();
@@ -198,14 +198,14 @@ fn send_batch(
                 "transaction messages are not supported yet",
             ));
         }
-        meant.due_ms(envelope.now)?;
+        meant.due_ms(envelope.now, &connection.config.delay_levels)?;
         draft_of(envelope, message, &meant.stored(&message.properties)).check()?;
     }
-    let (sends, _) = connection.sends(header.durability());
+    let (sends, config) = connection.sends(header.durability());
     for (message, meant) in messages.iter().zip(&meant) {
         let stored = meant.stored(&message.properties);
         let draft = draft_of(envelope, message, &stored);
-        let due_ms = meant.due_ms(envelope.now)?;
+        let due_ms = meant.due_ms(envelope.now, &config.delay_levels)?;
         sends.push(&draft, (envelope.topic.id, Some(queue_index)), meant.tag_hash, due_ms)?;
     }
     sends.replies.add(asker, SendKind::Send, messages.len(), header.unique.unwrap_or_default());

@@ -20,6 +20,7 @@
 mod block;
 mod gather;
 mod image;
+mod levels;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ use crate::retention::stored_bytes;
 pub(crate) use self::block::{BlockRef, block_key};
 pub(crate) use self::gather::{Gather, GatherError, Gathered, Seal, read_block};
 pub(crate) use self::image::ScheduleImage;
+pub use self::levels::{DelayLevels, DelayLevelsError};
 
 /// Most timers in memory below the horizon, but for late ones. Tests have few, so that all that moves them does so.
 const NEAR_TIMERS_MAX: usize = if cfg!(test) { 8 } else { 16_384 };

@@ -54,3 +54,17 @@ fn what_does_not_wait_is_not_recalled_and_says_why() {
     }
     assert_eq!(client.call(370, 5, r#""topic":"T""#, b"").code, 1, "it has no handle");
 }
+
+#[test]
+fn the_brokers_own_table_says_what_a_delay_level_means() {
+    let house = House::open();
+    let mut config = RemotingConfig::new("127.0.0.1:9876".parse().unwrap(), "DefaultCluster", "mailrail");
+    config.delay_levels = "2h 1d".parse().unwrap();
+    let mut client = house.client_of(Arc::new(config));
+    for (level, expected_ms) in [(1, 7_200_000), (2, 86_400_000), (18, 86_400_000)] {
+        let before = house.broker.now().wall_ms;
+        let sent = client.send(level, "T", 0, &format!("DELAY={level};"), b"x");
+        let due_ms = RecallHandle::decode(field(&sent, "recallHandle").unwrap()).unwrap().due_ms;
+        assert!((before..=house.broker.now().wall_ms).contains(&(due_ms - expected_ms)), "level {level}");
+    }
+}
