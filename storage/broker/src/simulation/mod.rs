@@ -10,6 +10,7 @@ mod histories;
 mod lookup;
 mod recovery;
 mod routing;
+mod schedule;
 mod seeded;
 mod slices;
 mod space;

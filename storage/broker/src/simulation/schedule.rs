@@ -1,0 +1,252 @@
+//! Messages that wait for their time: their order, their recall, and what a clock, a store or a client can do to them.
+
+use super::store::FaultStore;
+use super::*;
+
+const HOUR_MS: u64 = 3_600_000;
+
+fn scene() -> (Simulation, Client, Arc<Topic>) {
+    on(Arc::new(MemoryStore::default()))
+}
+
+fn on(store: Arc<dyn Store>) -> (Simulation, Client, Arc<Topic>) {
+    let mut sim = Simulation::on(FaultDisk::new(7), store, "boot-1", start());
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    (sim, client, topic)
+}
+
+/// Publishes messages with these bodies to be seen after so many milliseconds, by one command.
+fn wait(sim: &mut Simulation, client: &Client, messages: &[(&str, u64)]) -> Vec<Result<Stored, Error>> {
+    let topic = sim.topic("t");
+    let mut batch = PublishBatch::default();
+    for (body, delay_ms) in messages {
+        let due_ms = sim.now.wall_ms.saturating_add(*delay_ms);
+        batch.push_due(&draft("t", body), topic.id, None, tag_hash("t"), Durability::Disk, due_ms).unwrap();
+    }
+    sim.send(client, batch)
+}
+
+fn recall(sim: &mut Simulation, client: &Client, position: u64, topic: Option<&str>) -> Result<Reply, Error> {
+    let topic = topic.map(Name::from);
+    sim.ask(client, |token| Command::Recall { token, position, topic })
+}
+
+fn seen(sim: &Simulation) -> Vec<String> {
+    sim.read("t", 0, 0).into_iter().map(|(_, body)| body).collect()
+}
+
+#[test]
+fn messages_come_by_time_and_then_as_they_were_published_however_they_were_kept() {
+    let (mut sim, client, _) = scene();
+    // Far more than memory holds here, in several orders, and many of them due together.
+    let delays: Vec<u64> = (0..200u64).map(|n| 10_000 + (n * 7_919 % 40) * 1_000).collect();
+    let bodies: Vec<String> = (0..delays.len()).map(|n| n.to_string()).collect();
+    for (bodies, delays) in bodies.chunks(7).zip(delays.chunks(7)) {
+        let messages: Vec<(&str, u64)> =
+            bodies.iter().map(String::as_str).zip(delays.iter().copied()).collect();
+        assert!(wait(&mut sim, &client, &messages).iter().all(Result::is_ok));
+    }
+    let mut expected: Vec<(u64, usize)> = delays.into_iter().zip(0..).collect();
+    expected.sort_unstable();
+    let expected: Vec<String> = expected.into_iter().map(|(_, n)| n.to_string()).collect();
+    sim.checkpoint();
+    sim.pass_ms(25_000);
+    let half = seen(&sim);
+    assert_eq!(half, expected[..half.len()]);
+    assert!(half.len() > 50 && half.len() < 150, "{}", half.len());
+    sim = sim.crash(Loss::All);
+    sim.pass_ms(40_000);
+    assert_eq!(seen(&sim), expected);
+    assert_eq!(sim.shard.state().schedule().waiting(), 0);
+}
+
+#[test]
+fn what_is_recalled_never_comes_and_what_does_not_wait_is_not_recalled() {
+    let (mut sim, client, topic) = scene();
+    // Near ones, and some in blocks.
+    let messages: Vec<(String, u64)> = (0..30).map(|n| (n.to_string(), 1_000 * (n + 1))).collect();
+    let messages: Vec<(&str, u64)> = messages.iter().map(|(body, delay)| (body.as_str(), *delay)).collect();
+    let stored = wait(&mut sim, &client, &messages);
+    let positions: Vec<u64> = stored.into_iter().map(|stored| stored.unwrap().position).collect();
+    let forged = {
+        // A body that holds what a record of a waiting message looks like.
+        let mut batch = PublishBatch::default();
+        let due_ms = sim.now.wall_ms + HOUR_MS;
+        let forgery = draft("t", "forged");
+        batch.push_due(&forgery, topic.id, None, 0, Durability::Disk, due_ms).unwrap();
+        let body = batch.buffer.to_vec();
+        let mut batch = PublishBatch::default();
+        let carrier = Draft { body: &body, ..draft("t", "") };
+        let destination = Destination::Topic { topic: topic.id, queue_index: None };
+        batch.push(&carrier, destination, 0, Durability::Disk).unwrap();
+        sim.send(&client, batch)[0].as_ref().unwrap().position
+    };
+    for n in [0, 3, 17, 29] {
+        assert!(matches!(recall(&mut sim, &client, positions[n], Some("t")), Ok(Reply::Done)), "{n}");
+    }
+    let refused = |sim: &mut Simulation, position, topic| {
+        let before = sim.shard.log_end();
+        let result = recall(sim, &client, position, topic);
+        assert!(
+            matches!(result, Err(Error::NotWaiting { position: named, .. }) if named == position),
+            "{result:?}"
+        );
+        assert_eq!(sim.shard.log_end(), before, "nothing has changed");
+    };
+    for n in [0, 3, 17, 29] {
+        refused(&mut sim, positions[n], None);
+    }
+    refused(&mut sim, positions[1], Some("another topic"));
+    for position in (forged..forged + 400).step_by(8).chain([0, 1, u64::MAX, u64::MAX - 7]) {
+        refused(&mut sim, position, None);
+    }
+    sim.pass_ms(2_500);
+    refused(&mut sim, positions[1], None);
+    sim = sim.crash(Loss::All);
+    let client = sim.connect();
+    assert!(matches!(recall(&mut sim, &client, positions[3], None), Err(Error::NotWaiting { .. })));
+    sim.pass_ms(60_000);
+    let read = sim.topic("t").queue(0).unwrap().end_offset();
+    let come: Vec<String> = sim.read("t", 0, 1).into_iter().map(|(_, body)| body).collect();
+    assert_eq!(come.len() as u64, read - 1, "the first one is the carrier");
+    let expected = (0..30).filter(|n| ![0, 3, 17, 29].contains(n)).map(|n| n.to_string());
+    assert!(come.iter().cloned().eq(expected), "{come:?}");
+}
+
+#[test]
+fn a_recall_outlives_the_store_and_the_segments() {
+    let (mut sim, mut client, topic) = scene();
+    let stored = wait(&mut sim, &client, &[("recalled", HOUR_MS), ("comes", HOUR_MS)]);
+    let filler = "x".repeat(10_000);
+    for _ in 0..120 {
+        sim.publish(&client, &topic, &[&filler]);
+    }
+    let position = stored[0].as_ref().unwrap().position;
+    assert!(recall(&mut sim, &client, position, None).is_ok());
+    for trimmed in 0..3 {
+        let topic = sim.topic("t");
+        for _ in 0..120 {
+            sim.publish(&client, &topic, &[&filler]);
+        }
+        let (mailbox, token, before) = (client.mailbox.clone(), client.token(), sim.shard.log_end());
+        let start = sim.shard.log_start();
+        sim.input(Input::Trim { mailbox, token, before });
+        sim.checkpoint();
+        assert!(sim.shard.log_start() > start, "trim {trimmed}");
+        let lost = Arc::new(MemoryStore::default());
+        sim = Simulation::on(sim.disk.power_cut(Loss::Nothing), lost, "boot-1", sim.now);
+        client = sim.connect();
+        assert_eq!(sim.shard.state().schedule().waiting(), 1, "after trim {trimmed}");
+    }
+    let next = sim.topic("t").queue(0).unwrap().end_offset();
+    sim.pass_ms(HOUR_MS);
+    assert_eq!(sim.read("t", 0, next), [(next, "comes".to_owned())]);
+}
+
+#[test]
+fn a_store_that_fails_for_a_while_loses_no_timer() {
+    let store = Arc::new(FaultStore::default());
+    let (mut sim, client, _) = on(store.clone());
+    let messages: Vec<(String, u64)> = (0..40).map(|n| (n.to_string(), 1_000 * (n + 1))).collect();
+    let messages: Vec<(&str, u64)> = messages.iter().map(|(body, delay)| (body.as_str(), *delay)).collect();
+    store.fail(true);
+    wait(&mut sim, &client, &messages[..20]);
+    sim.checkpoint();
+    sim.pass_ms(15_000);
+    assert!(seen(&sim).len() < 15, "those in blocks cannot be read");
+    store.fail(false);
+    wait(&mut sim, &client, &messages[20..]);
+    sim.checkpoint();
+    sim.pass_ms(2_000);
+    sim.pass_ms(2_000);
+    let kept = Arc::new(store.after_crash(0));
+    let mut sim = Simulation::on(sim.disk.power_cut(Loss::All), kept, "boot-2", sim.now);
+    sim.pass_ms(60_000);
+    let mut come: Vec<u64> = seen(&sim).iter().map(|body| body.parse().unwrap()).collect();
+    come.sort_unstable();
+    assert!(come.iter().copied().eq(0..40), "{come:?}");
+}
+
+/// Fault 11: by hours either way, once and there and back, beside a stop or not.
+#[test]
+fn jumps_of_the_clock_lose_no_timer_and_none_is_early_or_comes_twice() {
+    for (is_forward, comes_back, restarts) in [true, false]
+        .into_iter()
+        .flat_map(|a| [true, false].map(|b| (a, b)))
+        .flat_map(|(a, b)| [true, false].map(|c| (a, b, c)))
+    {
+        let case = format!("forward {is_forward}, comes back {comes_back}, restarts {restarts}");
+        let (mut sim, mut client, _) = scene();
+        let jump = |sim: &mut Simulation, is_forward: bool| {
+            let wall_ms = &mut sim.now.wall_ms;
+            *wall_ms = if is_forward { *wall_ms + 2 * HOUR_MS } else { *wall_ms - 2 * HOUR_MS };
+            sim.run();
+        };
+        // (number, due time) of all that is published; the wall clock when each is first seen.
+        let (mut due, mut come): (Vec<u64>, BTreeMap<String, u64>) = (Vec::new(), BTreeMap::new());
+        let mut publish = |sim: &mut Simulation, client: &Client| {
+            for minutes in [1, 1, 30, 90, 150, 400] {
+                let delay_ms = minutes * 60_000;
+                due.push(sim.now.wall_ms + delay_ms);
+                wait(sim, client, &[(&(due.len() - 1).to_string(), delay_ms)])[0].as_ref().unwrap();
+            }
+        };
+        let look = |sim: &Simulation, come: &mut BTreeMap<String, u64>| {
+            let seen = seen(sim);
+            let once: std::collections::BTreeSet<&String> = seen.iter().collect();
+            assert_eq!(once.len(), seen.len(), "{case}: none comes twice");
+            for body in seen {
+                come.entry(body).or_insert(sim.now.wall_ms);
+            }
+        };
+        publish(&mut sim, &client);
+        sim.pass_ms(120_000);
+        look(&sim, &mut come);
+        jump(&mut sim, is_forward);
+        look(&sim, &mut come);
+        publish(&mut sim, &client);
+        if restarts {
+            sim = sim.crash(Loss::All);
+            client = sim.connect();
+        }
+        if comes_back {
+            sim.pass_ms(120_000);
+            look(&sim, &mut come);
+            jump(&mut sim, !is_forward);
+            publish(&mut sim, &client);
+        }
+        for _ in 0..600 {
+            sim.pass_ms(60_000);
+            look(&sim, &mut come);
+        }
+        assert_eq!(come.len(), due.len(), "{case}: all have come");
+        for (number, due_ms) in due.iter().enumerate() {
+            assert!(come[&number.to_string()] >= *due_ms, "{case}: message {number} is early");
+        }
+    }
+}
+
+#[test]
+fn times_out_of_range_are_refused_with_value_and_limit_and_past_ones_are_now() {
+    let (mut sim, client, topic) = scene();
+    let before = (sim.shard.log_end(), sim.fingerprint());
+    for delay_ms in [limits::DELAY_MS_MAX + 1, u64::MAX / 2, u64::MAX] {
+        let result = wait(&mut sim, &client, &[("never", delay_ms)]).pop().unwrap();
+        let ahead_ms = sim.now.wall_ms.saturating_add(delay_ms) - sim.now.wall_ms;
+        assert!(
+            matches!(result, Err(Error::Limit { value, max: limits::DELAY_MS_MAX, .. }) if value == ahead_ms),
+            "{result:?}"
+        );
+    }
+    assert_eq!((sim.shard.log_end(), sim.fingerprint()), before);
+    let latest = wait(&mut sim, &client, &[("in ten years", limits::DELAY_MS_MAX)]).pop().unwrap().unwrap();
+    let mut batch = PublishBatch::default();
+    for due_ms in [0, 1, sim.now.wall_ms - 1, sim.now.wall_ms] {
+        batch.push_due(&draft("t", "past"), topic.id, None, 0, Durability::Disk, due_ms).unwrap();
+    }
+    assert!(sim.send(&client, batch).iter().all(Result::is_ok));
+    assert_eq!(seen(&sim), ["past"; 4]);
+    assert_eq!(sim.shard.state().schedule().waiting(), 1);
+    assert!(recall(&mut sim, &client, latest.position, None).is_ok());
+}
