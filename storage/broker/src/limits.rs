@@ -37,11 +37,11 @@ pub const STORED_MESSAGE_BYTES_MAX: usize =
 pub const DELAY_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
 /// Most delay levels.
 pub const DELAY_LEVELS_MAX: usize = 64;
-/// Most recalled messages that are remembered until their time comes near: 16 bytes of memory each, or a little more.
-pub const RECALLED_TIMERS_MAX: u64 = 1_000_000;
-/// Most waiting messages that must stay in memory, since later ones were dispatched before: some while the clock is set
-/// back, and what is published for the next moment faster than it is dispatched.
-pub const LATE_TIMERS_MAX: u64 = 1_000_000;
+/// Most messages that are dispatched together, and their bytes; one is, however long it is.
+pub const DISPATCHED_MESSAGES_MAX: usize = 256;
+pub const DISPATCHED_BYTES_MAX: u64 = 1024 * 1024;
+/// With more of the log not synced, nothing is dispatched: a million messages may be due, and copies wait in memory.
+pub const DISPATCH_UNSYNCED_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Entries of one read by offset.
 pub const READ_ENTRIES_MAX: usize = 1_024;
 /// Entries that a filter may pass over in one read; of their messages it looks at [`READ_BYTES_MAX`] bytes at most.

@@ -108,6 +108,16 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_block_has_so_many_timers_and_the_next_has_the_others() {
+        let timer = |n: usize| Timer { due_ms: n as u64, position: n as u64, bytes: 1 };
+        for (timers, blocks) in [(0, 0), (1, 1), (BLOCK_TIMERS_MAX, 1), (BLOCK_TIMERS_MAX + 1, 2)] {
+            let seal = super::super::Seal::new((0..timers).map(timer).collect(), 7);
+            assert_eq!(seal.blocks().len(), blocks);
+            assert_eq!(seal.blocks().iter().map(BlockRef::timers).sum::<usize>(), timers);
+        }
+    }
+
     proptest! {
         #[test]
         fn unpacks_what_was_packed_and_rejects_damage(

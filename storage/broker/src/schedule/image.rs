@@ -6,7 +6,7 @@ use super::{BlockRef, END, REGION_BITS, Schedule, Timer, TimerKey, timer};
 use crate::retention::stored_bytes;
 
 /// Late timers in one record of a snapshot.
-const RECORD_TIMERS_MAX: usize = 32_768;
+const RECORD_TIMERS: usize = 32_768;
 
 /// The schedule at some position of the log. Blocks are named; what is in them is in the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,8 +35,8 @@ impl ScheduleImage {
     /// In pieces that fit into a record each: restoring one adds its timers.
     pub fn into_pieces(mut self) -> Vec<ScheduleImage> {
         let mut pieces = Vec::new();
-        while self.late.len() > RECORD_TIMERS_MAX {
-            let late = self.late.split_off(self.late.len() - RECORD_TIMERS_MAX);
+        while self.late.len() > RECORD_TIMERS {
+            let late = self.late.split_off(self.late.len() - RECORD_TIMERS);
             pieces.push(ScheduleImage { late, ..self.clone() });
         }
         pieces.push(self);

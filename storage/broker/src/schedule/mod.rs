@@ -38,19 +38,24 @@ pub(crate) use self::image::ScheduleImage;
 pub use self::levels::{DelayLevels, DelayLevelsError};
 
 /// Most timers in memory below the horizon, but for late ones. Tests have few, so that all that moves them does so.
-const NEAR_TIMERS_MAX: usize = if cfg!(test) { 8 } else { 16_384 };
+pub(crate) const NEAR_TIMERS_MAX: usize = if cfg!(test) { 8 } else { 16_384 };
 /// With fewer, further ones are gathered.
-const NEAR_TIMERS_MIN: usize = if cfg!(test) { 3 } else { 4_096 };
+const NEAR_TIMERS_LOW: usize = if cfg!(test) { 3 } else { 4_096 };
 /// Timers that go into blocks together.
 const FRESH_TIMERS_MAX: usize = if cfg!(test) { 6 } else { 16_384 };
 /// Most timers that are taken into memory at once.
 const GATHERED_TIMERS_MAX: usize = if cfg!(test) { 4 } else { 4_096 };
 /// Most blocks that are merged at once: a few megabytes while it lasts.
 const GATHERED_BLOCKS_MAX: usize = if cfg!(test) { 4 } else { 32 };
+/// Most recalled timers that are remembered until their time comes near: 16 bytes of memory each, or a little more.
+pub(crate) const RECALLED_TIMERS_MAX: u64 = if cfg!(test) { 40 } else { 1_000_000 };
+/// Most timers that must stay in memory, since later ones were dispatched before: some while the clock is set back, and
+/// what is published for the next moment faster than it is dispatched.
+pub(crate) const LATE_TIMERS_MAX: u64 = if cfg!(test) { 200 } else { 1_000_000 };
 /// The log is cut into parts of 2 to this many bytes, of each of which is known how much of it waits.
 const REGION_BITS: u32 = if cfg!(test) { 14 } else { 20 };
 
-const _: () = assert!(NEAR_TIMERS_MIN + GATHERED_TIMERS_MAX <= NEAR_TIMERS_MAX);
+const _: () = assert!(NEAR_TIMERS_LOW + GATHERED_TIMERS_MAX <= NEAR_TIMERS_MAX);
 
 /// A message that waits for its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -325,7 +330,7 @@ impl Schedule {
 
     /// Timers below the horizon should be gathered, and can be.
     pub fn is_short(&self) -> bool {
-        let is_low = self.near.len() < NEAR_TIMERS_MIN || self.horizon < self.floor;
+        let is_low = self.near.len() < NEAR_TIMERS_LOW || self.horizon < self.floor;
         is_low && !self.is_gathering && !(self.blocks.is_empty() && self.fresh.is_empty())
     }
 

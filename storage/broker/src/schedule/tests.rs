@@ -43,6 +43,7 @@ impl Schedule {
         assert!(self.near.keys().all(|key| (self.floor..self.horizon).contains(key)));
         assert!(self.fresh.iter().all(|timer| timer.key() >= self.horizon));
         assert!(self.blocks.values().all(|block| block.first >= self.horizon));
+        assert!(self.fresh.len() < FRESH_TIMERS_MAX + NEAR_TIMERS_MAX);
         assert!(self.near.len() <= NEAR_TIMERS_MAX + 1 || self.near.keys().all(|key| *key < self.handed_to));
     }
 }
@@ -89,6 +90,7 @@ impl Rig {
     fn finish_later(&mut self) {
         if let Some(gather) = self.later.take() {
             let gathered = gather.carry_out(&self.store).unwrap();
+            assert!(gathered.taken.len() <= GATHERED_TIMERS_MAX);
             let seal = self.schedule.gathered(gathered);
             self.seal(seal).unwrap();
         }
@@ -98,6 +100,7 @@ impl Rig {
         if self.schedule.is_short()
             && let Some(gather) = self.schedule.begin_gather()
         {
+            assert!(gather.blocks.len() <= GATHERED_BLOCKS_MAX);
             self.later = Some(gather);
             self.finish_later();
         }

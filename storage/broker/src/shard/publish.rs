@@ -13,12 +13,12 @@ use smallvec::{SmallVec, smallvec};
 use super::consume::limit;
 use super::*;
 use crate::event::Stored;
-use crate::limits::{DELAY_MS_MAX, LATE_TIMERS_MAX, ROUTING_KEYS_MAX};
+use crate::limits::{DELAY_MS_MAX, ROUTING_KEYS_MAX};
 use crate::publish::{Destination, PublishBatch, PublishItem};
 use crate::queue::{Entry, Queue};
 use crate::record::RouteEnd;
 use crate::route::{self, Traits};
-use crate::schedule::Timer;
+use crate::schedule::{LATE_TIMERS_MAX, Timer};
 use crate::settings::{Durability, Lifetime};
 
 /// Offsets that a queue may let be seen unsynced, beyond those the synced log already allows.

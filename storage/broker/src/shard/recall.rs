@@ -5,9 +5,8 @@ use bytes::Bytes;
 
 use super::*;
 use crate::command::Name;
-use crate::limits::RECALLED_TIMERS_MAX;
 use crate::reader::ReadContext;
-use crate::schedule::{BlockRef, Known, Timer, read_block};
+use crate::schedule::{BlockRef, Known, RECALLED_TIMERS_MAX, Timer, read_block};
 
 /// What is to be recalled, as far as it is known.
 #[derive(Debug)]

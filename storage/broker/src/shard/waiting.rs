@@ -8,16 +8,11 @@ use mailrail_message::{AnnexKind, StoredMessage, property};
 use super::copy::Differences;
 use super::*;
 use crate::delivery::wait_until;
-use crate::limits::DAMAGED_RETRY_MS_MAX;
+use crate::limits::*;
 use crate::reader::{ReadContext, behind_header};
 use crate::schedule::{Timer, TimerKey};
 use crate::store_thread::GatherOutcome;
 
-/// Most messages of one batch, and their bytes; one is taken however long it is.
-const DISPATCHED_MESSAGES_MAX: usize = 256;
-const DISPATCHED_BYTES_MAX: u64 = 1024 * 1024;
-/// With more in the log that is not synced, no batch is begun: what is due may be a million, and its copies wait in memory.
-const UNSYNCED_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Wait before a dispatch that failed is tried again, and before far timers are.
 const RETRY_MS: u64 = 1_000;
 /// Shortest sleep while something waits.
@@ -77,7 +72,7 @@ impl Shard {
 
     /// Monotonic time at which something may be due.
     pub(super) fn waits_deadline(&self, now: Now) -> Option<Duration> {
-        if self.waits.is_under_way || self.is_behind_with_syncs() {
+        if self.waits.is_under_way || self.is_behind_with_syncs() || self.refusal().is_some() {
             return None;
         }
         let behind = self.waits.behind.first().map(|(due_ms, _)| *due_ms);
@@ -93,7 +88,7 @@ impl Shard {
 
     /// So much is on its way to the disk that what is due may wait.
     fn is_behind_with_syncs(&self) -> bool {
-        self.journal.end().saturating_sub(self.synced_to) > UNSYNCED_BYTES_MAX
+        self.journal.end().saturating_sub(self.synced_to) > DISPATCH_UNSYNCED_BYTES_MAX
     }
 
     pub(super) fn start_due_dispatches(&mut self, now: Now) {

@@ -2,6 +2,7 @@
 
 use super::store::FaultStore;
 use super::*;
+use crate::schedule::{LATE_TIMERS_MAX, NEAR_TIMERS_MAX, RECALLED_TIMERS_MAX};
 
 const HOUR_MS: u64 = 3_600_000;
 
@@ -168,6 +169,22 @@ fn a_store_that_fails_for_a_while_loses_no_timer() {
     assert!(come.iter().copied().eq(0..40), "{come:?}");
 }
 
+#[test]
+fn a_store_that_lost_blocks_is_rebuilt_from_the_log() {
+    let store = Arc::new(MemoryStore::default());
+    let (mut sim, client, _) = on(store.clone());
+    let messages: Vec<(String, u64)> = (0..40).map(|n| (n.to_string(), 1_000 * (n + 1))).collect();
+    let messages: Vec<(&str, u64)> = messages.iter().map(|(body, delay)| (body.as_str(), *delay)).collect();
+    wait(&mut sim, &client, &messages);
+    sim.checkpoint();
+    assert!(store.remove_prefix(b"t").unwrap() > 5, "most are in blocks");
+    sim.pass_ms(60_000);
+    assert!(seen(&sim).len() < 20, "the others cannot be read");
+    let mut sim = Simulation::on(sim.disk.power_cut(Loss::Nothing), store, "boot-1", sim.now);
+    sim.pass_ms(1);
+    assert!(seen(&sim).into_iter().eq((0..40).map(|n| n.to_string())));
+}
+
 /// Fault 11: by hours either way, once and there and back, beside a stop or not.
 #[test]
 fn jumps_of_the_clock_lose_no_timer_and_none_is_early_or_comes_twice() {
@@ -249,4 +266,91 @@ fn times_out_of_range_are_refused_with_value_and_limit_and_past_ones_are_now() {
     assert_eq!(seen(&sim), ["past"; 4]);
     assert_eq!(sim.shard.state().schedule().waiting(), 1);
     assert!(recall(&mut sim, &client, latest.position, None).is_ok());
+}
+
+#[test]
+fn what_is_due_together_comes_in_batches_that_wait_for_syncs() {
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+    let disk = FaultDisk::new(7);
+    let mut sim = Simulation::with_segments_of(64 << 20, disk, store, "boot-1", start()).unwrap();
+    let client = sim.connect();
+    sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    let large = "x".repeat(100_000);
+    let small = vec![("small", 1_000); 2 * limits::DISPATCHED_MESSAGES_MAX];
+    assert!(wait(&mut sim, &client, &small).iter().all(Result::is_ok));
+    assert!(wait(&mut sim, &client, &vec![(large.as_str(), 2_000); 200]).iter().all(Result::is_ok));
+    let waiting = |sim: &Simulation| sim.shard.state().schedule().waiting();
+    // One batch: a turn, a reader, a turn; the store brings the next timers.
+    let batch = |sim: &mut Simulation| {
+        let before = waiting(sim);
+        while sim.step(Part::Store) || sim.step(Part::Shard) || sim.step(Part::Reader) {
+            if waiting(sim) < before {
+                break;
+            }
+        }
+        before - waiting(sim)
+    };
+    sim.now.wall_ms += 1_000;
+    let mut came = 0;
+    while came < small.len() {
+        let next = batch(&mut sim);
+        assert!((1..=limits::DISPATCHED_MESSAGES_MAX).contains(&next), "{next}");
+        came += next;
+    }
+    sim.syncing = false;
+    sim.now.wall_ms += 1_000;
+    let unsynced = |sim: &Simulation| sim.shard.log_end() - sim.shard.log_reached().1;
+    loop {
+        let before = sim.shard.log_end();
+        let next = batch(&mut sim);
+        let most = limits::DISPATCHED_BYTES_MAX + 100_000 + 300;
+        assert!(sim.shard.log_end() - before < 2 * most, "{next} came in a batch");
+        assert!(unsynced(&sim) < limits::DISPATCH_UNSYNCED_BYTES_MAX + 2 * most);
+        if next == 0 {
+            break;
+        }
+    }
+    assert!(waiting(&sim) > 50, "{} wait for syncs", waiting(&sim));
+    sim.syncing = true;
+    sim.pass_ms(1);
+    sim.pass_ms(1_000);
+    assert_eq!(waiting(&sim), 0);
+}
+
+#[test]
+fn what_must_stay_in_memory_has_its_limits() {
+    let (mut sim, client, _) = scene();
+    let refused = |result: &Result<Stored, Error>, limit| matches!(result, Err(Error::Limit { value, max, .. }) if *max == limit && *value == limit + 1);
+    // Far ones, in blocks or about to be.
+    let most = usize::try_from(RECALLED_TIMERS_MAX).unwrap();
+    let far = vec![("far", 10 * HOUR_MS); most + NEAR_TIMERS_MAX + 10];
+    let stored = wait(&mut sim, &client, &far);
+    let positions: Vec<u64> = stored.iter().rev().map(|stored| stored.as_ref().unwrap().position).collect();
+    for position in &positions[..most] {
+        assert!(recall(&mut sim, &client, *position, None).is_ok());
+    }
+    let one_more = recall(&mut sim, &client, positions[most], None);
+    assert!(
+        matches!(one_more, Err(Error::Limit { value, max: RECALLED_TIMERS_MAX, .. }) if value == RECALLED_TIMERS_MAX + 1)
+    );
+    // Late ones: the clock has been ahead.
+    wait(&mut sim, &client, &[("soon", 1_000)]);
+    sim.now.wall_ms += HOUR_MS;
+    sim.run();
+    assert_eq!(seen(&sim), ["soon"]);
+    wait(&mut sim, &client, &[("when the clock is ahead", 1)]);
+    sim.pass_ms(1);
+    sim.now.wall_ms -= HOUR_MS;
+    let mut taken = 0;
+    let result = loop {
+        match wait(&mut sim, &client, &[("late", 60_000)]).remove(0) {
+            Ok(_) => taken += 1,
+            refusal => break refusal,
+        }
+        assert!(taken <= LATE_TIMERS_MAX + NEAR_TIMERS_MAX as u64);
+    };
+    assert!(refused(&result, LATE_TIMERS_MAX), "{result:?} after {taken}");
+    sim.pass_ms(2 * HOUR_MS);
+    assert_eq!(seen(&sim).len() as u64, 2 + taken);
+    assert!(wait(&mut sim, &client, &[("again", 60_000)])[0].is_ok());
 }
