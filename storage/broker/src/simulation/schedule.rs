@@ -185,6 +185,29 @@ fn a_store_that_lost_blocks_is_rebuilt_from_the_log() {
     assert!(seen(&sim).into_iter().eq((0..40).map(|n| n.to_string())));
 }
 
+#[test]
+fn dispatches_of_an_older_version_tell_only_positions_and_are_replayed() {
+    let (mut sim, client, topic) = scene();
+    let messages: Vec<(String, u64)> = (0..40).map(|n| (n.to_string(), 1_000 * (n + 1))).collect();
+    let messages: Vec<(&str, u64)> = messages.iter().map(|(body, delay)| (body.as_str(), *delay)).collect();
+    let stored = wait(&mut sim, &client, &messages);
+    // Near, fresh and in a block, as in the order of their times.
+    for (n, stored) in stored.iter().enumerate().take(35) {
+        let position = stored.as_ref().unwrap().position.to_le_bytes();
+        let annexes = [(mailrail_message::AnnexKind::DispatchOf, position.as_slice())];
+        let mut batch = PublishBatch::default();
+        let destination = Destination::Topic { topic: topic.id, queue_index: None };
+        let message = Draft { annexes: &annexes, ..draft("t", messages[n].0) };
+        batch.push(&message, destination, tag_hash("t"), Durability::Disk).unwrap();
+        assert!(sim.send(&client, batch)[0].is_ok());
+    }
+    let lost = Arc::new(MemoryStore::default());
+    let mut sim = Simulation::on(sim.disk.power_cut(Loss::Nothing), lost, "boot-1", sim.now);
+    assert_eq!(sim.shard.state().schedule().waiting(), 5);
+    sim.pass_ms(60_000);
+    assert!(seen(&sim).into_iter().eq((0..40).map(|n| n.to_string())));
+}
+
 /// Fault 11: by hours either way, once and there and back, beside a stop or not.
 #[test]
 fn jumps_of_the_clock_lose_no_timer_and_none_is_early_or_comes_twice() {
