@@ -379,6 +379,11 @@ impl Driver {
             .map(drop)
     }
 
+    /// Withdraws a message that waits for its time, by what its receipt says.
+    pub fn recall(&mut self, topic: &str, handle: &str) -> Result<(), Failure> {
+        self.command("recall", json!({"topic": topic, "recall": handle}), COMMAND_MS_MAX).map(drop)
+    }
+
     /// Bodies of the messages with a key, the newest first.
     pub fn find(&mut self, topic: &str, key: &str, max: u32) -> Result<Vec<String>, Failure> {
         let ok = self.command("find", json!({"topic": topic, "key": key, "max": max}), COMMAND_MS_MAX)?;

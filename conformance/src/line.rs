@@ -23,6 +23,9 @@ pub struct Outgoing {
     /// Messages with equal keys go to one queue, in the order they were sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordering_key: Option<String>,
+    /// It is not to be seen before so many milliseconds have passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_ms: Option<u64>,
 }
 
 impl Outgoing {
@@ -46,6 +49,8 @@ pub struct Receipt {
     pub queue: Option<u32>,
     pub offset: Option<u64>,
     pub durability: Option<String>,
+    /// What recalls a message that waits.
+    pub recall: Option<String>,
 }
 
 /// What the driver did with a delivery.

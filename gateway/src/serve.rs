@@ -82,6 +82,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     remoting.auto_create_topics = settings.auto_create_topics;
     let waits = Share::new(memory.wait_bytes_max);
     remoting.waits = waits.clone();
+    remoting.delay_levels.clone_from(&settings.delay_levels);
     let remoting = Arc::new(remoting);
     let remoting = listeners::accept("remoting", remoting_listener, shared.clone(), move |broker, peer| {
         mailrail_remoting::Connection::new(broker.connect(), remoting.clone(), peer, broker.now())

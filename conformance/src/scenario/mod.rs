@@ -13,6 +13,7 @@ mod hostile;
 mod load;
 mod modes;
 mod order;
+mod recall;
 mod requeue;
 mod restart;
 mod resume;
@@ -90,7 +91,7 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
             })
         }));
     }
-    cases.extend(routes::cases(sdks));
+    cases.extend(routes::cases(sdks).into_iter().chain(recall::cases(sdks)));
     if sdks.contains(&Sdk::Celery) {
         cases.extend(tasks::cases());
     }

@@ -128,6 +128,9 @@ pub struct ServeFlags {
     /// Name of this broker for RocketMQ clients [default: mailrail].
     #[arg(long, env = "MAILRAIL_BROKER_NAME", value_name = "NAME")]
     pub broker_name: Option<String>,
+    /// What the delay levels of RocketMQ's producers mean, from level 1 on [default: 1s 5s 10s 30s 1m ... 10m 20m 30m 1h 2h].
+    #[arg(long, env = "MAILRAIL_DELAY_LEVELS", value_name = "DELAYS")]
+    pub delay_levels: Option<String>,
     /// Size of a log segment in MiB [default: 128].
     #[arg(long, env = "MAILRAIL_SEGMENT_MIB", value_name = "MIB")]
     pub segment_mib: Option<u64>,
@@ -176,6 +179,7 @@ impl ServeFlags {
             auto_create_topics: self.auto_create_topics.or(other.auto_create_topics),
             cluster_name: self.cluster_name.or(other.cluster_name),
             broker_name: self.broker_name.or(other.broker_name),
+            delay_levels: self.delay_levels.or(other.delay_levels),
             segment_mib: self.segment_mib.or(other.segment_mib),
             retention_hours: self.retention_hours.or(other.retention_hours),
             retention_mib: self.retention_mib.or(other.retention_mib),

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mailrail_broker::{RetentionPolicy, StoreEngine};
+use mailrail_broker::{DelayLevels, DelayLevelsError, RetentionPolicy, StoreEngine};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -32,6 +32,8 @@ pub struct Settings {
     pub auto_create_topics: bool,
     pub cluster_name: String,
     pub broker_name: String,
+    /// What the numbers mean that RocketMQ's producers delay messages by.
+    pub delay_levels: DelayLevels,
     pub segment_bytes: u64,
     /// What topics keep that keep what was read: for how long, and how much.
     pub retention: RetentionPolicy,
@@ -118,6 +120,7 @@ impl Settings {
             auto_create_topics: raw.auto_create_topics.unwrap_or(true),
             cluster_name: raw.cluster_name.unwrap_or_else(|| "DefaultCluster".to_owned()),
             broker_name: raw.broker_name.unwrap_or_else(|| "mailrail".to_owned()),
+            delay_levels: delay_levels(raw.delay_levels)?,
             segment_bytes: mebibytes("segment-mib", raw.segment_mib.unwrap_or(SEGMENT_MIB), 1, 2_048)?,
             retention: retention(raw.retention_hours, raw.retention_mib)?,
             disk_free_bytes_min: mebibytes(
@@ -227,6 +230,14 @@ fn memory_budget(raw: &ServeFlags, limit_bytes: Option<u64>) -> Result<MemoryBud
     })
 }
 
+fn delay_levels(value: Option<String>) -> Result<DelayLevels, SettingsError> {
+    let Some(value) = value else { return Ok(DelayLevels::default()) };
+    value.parse().map_err(|error: DelayLevelsError| {
+        let (key, why) = ("delay-levels", error.to_string());
+        SettingsError::Value { key, value, why }
+    })
+}
+
 fn store_engine(value: Option<String>) -> Result<StoreEngine, SettingsError> {
     match value {
         None => Ok(StoreEngine::default()),
@@ -323,7 +334,7 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named() {
         type Change = fn(&mut ServeFlags);
-        let cases: [(Change, &str); 16] = [
+        let cases: [(Change, &str); 18] = [
             (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
             (
                 |f| f.amqp_listen = Some("0.0.0.0:5672".into()),
@@ -338,6 +349,8 @@ mod tests {
                 |f| (f.memory_mib, f.connections_max) = (Some(256), Some(10_000)),
                 "memory-mib is 256: with cache-mib 16 and connections-max 10000",
             ),
+            (|f| f.delay_levels = Some(String::new()), "delay-levels is \"\": it has 0 levels; 1 to 64"),
+            (|f| f.delay_levels = Some("1s 5".into()), "delay-levels is \"1s 5\": \"5\" is no delay"),
             (|f| f.connections_max = Some(0), "connections-max is \"0\""),
             (|f| f.log_level = Some("inof".into()), "log-level is \"inof\""),
             (|f| f.log_level = Some("info,mailrail=inof".into()), "log-level is \"info,mailrail=inof\""),

@@ -182,7 +182,8 @@ pub(crate) fn refusal(error: &Error) -> Refusal {
         | Error::NoMessage(_)
         | Error::Read(_)
         | Error::Damaged(_)
-        | Error::Durability(_) => (ReplyCode::InternalError, error.to_string()),
+        | Error::Durability(_)
+        | Error::NotWaiting { .. } => (ReplyCode::InternalError, error.to_string()),
     };
     Refusal::new(code, text)
 }

@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use mailrail_broker::DelayLevels;
 use mailrail_broker::Share;
 use mailrail_message::property;
 
@@ -27,6 +28,8 @@ pub struct RemotingConfig {
     pub auto_create_topics: bool,
     /// Memory for requests that wait, held pulls above all, over all connections; beyond it they are refused as busy.
     pub waits: Arc<Share>,
+    /// What the numbers of delay levels mean.
+    pub delay_levels: DelayLevels,
     pub(crate) registry: Registry,
     /// Properties that every stored message gets, in stored form.
     pub(crate) stamp: Vec<u8>,
@@ -47,6 +50,7 @@ impl RemotingConfig {
             broker_name: broker_name.to_owned(),
             auto_create_topics: true,
             waits: Share::new(WAITS_BYTES_MAX),
+            delay_levels: DelayLevels::default(),
             registry: Registry::default(),
             stamp,
         }

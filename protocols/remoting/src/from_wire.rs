@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mailrail_broker::{AfterFailure, DELAY_LEVELS_MS, Durability, GroupSettings, Now, Topic, TopicSettings};
+use mailrail_broker::{AfterFailure, DelayLevels, Durability, GroupSettings, Now, Topic, TopicSettings};
 use mailrail_message::property::{self, Properties};
 use mailrail_message::{Draft, StoredMessage, sys_flag, tag_hash};
 
@@ -89,9 +89,9 @@ impl<'a> Meant<'a> {
     }
 
     /// Wall time before which nobody is to see the message, if that lies ahead.
-    pub(crate) fn due_ms(&self, now: Now) -> Result<Option<u64>, Refusal> {
+    pub(crate) fn due_ms(&self, now: Now, levels: &DelayLevels) -> Result<Option<u64>, Refusal> {
         if self.delay_level > 0 {
-            return Ok(level_ms(self.delay_level).map(|delay| now.wall_ms + delay));
+            return Ok(levels.delay_ms(self.delay_level).map(|delay| now.wall_ms.saturating_add(delay)));
         }
         let delayed = self.timer_delay_ms.map(|delay| now.wall_ms.saturating_add(delay));
         let Some(due) = delayed.or(self.timer_due_ms).filter(|due| *due > now.wall_ms) else {
@@ -114,11 +114,6 @@ impl<'a> Meant<'a> {
             Cow::Borrowed(properties)
         }
     }
-}
-
-/// Delay of a level from 1; higher ones than there are mean the highest.
-fn level_ms(level: usize) -> Option<u64> {
-    DELAY_LEVELS_MS.get(level.checked_sub(1)?).or(DELAY_LEVELS_MS.last()).copied()
 }
 
 /// Parts of a draft that are the same for all messages of one request.
@@ -214,12 +209,12 @@ pub(crate) enum Fate {
 }
 
 /// `times` is how often consumers had failed on it before this time.
-pub(crate) fn fate(returned: &Returned, times: u32, settings: &GroupSettings) -> Fate {
+pub(crate) fn fate(returned: &Returned, times: u32, settings: &GroupSettings, levels: &DelayLevels) -> Fate {
     let max = returned.attempts_max.or(settings.attempts_max);
     if returned.delay_level < 0 || max.is_some_and(|max| times >= max) {
         return Fate::DeadLetter;
     }
-    if let Some(delay) = usize::try_from(returned.delay_level).ok().and_then(level_ms) {
+    if let Some(delay) = usize::try_from(returned.delay_level).ok().and_then(|level| levels.delay_ms(level)) {
         return Fate::RetryAfterMs(delay);
     }
     match (GroupSettings { attempts_max: None, ..settings.clone() }).after_failure(times.saturating_add(1)) {

@@ -79,6 +79,12 @@ pub(crate) enum Waiting {
         asker: Asker,
         position: i64,
     },
+    /// A message is being withdrawn.
+    Recalled {
+        asker: Asker,
+        /// What its producer knows it by.
+        unique: String,
+    },
     Locked {
         asker: Asker,
         queues: Vec<(QueueId, QueueName)>,
@@ -106,6 +112,8 @@ pub(crate) struct SendReply {
     pub(crate) items: usize,
     /// Place of the unique id in [`SendReplies::ids`]; empty when there is none.
     pub(crate) unique: Range<usize>,
+    /// Of a single message that waits: its topic and its time.
+    pub(crate) waits: Option<(Name, u64)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,9 +4,10 @@
 
 use bytes::{Bytes, BytesMut};
 use mailrail_broker::connection::Output;
-use mailrail_broker::{Error, Found, Queue, ReadEntry, Stored};
+use mailrail_broker::{Error, Found, Name, Queue, ReadEntry, Stored};
 use mailrail_message::{DraftError, OffsetId, Rewrite, StoredMessage, rewrite_into};
 
+use crate::codec::command::RecallHandle;
 use crate::codec::response_code as response;
 use crate::codec::{Envelope, FrameWriter};
 use crate::config::{REGION, RemotingConfig};
@@ -58,6 +59,13 @@ pub(crate) fn put_done(output: &mut Output, asker: Asker, fields: bool) {
     });
 }
 
+/// Success with one text as its only field.
+pub(crate) fn put_text(output: &mut Output, asker: Asker, field: &str, text: &str) {
+    if !asker.one_way {
+        output.append(|out| answer(out, asker, response::SUCCESS, None).text(field, text).finish(0));
+    }
+}
+
 /// Success with one number as its only field.
 pub(crate) fn put_number(output: &mut Output, asker: Asker, field: &str, number: i64) {
     if !asker.one_way {
@@ -99,6 +107,7 @@ pub(crate) fn put_sent(
     asker: Asker,
     config: &RemotingConfig,
     unique: &str,
+    waits: Option<&(Name, u64)>,
     stored: &[Stored],
 ) {
     let Some(first) = stored.first() else { return };
@@ -118,6 +127,9 @@ pub(crate) fn put_sent(
             let ids: Vec<String> = stored.iter().map(|stored| id(stored).to_string()).collect();
             answer.text("msgId", &ids.join(","))
         };
+        if let Some(handle) = waits.and_then(|waits| recall_handle(config, unique, waits, first)) {
+            answer = answer.text("recallHandle", &handle);
+        }
         // A message that waits for its time has no offset yet; clients need the field all the same.
         answer
             .text("TRACE_ON", "true")
@@ -125,6 +137,17 @@ pub(crate) fn put_sent(
             .number("queueOffset", signed(first.offset.unwrap_or(0)))
             .finish(0);
     });
+}
+
+/// What a producer withdraws a message with that waits.
+fn recall_handle(
+    config: &RemotingConfig,
+    unique: &str,
+    (topic, due_ms): &(Name, u64),
+    stored: &Stored,
+) -> Option<String> {
+    let (topic, broker_name, unique) = (topic.to_string(), config.broker_name.clone(), unique.to_owned());
+    RecallHandle { topic, broker_name, due_ms: *due_ms, unique, position: stored.position }.encode()
 }
 
 /// Bounds that every answer to a pull carries.

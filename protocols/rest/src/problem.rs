@@ -40,6 +40,7 @@ pub(crate) enum Kind {
     NotEmpty,
     Locked,
     ReceiptEnded,
+    NotWaiting,
     TooLarge,
     UnsupportedMediaType,
     Busy,
@@ -83,6 +84,7 @@ impl Kind {
             Kind::NotEmpty => (S::CONFLICT, "not-empty", "It is not empty"),
             Kind::Locked => (S::CONFLICT, "locked", "It belongs to another session"),
             Kind::ReceiptEnded => (S::GONE, "receipt-ended", "The receipt's lease has ended"),
+            Kind::NotWaiting => (S::CONFLICT, "not-waiting", "The message does not wait for its time"),
             Kind::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Kind::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The content type is not supported")
@@ -247,6 +249,7 @@ impl From<Error> for Refusal {
             Error::Receipt(_) => Kind::ReceiptEnded,
             Error::Read(_) | Error::Damaged(_) => Kind::Internal,
             Error::Durability(_) => Kind::NotSupported,
+            Error::NotWaiting { .. } => Kind::NotWaiting,
         };
         if kind == Kind::Internal {
             tracing::error!(%error, "a REST request failed");
@@ -355,6 +358,7 @@ mod tests {
             (Error::Read(text()), 500),
             (Error::Damaged(7), 500),
             (Error::Durability(Durability::Disk), 501),
+            (Error::NotWaiting { position: 7, why: "it was dispatched" }, 409),
         ];
         for (error, status) in cases {
             let response = Refusal::from(error.clone()).into_response();

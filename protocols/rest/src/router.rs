@@ -14,7 +14,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use crate::problem::{ItemProblem, Kind, Problem, Refusal};
 use crate::resource::{
-    backup, bindings, events, exchanges, find, groups, health, publish, read, receive, settle, topics,
+    backup, bindings, events, exchanges, find, groups, health, publish, read, recall, receive, settle, topics,
 };
 use crate::state::RestState;
 
@@ -52,7 +52,7 @@ fn api() -> OpenApiRouter<RestState> {
         .routes(routes!(publish::publish_messages))
         .routes(routes!(publish::publish_to_exchange))
         .routes(routes!(read::read_messages))
-        .routes(routes!(read::get_message))
+        .routes(routes!(read::get_message, recall::recall_message))
         .routes(routes!(find::find_messages))
         .routes(routes!(events::stream_events))
         .routes(routes!(groups::list_groups))

@@ -99,7 +99,7 @@ impl Rates {
 }
 
 /// Bytes that the files below a folder take of the disk.
-fn bytes_below(folder: &Path) -> Result<u64, Failure> {
+pub fn bytes_below(folder: &Path) -> Result<u64, Failure> {
     use std::os::unix::fs::MetadataExt;
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder).into_iter().flatten() {

@@ -9,6 +9,7 @@ mod cold;
 mod filters;
 mod observe;
 mod publish;
+mod timers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,6 +46,19 @@ pub struct Load {
     pub seconds: f64,
 }
 
+/// Messages that wait for their time.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct TimerLoad {
+    #[arg(long, default_value_t = 5_000_000)]
+    pub messages: u64,
+    /// Bytes of one body.
+    #[arg(long, default_value_t = 100)]
+    pub size: usize,
+    /// Timers that are looked at for how late they come.
+    #[arg(long, default_value_t = 1_000)]
+    pub punctual: u64,
+}
+
 #[derive(Subcommand, Debug)]
 enum Work {
     /// Publishes as fast as answers come.
@@ -71,6 +85,10 @@ enum Work {
     SlowReader,
     /// What filters by tag and by an expression of three terms add to a read from memory.
     Filters,
+    /// Publishes messages that are due within a year, and a few that are due soon; rates beside plain messages.
+    Timers(TimerLoad),
+    /// Starts with messages that have become due since the stop, and publishes meanwhile.
+    DueAtOnce(TimerLoad),
 }
 
 #[derive(Parser, Debug)]
@@ -93,6 +111,8 @@ fn main() -> ExitCode {
         Work::ColdRead => cold::read(&data),
         Work::PlainRead => cold::plain(&data),
         Work::Filters => filters::run(&data),
+        Work::Timers(load) => timers::run(&data, &load),
+        Work::DueAtOnce(load) => timers::due_at_once(&data, &load),
         Work::SlowReader => cold::beside_a_slow_reader(&data),
     };
     match report {

@@ -210,6 +210,14 @@ pub enum Command {
     Sync {
         token: Token,
     },
+
+    /// Withdraws the waiting message whose record is at a position, as its receipt says, of any topic or of one. Answer,
+    /// once that is synced: [`crate::Reply::Done`], or [`crate::Error::NotWaiting`].
+    Recall {
+        token: Token,
+        position: u64,
+        topic: Option<Name>,
+    },
 }
 
 impl Command {
@@ -242,6 +250,7 @@ impl Command {
             | Command::Join { token, .. }
             | Command::Members { token, .. }
             | Command::Sync { token }
+            | Command::Recall { token, .. }
             | Command::Lock { token, .. } => Some(*token),
         }
     }

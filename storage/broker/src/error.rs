@@ -60,4 +60,6 @@ pub enum Error {
     Damaged(u64),
     #[error("durability {0:?} is not available here")]
     Durability(Durability),
+    #[error("no message waits at log position {position}: {why}")]
+    NotWaiting { position: u64, why: &'static str },
 }

@@ -44,6 +44,13 @@ pub const STORED_MESSAGE_BYTES_MAX: usize =
     mailrail_message::RECORD_MESSAGE_BYTES_MAX + ROUTE_TARGETS_MAX * mailrail_message::TargetSlot::BYTES;
 /// Longest delay of a publish.
 pub const DELAY_MS_MAX: u64 = 10 * 366 * 24 * 60 * 60 * 1_000;
+/// Most delay levels.
+pub const DELAY_LEVELS_MAX: usize = 64;
+/// Most messages that are dispatched together, and their bytes; one is, however long it is.
+pub const DISPATCHED_MESSAGES_MAX: usize = 256;
+pub const DISPATCHED_BYTES_MAX: u64 = 1024 * 1024;
+/// With more of the log not synced, nothing is dispatched: a million messages may be due, and copies wait in memory.
+pub const DISPATCH_UNSYNCED_BYTES_MAX: u64 = 8 * 1024 * 1024;
 /// Entries of one read by offset.
 pub const READ_ENTRIES_MAX: usize = 1_024;
 /// Entries that a filter may pass over in one read; of their messages it looks at [`READ_BYTES_MAX`] bytes at most.

@@ -9,6 +9,7 @@ use mailrail_commitlog::record;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::*;
+use crate::schedule::Timer;
 use crate::settings::*;
 use crate::state::Item;
 
@@ -141,7 +142,7 @@ pub(crate) enum Change {
         queue: QueueId,
         min: u64,
     },
-    /// A waiting message will never be dispatched.
+    /// A waiting message will never be dispatched. Written by older versions; the newer one says its time too.
     WaitingDropped {
         position: u64,
     },
@@ -156,6 +157,10 @@ pub(crate) enum Change {
     Checkpoint {
         number: u64,
         position: u64,
+    },
+    /// A waiting message will never be dispatched: it was withdrawn, or its topic is no more.
+    WaitingRecalled {
+        timer: Timer,
     },
 }
 

@@ -5,14 +5,16 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mailrail_commitlog::planted::{Bug, planted};
 use mailrail_commitlog::{Extent, Position, Visitor, record};
 use mailrail_message::{StoredMessage, Target};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::ids::QueueId;
 use crate::queue::{IndexError, Queue};
 use crate::reader::ReadContext;
-use crate::record::kind;
+use crate::record::{Change, kind};
+use crate::schedule::{Region, Timer, TimerKey};
 use crate::settings::Retention;
 
 /// How long and how much is retained of topics that keep messages whoever has read them.
@@ -108,8 +110,7 @@ pub(crate) struct LiveQueue {
 #[derive(Debug)]
 pub(crate) struct Survey {
     pub queues: Vec<LiveQueue>,
-    /// Waiting messages in order: position and bytes.
-    pub waiting: Vec<(Position, u32)>,
+    pub waits: LiveWaits,
     /// All that lies below is synced and can be seen in its queue. What lies behind may be live and not be seen yet.
     pub seen_to: Position,
     /// An administrator asked for the log to start here, whatever has to be copied for it.
@@ -142,8 +143,13 @@ impl Survey {
         let parts = self.parts(context.log.extents());
         let start = parts.iter().find(|part| !part.extent.is_kept).map(|part| part.extent.positions.start);
         let Some(to) = self.new_start(&parts) else { return Ok(None) };
-        for range in chunks(&parts, to, self.kept_file_bytes) {
-            let live = self.live_positions(&range, &parts, context)?;
+        let chunks = chunks(&parts, to, self.kept_file_bytes);
+        let mut waits = WaitFilter::new(&self.waits);
+        for range in &chunks {
+            waits.find_recalls(range, &parts, context)?;
+        }
+        for range in chunks {
+            let live = self.live_positions(&range, &parts, &mut waits, context)?;
             tracing::debug!(from = range.start, to = range.end, records = live.len(), "keeping what is left");
             context.log.keep(range, &live).map_err(|error| error.to_string())?;
         }
@@ -157,8 +163,8 @@ impl Survey {
         for LiveQueue { queue, runs } in &self.queues {
             queue.spread(runs, &mut |positions, bytes| add_live(&mut parts, &positions, bytes));
         }
-        for (position, bytes) in &self.waiting {
-            add_live(&mut parts, &(*position..*position + 1), u64::from(*bytes));
+        for (positions, bytes) in &self.waits.regions {
+            add_live(&mut parts, positions, *bytes);
         }
         for part in &mut parts {
             part.live = part.live.min(part.extent.bytes);
@@ -185,9 +191,10 @@ impl Survey {
         &self,
         range: &Range<Position>,
         parts: &[Part],
+        waits: &mut WaitFilter<'_>,
         context: &ReadContext,
     ) -> Result<Vec<Position>, String> {
-        let mut found = Vec::new();
+        let mut found = waits.find_live(range, parts, context)?;
         let inside = |part: &&Part| part.extent.is_kept && range.contains(&part.extent.positions.start);
         let mut from = range.start;
         for part in parts.iter().filter(inside) {
@@ -201,8 +208,6 @@ impl Survey {
                 .positions(runs, &segments, &context.blocks, &mut found)
                 .map_err(|error| error.to_string())?;
         }
-        let waiting = self.waiting.iter().map(|(position, _)| *position);
-        found.extend(waiting.filter(|position| range.contains(position)));
         found.sort_unstable();
         found.dedup();
         Ok(found)
@@ -242,6 +247,120 @@ impl Visitor for LiveFilter<'_> {
         };
         if targets.iter().any(is_live) {
             self.found.push(position);
+        }
+        Ok(())
+    }
+}
+
+/// What tells of the record of a waiting message whether it still waits.
+#[derive(Debug, Default)]
+pub(crate) struct LiveWaits {
+    /// Parts of the log in which something waits.
+    pub regions: Vec<Region>,
+    /// And those in which something may be recalled.
+    pub recalls: Vec<Range<Position>>,
+    /// From here on all wait that were not recalled, below only those in `late`.
+    pub floor: TimerKey,
+    pub late: FxHashSet<Position>,
+}
+
+impl LiveWaits {
+    fn nothing_ever_waited(&self) -> bool {
+        self.floor == TimerKey::default() && self.regions.is_empty() && self.recalls.is_empty()
+    }
+
+    /// False for a part of the log in which no message waits and none was recalled.
+    fn may_be_in(&self, positions: &Range<Position>) -> bool {
+        let meets = |other: &Range<Position>| other.start < positions.end && positions.start < other.end;
+        self.regions.iter().any(|(region, _)| meets(region)) || self.recalls.iter().any(meets)
+    }
+}
+
+/// Finds waiting messages in what is to be rewritten, and the records that recall others.
+///
+/// A recall stands for as long as the message may be found that it is of, if that is not due yet: without it a rebuild
+/// would take the message for one that waits. So it goes only with that message.
+struct WaitFilter<'a> {
+    waits: &'a LiveWaits,
+    /// Positions of messages that are recalled by records in what is to be rewritten.
+    recalled: FxHashSet<Position>,
+    /// What is rewritten, as far as it is done: recalled messages in there are gone.
+    rewritten: Vec<Range<Position>>,
+    seeks_recalls: bool,
+    found: Vec<Position>,
+}
+
+impl<'a> WaitFilter<'a> {
+    fn new(waits: &'a LiveWaits) -> Self {
+        let (recalled, rewritten, found) = (FxHashSet::default(), Vec::new(), Vec::new());
+        WaitFilter { waits, recalled, rewritten, seeks_recalls: false, found }
+    }
+
+    fn find_recalls(
+        &mut self,
+        range: &Range<Position>,
+        parts: &[Part],
+        context: &ReadContext,
+    ) -> Result<(), String> {
+        self.seeks_recalls = true;
+        self.walk(range, parts, context)
+    }
+
+    /// Positions in a range of what must be kept.
+    fn find_live(
+        &mut self,
+        range: &Range<Position>,
+        parts: &[Part],
+        context: &ReadContext,
+    ) -> Result<Vec<Position>, String> {
+        self.seeks_recalls = false;
+        self.rewritten.push(range.clone());
+        self.walk(range, parts, context)?;
+        Ok(std::mem::take(&mut self.found))
+    }
+
+    fn walk(&mut self, range: &Range<Position>, parts: &[Part], context: &ReadContext) -> Result<(), String> {
+        if self.waits.nothing_ever_waited() {
+            return Ok(());
+        }
+        let inside = parts.iter().filter(|part| range.contains(&part.extent.positions.start));
+        for Part { extent, .. } in inside {
+            // Of kept files it is not known what recalls are in them.
+            if extent.is_kept || self.waits.may_be_in(&extent.positions) {
+                context.log.walk(extent.positions.clone(), self).map_err(|error| error.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn waits(&self, timer: &Timer) -> bool {
+        if timer.key() < self.waits.floor {
+            return self.waits.late.contains(&timer.position);
+        }
+        !self.recalled.contains(&timer.position)
+    }
+}
+
+impl Visitor for WaitFilter<'_> {
+    fn record(&mut self, position: Position, record_kind: u8, payload: &[u8]) -> Result<(), String> {
+        match record_kind {
+            kind::WAITING_MESSAGE if !self.seeks_recalls && !planted(Bug::TrimPassesWaiting) => {
+                let timer = Timer::of_record(position, payload)?;
+                self.found.extend(self.waits(&timer).then_some(position));
+            }
+            kind::CHANGE => {
+                let change = Change::decode(payload).map_err(|error| error.to_string())?;
+                let Change::WaitingRecalled { timer } = change else { return Ok(()) };
+                if self.seeks_recalls {
+                    self.recalled.insert(timer.position);
+                } else if timer.key() >= self.waits.floor
+                    && !self.rewritten.iter().any(|range| range.contains(&timer.position))
+                    && !planted(Bug::TrimPassesRecall)
+                {
+                    self.found.push(position);
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -305,7 +424,7 @@ mod tests {
     fn survey(wanted_start: Position) -> Survey {
         Survey {
             queues: Vec::new(),
-            waiting: Vec::new(),
+            waits: LiveWaits::default(),
             seen_to: Position::MAX,
             wanted_start,
             dead_bytes_min: 500,

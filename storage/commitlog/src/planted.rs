@@ -38,12 +38,18 @@ pub enum Bug {
     TrimAheadOfSnapshot,
     /// A trim passes a message that waits for its time.
     TrimPassesWaiting,
+    /// A trim passes the record of a recall while what it recalls may be found.
+    TrimPassesRecall,
     /// A replay leaves settlements out.
     SettleNotReplayed,
     /// A replay leaves out more than the checkpoint holds.
     ReplaySkipsTooMuch,
     /// A replay does not see that a waiting message was dispatched.
     DispatchNotReplayed,
+    /// A replay does not see that a waiting message was recalled.
+    RecallNotReplayed,
+    /// Messages that are due together are dispatched the last first.
+    DispatchedInAnyOrder,
     /// A waiting message is dispatched a second before its time.
     DispatchedEarly,
     /// A lease ends at half its time.

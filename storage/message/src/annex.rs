@@ -16,7 +16,8 @@ pub enum AnnexKind {
     Properties,
     /// A message that waits: due time u64 (milliseconds of the Unix epoch), queue index i32 (-1 = broker's choice).
     Due,
-    /// Position u64 of the waiting message that this one replaces.
+    /// Position u64 of the waiting message that this one replaces, its due time u64 and its bytes u32; older versions wrote
+    /// the position alone.
     DispatchOf,
     /// Written by a later version; skipped by readers.
     Unknown(u8),

@@ -1,6 +1,9 @@
 import org.apache.rocketmq.client.ClientConfig;
 import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.impl.MQClientAPIImpl;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.common.protocol.ResponseCode;
 import org.apache.rocketmq.common.protocol.header.QueryConsumerOffsetRequestHeader;
@@ -14,6 +17,18 @@ final class Version {
 
     static void apply(ClientConfig client) {
         // 4.9.8 does not look whether its servers can be reached, so there is no limit for that.
+    }
+
+    static void delay(Message message, long delayMs) {
+        throw new Driver.Unsupported("version 4 has delay levels, and no time of its own for a message");
+    }
+
+    static String recallHandle(SendResult result) {
+        return null;
+    }
+
+    static String recall(DefaultMQProducer producer, String topic, String handle) {
+        throw new Driver.Unsupported("version 4 cannot recall a message");
     }
 
     /** -1 where the group has committed nothing and the queue has lost its first message; a broker answers 0 before that, and this version cannot ask otherwise. */

@@ -100,6 +100,8 @@ public class Driver {
                 return reading.offsets(command);
             case "seek_time":
                 return reading.seekTime(command);
+            case "recall":
+                return producing.recall(command);
             case "find":
                 return reading.find(command);
             case "drain":

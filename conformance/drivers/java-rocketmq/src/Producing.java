@@ -67,9 +67,17 @@ final class Producing {
             if (result.getSendStatus() != SendStatus.SEND_OK) {
                 throw new IllegalStateException("send status " + result.getSendStatus());
             }
-            receipts.add(Map.of("message_id", result.getMsgId(), "queue", result.getMessageQueue().getQueueId(), "offset", result.getQueueOffset()));
+            Map<String, Object> receipt = new HashMap<>(Map.of("message_id", result.getMsgId(), "queue", result.getMessageQueue().getQueueId(), "offset", result.getQueueOffset()));
+            if (Version.recallHandle(result) != null) {
+                receipt.put("recall", Version.recallHandle(result));
+            }
+            receipts.add(receipt);
         }
         return Map.of("receipts", receipts);
+    }
+
+    Object recall(JsonObject command) throws Exception {
+        return Map.of("message_id", Version.recall(producer(), command.get("topic").getAsString(), command.get("recall").getAsString()));
     }
 
     Object load(JsonObject command) throws Exception {
@@ -122,6 +130,9 @@ final class Producing {
         }
         if (wanted.has("key")) {
             message.setKeys(wanted.get("key").getAsString());
+        }
+        if (wanted.has("delay_ms")) {
+            Version.delay(message, wanted.get("delay_ms").getAsLong());
         }
         if (wanted.has("properties")) {
             wanted.getAsJsonObject("properties").entrySet().forEach(entry -> message.putUserProperty(entry.getKey(), entry.getValue().getAsString()));

@@ -1,6 +1,9 @@
 import org.apache.rocketmq.client.ClientConfig;
 import org.apache.rocketmq.client.exception.OffsetNotFoundException;
 import org.apache.rocketmq.client.impl.MQClientAPIImpl;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.protocol.header.QueryConsumerOffsetRequestHeader;
 import org.apache.rocketmq.remoting.protocol.header.UpdateConsumerOffsetRequestHeader;
@@ -13,6 +16,19 @@ final class Version {
 
     static void apply(ClientConfig client) {
         client.setDetectTimeout(TIMEOUT_MS);
+    }
+
+    static void delay(Message message, long delayMs) {
+        message.setDelayTimeMs(delayMs);
+    }
+
+    /** Null where the message does not wait. */
+    static String recallHandle(SendResult result) {
+        return result.getRecallHandle();
+    }
+
+    static String recall(DefaultMQProducer producer, String topic, String handle) throws Exception {
+        return producer.recallMessage(topic, handle);
     }
 
     /** -1 where the group has committed nothing. */

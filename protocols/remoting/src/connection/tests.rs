@@ -19,6 +19,7 @@ use crate::codec::testing::{Seen, json_bytes, seen};
 use crate::outstanding::{OUTSTANDING_COUNT_MAX, Waiting};
 
 mod bounds;
+mod recall;
 mod waits;
 
 /// Longest wait for an event that must come.

@@ -34,7 +34,7 @@ fn delays_come_from_levels_and_timers() {
         ("TIMER_DELAY_SEC=18446744073709551615;", Err(response::MESSAGE_ILLEGAL)),
     ] {
         let bytes = string(properties);
-        let due = Meant::by(&bytes).due_ms(NOW).map_err(|refusal| refusal.code);
+        let due = Meant::by(&bytes).due_ms(NOW, &DelayLevels::default()).map_err(|refusal| refusal.code);
         assert_eq!(due, expected, "{properties}");
     }
 }
@@ -43,7 +43,9 @@ fn delays_come_from_levels_and_timers() {
 fn a_timer_runs_at_most_so_long() {
     for name in ["TIMER_DELAY_MS", "TIMER_DELIVER_MS"] {
         let from = if name == "TIMER_DELIVER_MS" { NOW.wall_ms } else { 0 };
-        let due = |delay_ms: u64| Meant::by(&string(&format!("{name}={};", from + delay_ms))).due_ms(NOW);
+        let due = |delay_ms: u64| {
+            Meant::by(&string(&format!("{name}={};", from + delay_ms))).due_ms(NOW, &DelayLevels::default())
+        };
         assert_eq!(due(TIMER_DELAY_MS_MAX), Ok(Some(NOW.wall_ms + TIMER_DELAY_MS_MAX)), "{name}");
         let refusal = due(TIMER_DELAY_MS_MAX + 1).unwrap_err();
         assert_eq!(refusal.code, response::MESSAGE_ILLEGAL, "{name}");
@@ -126,7 +128,7 @@ fn a_returned_message_waits_by_level_or_by_attempts_until_it_is_dead() {
         (0, Some(40), 30, Fate::RetryAfterMs(7_200_000)),
     ] {
         let returned = Returned { asker, group: "g".into(), position: 0, delay_level, attempts_max };
-        let fate = fate(&returned, times, &settings);
+        let fate = fate(&returned, times, &settings, &DelayLevels::default());
         assert_eq!(fate, expected, "level {delay_level}, max {attempts_max:?}, {times} times before");
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod members;
 pub(crate) mod offsets;
 pub(crate) mod pull;
 pub(crate) mod query;
+pub(crate) mod recall;
 pub(crate) mod route;
 pub(crate) mod send;
 pub(crate) mod send_back;
@@ -51,6 +52,7 @@ pub(crate) fn carry_out(
         Command::GetCluster => route::cluster(connection, asker, &frame.header, output),
         Command::QueryMessage(query) => query::query(connection, asker, query),
         Command::ViewMessage(view) => query::view(connection, asker, view),
+        Command::Recall(recall) => recall::recall(connection, asker, recall),
         Command::Unsupported(code) => Err(Refusal::unsupported(*code)),
     }
 }
@@ -74,6 +76,7 @@ pub(crate) fn answer(
         Waiting::OffsetAt { asker, queue, boundary } => {
             offsets::put_offset_at(asker, &queue, boundary, result, output);
         }
+        Waiting::Recalled { asker, unique } => recall::recalled(asker, &unique, result, output),
         Waiting::Locked { asker, queues } => locks::put_locked(asker, queues, result, output),
         other => {
             tracing::error!(peer = %connection.peer, ?other, "a reply that was not to be expected");

@@ -1,6 +1,6 @@
 //! Sends: gathered into batches, one per durability in a row, and answered when the batch is stored.
 //!
-//! Transactions, request-reply and recall are refused: they are not there yet.
+//! Transactions and request-reply are refused: they are not there yet.
 
 use std::borrow::Cow;
 
@@ -153,7 +153,7 @@ fn send_one(
     }
     // What goes to the dead letter has done its waiting.
     let is_dead = envelope.topic.name.starts_with(DEAD_LETTER_PREFIX);
-    let due_ms = if is_dead { None } else { meant.due_ms(envelope.now)? };
+    let due_ms = if is_dead { None } else { meant.due_ms(envelope.now, &connection.config.delay_levels)? };
     let queue_index = envelope.queue_index()?;
     let made = meant.unique.is_none().then(|| connection.next_unique(envelope.now));
     let durability = meant.durability();
@@ -166,6 +166,9 @@ fn send_one(
     let draft = envelope.draft(send.flag, &frame.body, &stored, &stamp);
     sends.push(&draft, (envelope.topic.id, queue_index), meant.tag_hash, due_ms)?;
     sends.replies.add(asker, SendKind::Send, 1, meant.unique.or(made.as_deref()).unwrap_or_default());
+    if let (Some(due_ms), Some(reply)) = (due_ms, sends.replies.replies.last_mut()) {
+        reply.waits = Some((envelope.topic.name.clone(), due_ms));
+    }
     Ok(())
 }
 
@@ -195,14 +198,14 @@ fn send_batch(
                 "transaction messages are not supported yet",
             ));
         }
-        meant.due_ms(envelope.now)?;
+        meant.due_ms(envelope.now, &connection.config.delay_levels)?;
         draft_of(envelope, message, &meant.stored(&message.properties)).check()?;
     }
-    let (sends, _) = connection.sends(header.durability());
+    let (sends, config) = connection.sends(header.durability());
     for (message, meant) in messages.iter().zip(&meant) {
         let stored = meant.stored(&message.properties);
         let draft = draft_of(envelope, message, &stored);
-        let due_ms = meant.due_ms(envelope.now)?;
+        let due_ms = meant.due_ms(envelope.now, &config.delay_levels)?;
         sends.push(&draft, (envelope.topic.id, Some(queue_index)), meant.tag_hash, due_ms)?;
     }
     sends.replies.add(asker, SendKind::Send, messages.len(), header.unique.unwrap_or_default());
@@ -269,7 +272,7 @@ impl SendReplies {
     pub(crate) fn add(&mut self, asker: Asker, kind: SendKind, items: usize, unique: &str) {
         let start = self.ids.len();
         self.ids.push_str(unique);
-        self.replies.push(SendReply { asker, kind, items, unique: start..self.ids.len() });
+        self.replies.push(SendReply { asker, kind, items, unique: start..self.ids.len(), waits: None });
     }
 }
 
@@ -296,7 +299,8 @@ pub(crate) fn published(
             (None, SendKind::Back) => to_wire::put_done(output, reply.asker, false),
             (None, SendKind::Send) => {
                 let unique = replies.ids.get(reply.unique.clone()).unwrap_or_default();
-                to_wire::put_sent(output, reply.asker, &connection.config, unique, &stored);
+                let config = &connection.config;
+                to_wire::put_sent(output, reply.asker, config, unique, reply.waits.as_ref(), &stored);
             }
         }
     }

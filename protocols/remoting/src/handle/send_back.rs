@@ -87,7 +87,7 @@ fn try_store(
         None => GroupSettings::rocketmq(&returned.group),
     };
     let times = message.reconsume_times();
-    let fate = from_wire::fate(returned, times, &settings);
+    let fate = from_wire::fate(returned, times, &settings, &connection.config.delay_levels);
     let (name, due_ms) = match fate {
         Fate::RetryAfterMs(delay) => (names::retry_topic(&returned.group), Some(now.wall_ms + delay)),
         Fate::DeadLetter => (names::dead_letter_topic(&returned.group), None),

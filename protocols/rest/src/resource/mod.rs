@@ -10,6 +10,7 @@ pub(crate) mod groups;
 pub(crate) mod health;
 pub(crate) mod publish;
 pub(crate) mod read;
+pub(crate) mod recall;
 pub(crate) mod receive;
 pub(crate) mod settle;
 pub(crate) mod topics;

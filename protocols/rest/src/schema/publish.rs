@@ -143,8 +143,8 @@ pub(crate) struct PublishResponse {
 /// One message that was stored.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Published {
-    /// Where the message lies; `GET /v1/messages/{id}` reads it. A delayed message gets another id when it becomes
-    /// visible.
+    /// Where the message lies; `GET /v1/messages/{id}` reads it. A delayed message is recalled with
+    /// `DELETE /v1/messages/{id}`, and gets another id when it becomes visible.
     #[schema(value_type = String, example = "7F000001000026940000000000001A40")]
     pub id: MessageId,
     /// Queue of the topic it went to; missing while the message is delayed, and where an exchange chose.

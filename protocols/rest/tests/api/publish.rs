@@ -195,6 +195,27 @@ async fn a_delayed_message_appears_at_its_time() {
 }
 
 #[tokio::test]
+async fn a_delayed_message_is_recalled_once_and_before_its_time() {
+    let world = World::new();
+    world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
+    let late = |body| json!({"messages": [{"body": body, "delay_ms": 60_000}, {"body": "at once"}]});
+    let first = world.post(PATH, late("recalled")).await.expect(201);
+    let second = world.post(PATH, late("comes")).await.expect(201);
+    let path = |receipt: &Value, index: usize| {
+        format!("/v1/messages/{}", receipt["messages"][index]["id"].as_str().unwrap())
+    };
+    assert_eq!(world.delete(&path(&first, 0)).await.status, 204);
+    world.delete(&path(&first, 0)).await.problem(409, "not-waiting");
+    world.delete(&path(&first, 1)).await.problem(409, "not-waiting");
+    world.delete("/v1/messages/0").await.problem(400, "invalid-request");
+    world.pass(std::time::Duration::from_secs(61));
+    let page = world.get("/v1/topics/t/queues/0/messages?from=offset:2&wait_ms=10000").await.expect(200);
+    let bodies: Vec<&Value> = page["messages"].as_array().unwrap().iter().map(|m| &m["body"]).collect();
+    assert_eq!(bodies, ["comes"]);
+    world.delete(&path(&second, 0)).await.problem(409, "not-waiting");
+}
+
+#[tokio::test]
 async fn what_is_malformed_is_refused_and_nothing_is_stored() {
     let world = World::new();
     world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);

@@ -26,6 +26,7 @@ const EXCEPT: &[(&str, &[u16], &str)] = &[
     ("seekGroup", &[507], FULL_DISK),
     ("receiveMessages", &[507], FULL_DISK),
     ("getBackup", &[507], FULL_DISK),
+    ("recallMessage", &[507], FULL_DISK),
     ("readMessages", &[504], "the reader pool cannot be held up from outside"),
     ("getMessage", &[504], "the reader pool cannot be held up from outside"),
     ("findMessages", &[504], "the reader pool cannot be held up from outside"),
@@ -66,6 +67,7 @@ fn operations() -> Vec<Operation> {
         operation("publishMessages", "POST", "/v1/topics/t/messages", Some(json!({"messages": [{}]}))),
         operation("readMessages", "GET", "/v1/topics/t/queues/0/messages", None),
         operation("getMessage", "GET", "/v1/messages/ID", None),
+        operation("recallMessage", "DELETE", "/v1/messages/ID", None),
         operation("findMessages", "GET", "/v1/messages?topic=t&key=k", None),
         operation("streamEvents", "GET", "/v1/topics/t/events", None),
         operation("listGroups", "GET", "/v1/topics/t/groups", None),
@@ -96,6 +98,12 @@ async fn furnish(world: &World) -> (String, String) {
     world.put("/v1/topics/t/groups/g", json!({})).await.expect(201);
     let received = world.post("/v1/topics/t/groups/g/receive", json!({})).await.expect(200);
     (id, received["messages"][0]["receipt"].as_str().unwrap().to_owned())
+}
+
+/// The id of a message that waits for an hour.
+async fn delayed(world: &World) -> String {
+    let answer = world.post("/v1/topics/t/messages", json!({"messages": [{"delay_ms": 3_600_000}]})).await;
+    answer.expect(201)["messages"][0]["id"].as_str().unwrap().to_owned()
 }
 
 struct Seen<'a> {
@@ -177,7 +185,10 @@ async fn successes(pairs: &mut BTreeSet<(String, u16)>) {
             }
             assert_eq!(seen.good(&operation, "", "").await, 201);
         } else {
-            let (id, receipt) = furnish(&world).await;
+            let (mut id, receipt) = furnish(&world).await;
+            if operation.name == "recallMessage" {
+                id = delayed(&world).await;
+            }
             let status = seen.good(&operation, &id, &receipt).await;
             assert!((200..300).contains(&status), "{} answered {status}", operation.name);
         }
@@ -251,6 +262,10 @@ async fn refused_by_state(pairs: &mut BTreeSet<(String, u16)>) {
     let nowhere = "7F000001000026940000000000000000";
     for operation in operations().iter().filter(|operation| operation.name == "getMessage") {
         assert_eq!(seen.good(operation, nowhere, "").await, 404);
+    }
+    for operation in operations().iter().filter(|operation| operation.name == "recallMessage") {
+        assert_eq!(seen.good(operation, nowhere, "").await, 409);
+        assert_eq!(seen.good(operation, &nowhere.replace("7F", "0A"), "").await, 404);
     }
     // A topic of the broker's own that may be neither read nor written.
     let settings = mailrail_broker::TopicSettings {

@@ -48,7 +48,6 @@ const UNTESTED: &[(&str, &[&str])] = &[
             "BACKUP_CHUNK_BYTES_MAX",
             "CHUNK_ENTRIES_MAX",
             "CHUNK_ENTRIES_MIN",
-            "DISPATCHES_MAX",
             "GAPS_MAX",
             "IN_USE_WAIT_MAX",
             "MISSING_ENTRIES_MAX",

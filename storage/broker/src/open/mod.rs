@@ -35,6 +35,8 @@ pub enum OpenError {
         "the start of the log was trimmed, and neither the store nor a snapshot in the log says what was before it: start from a backup"
     )]
     NoSnapshot,
+    #[error("the store could not be rebuilt: {0}")]
+    Rebuild(String),
     #[error("the first records of this run could not be written: {0}")]
     Begin(crate::Error),
     #[error("a thread could not be started: {0}")]
@@ -145,7 +147,10 @@ pub(crate) fn bring_up(
         let mut replay = Replay::new(state, store.clone());
         let log = mailrail_commitlog::open(disk.clone(), data, config.clone(), Some(position), &mut replay);
         match log {
-            Ok(log) => return Ok((replay.finish(), log)),
+            Ok(log) => match replay.finish() {
+                Ok(state) => return Ok((state, log)),
+                Err(error) => tracing::warn!(%error, "the store is damaged; it is rebuilt"),
+            },
             Err(
                 error @ (mailrail_commitlog::OpenError::FromTrimmed { .. }
                 | mailrail_commitlog::OpenError::FromBeyond { .. }
@@ -157,7 +162,7 @@ pub(crate) fn bring_up(
     store.remove_prefix(&[])?;
     let mut replay = Replay::from_scratch(store.clone());
     match mailrail_commitlog::open(disk.clone(), data, config.clone(), None, &mut replay) {
-        Ok(log) => return Ok((replay.finish(), log)),
+        Ok(log) => return Ok((replay.finish().map_err(rebuilding)?, log)),
         Err(_) if replay.trimmed => tracing::warn!("the state is rebuilt from the log's newest snapshot"),
         Err(error) => return Err(error.into()),
     }
@@ -166,7 +171,11 @@ pub(crate) fn bring_up(
     let snapshot = finder.into_state().ok_or(OpenError::NoSnapshot)?;
     let mut replay = Replay::after_snapshot(snapshot, store.clone());
     let log = mailrail_commitlog::open(disk, data, config.clone(), None, &mut replay)?;
-    Ok((replay.finish(), log))
+    Ok((replay.finish().map_err(rebuilding)?, log))
+}
+
+fn rebuilding(what: String) -> OpenError {
+    OpenError::Rebuild(what)
 }
 
 /// An error if a log whose start was trimmed holds no snapshot to rebuild the state from. Changes nothing.

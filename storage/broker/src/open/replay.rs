@@ -1,5 +1,6 @@
 //! Reading the log back into the state.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mailrail_commitlog::planted::{Bug, planted};
@@ -9,7 +10,8 @@ use mailrail_message::{AnnexKind, StoredMessage, property, tag_hash};
 use crate::ids::QueueId;
 use crate::queue::Entry;
 use crate::record::{Change, kind};
-use crate::state::{Item, State, Waiting};
+use crate::schedule::{self, GatherError, Timer, TimerKey};
+use crate::state::{Item, State};
 use crate::store::Store;
 use crate::store_thread;
 
@@ -19,6 +21,7 @@ pub(super) struct Replay {
     store: Arc<dyn Store>,
     /// The state holds everything below but indexes: there, only messages are looked at.
     snapshot: Position,
+    waits: Waits,
     /// The log's own start is where the state starts; a log that begins later needs a snapshot first.
     from_scratch: bool,
     pub trimmed: bool,
@@ -26,7 +29,7 @@ pub(super) struct Replay {
 
 impl Replay {
     pub fn new(state: State, store: Arc<dyn Store>) -> Self {
-        Replay { state, store, snapshot: 0, from_scratch: false, trimmed: false }
+        Replay { state, store, snapshot: 0, waits: Waits::default(), from_scratch: false, trimmed: false }
     }
 
     /// Begins with nothing. Stops at a log from which something was trimmed, and says so in `trimmed`.
@@ -35,16 +38,34 @@ impl Replay {
     }
 
     /// A replay from the start of a log, of which the state below a snapshot is known.
-    pub fn after_snapshot((snapshot, state): (Position, State), store: Arc<dyn Store>) -> Self {
-        Replay { snapshot, ..Replay::new(state, store) }
+    pub fn after_snapshot(found: FoundSnapshot, store: Arc<dyn Store>) -> Self {
+        let FoundSnapshot { position, state, waits } = found;
+        Replay { snapshot: position, waits, ..Replay::new(state, store) }
     }
 
-    /// The state at the end of the log; everything in it may be seen.
-    pub fn finish(self) -> State {
+    /// The state at the end of the log; everything in it may be seen. An error says that the store is damaged.
+    pub fn finish(mut self) -> Result<State, String> {
+        self.carry_out_jobs()?;
         for queue in self.state.queues.values() {
             queue.shared.publish(queue.next_offset);
         }
-        self.state
+        Ok(self.state)
+    }
+
+    /// Does at once what the broker leaves to the store's thread.
+    fn carry_out_jobs(&mut self) -> Result<(), String> {
+        loop {
+            for job in std::mem::take(&mut self.state.store_jobs) {
+                store_thread::apply(&*self.store, job).map_err(|error| error.to_string())?;
+            }
+            if !self.state.schedule().is_short() {
+                return Ok(());
+            }
+            if let Some(gather) = self.state.gather_if_short() {
+                let gathered = gather.carry_out(&*self.store).map_err(|error| error.to_string())?;
+                self.state.gathered(gathered);
+            }
+        }
     }
 
     fn message(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
@@ -65,20 +86,76 @@ impl Replay {
                 self.state.append(queue, &entry).map_err(|error| error.to_string())?;
             }
         }
-        let replaced = stored.annex(AnnexKind::DispatchOf).and_then(|bytes| bytes.try_into().ok());
-        let replaced = replaced.filter(|_| !planted(Bug::DispatchNotReplayed));
-        if let Some(waited) = replaced.map(u64::from_le_bytes) {
-            self.state.end_wait(waited);
+        match stored.annex(AnnexKind::DispatchOf).filter(|_| !planted(Bug::DispatchNotReplayed)) {
+            Some(waited) if position >= self.snapshot => self.dispatch(position, waited),
+            _ => Ok(()),
+        }
+    }
+
+    /// A message was stored in place of one that waited.
+    fn dispatch(&mut self, position: Position, waited: &[u8]) -> Result<(), String> {
+        let word = |at: usize| waited.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+        let waited_at = u64::from_le_bytes(word(0).ok_or("it does not say in whose place it is")?);
+        let bytes = waited.get(16..20).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+        match (word(8).map(u64::from_le_bytes), bytes) {
+            (Some(due_ms), Some(bytes)) => {
+                self.end_wait(position, Timer { due_ms, position: waited_at, bytes })
+            }
+            _ => self.end_wait_at(position, waited_at),
+        }
+    }
+
+    fn end_wait(&mut self, position: Position, timer: Timer) -> Result<(), String> {
+        if position >= self.state.schedule().as_of {
+            self.state.raise_floor(timer.key());
+            self.carry_out_jobs()?;
+        }
+        self.state.dispatched(position, timer);
+        Ok(())
+    }
+
+    /// Older versions tell only the position of what waits no more.
+    fn end_wait_at(&mut self, position: Position, waited: Position) -> Result<(), String> {
+        let mut found = self.state.schedule().find(waited);
+        for block in self.state.schedule().all_blocks() {
+            if found.is_some() {
+                break;
+            }
+            let timers = schedule::read_block(&*self.store, block);
+            let timers = timers.map_err(|error: GatherError| error.to_string())?;
+            found = timers.into_iter().find(|timer| timer.position == waited);
+        }
+        found.map_or(Ok(()), |timer| self.end_wait(position, timer))
+    }
+
+    fn waiting(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
+        let timer = Timer::of_record(position, payload)?;
+        match &self.waits {
+            _ if position >= self.snapshot => self.state.wait(timer),
+            Waits::From(floor) => self.state.wait_retained(timer, *floor),
+            Waits::Listed(listed) if listed.contains(&position) => {}
+            // It is still there, but its time is over.
+            Waits::Listed(_) => self.end_wait(position, timer)?,
         }
         Ok(())
     }
 
-    fn waiting(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
-        let stored = StoredMessage::parse(payload).map_err(|error| error.to_string())?;
-        let due = stored.annex(AnnexKind::Due).and_then(|due| due.first_chunk::<8>());
-        let due_ms = u64::from_le_bytes(*due.ok_or("a waiting message says no time")?);
-        let bytes = u32::try_from(payload.len()).map_err(|error| error.to_string())?;
-        self.state.wait(position, Waiting { due_ms, bytes });
+    fn change(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
+        let change = Change::decode(payload).map_err(|error| error.to_string())?;
+        match change {
+            // Kept for as long as the message that it is of may be found.
+            Change::WaitingRecalled { timer } if position < self.snapshot => {
+                let waits = matches!(self.waits, Waits::From(floor) if timer.key() >= floor);
+                if waits && !planted(Bug::RecallNotReplayed) {
+                    self.state.recalled_before_snapshot(position, timer);
+                }
+            }
+            _ if position < self.snapshot => {}
+            Change::WaitingDropped { position: waited } => self.end_wait_at(position, waited)?,
+            Change::Settled { .. } if planted(Bug::SettleNotReplayed) => {}
+            Change::WaitingRecalled { .. } if planted(Bug::RecallNotReplayed) => {}
+            change => self.state.apply(position, &change),
+        }
         Ok(())
     }
 }
@@ -92,21 +169,11 @@ impl Visitor for Replay {
     fn record(&mut self, position: Position, record_kind: u8, payload: &[u8]) -> Result<(), String> {
         match record_kind {
             kind::MESSAGE => self.message(position, payload)?,
-            _ if position < self.snapshot => {}
             kind::WAITING_MESSAGE => self.waiting(position, payload)?,
-            kind::CHANGE => {
-                let change = Change::decode(payload).map_err(|error| error.to_string())?;
-                let forgotten = matches!(change, Change::Settled { .. }) && planted(Bug::SettleNotReplayed);
-                if !forgotten {
-                    self.state.apply(position, &change);
-                }
-            }
+            kind::CHANGE => self.change(position, payload)?,
             unknown => return Err(format!("its kind {unknown} is unknown: use the release that wrote it")),
         }
-        for job in std::mem::take(&mut self.state.store_jobs) {
-            store_thread::apply(&*self.store, job).map_err(|error| error.to_string())?;
-        }
-        Ok(())
+        self.carry_out_jobs()
     }
 }
 
@@ -119,14 +186,42 @@ pub(super) struct SnapshotFinder {
 }
 
 impl SnapshotFinder {
-    /// The state of the snapshot and its position; `None` when the log holds no complete one.
-    pub fn into_state(self) -> Option<(Position, State)> {
+    /// The state of the snapshot; `None` when the log holds no complete one.
+    pub fn into_state(self) -> Option<FoundSnapshot> {
         let mut state = State::default();
         let (position, mut items) = self.complete?;
         items.sort_by_key(|(_, item)| item.rank());
+        let listed = items.iter().filter_map(|(_, item)| match item {
+            Item::Waiting { position, .. } => Some(*position),
+            _ => None,
+        });
+        let listed = listed.collect();
+        let has_schedule = items.iter().any(|(_, item)| matches!(item, Item::Schedule(_)));
         items.into_iter().for_each(|(_, item)| state.restore(position, item));
         state.mark_all_dirty();
-        Some((position, state))
+        let waits = if has_schedule { Waits::From(state.schedule().floor()) } else { Waits::Listed(listed) };
+        Some(FoundSnapshot { position, state, waits })
+    }
+}
+
+/// What a snapshot says of the state at its position.
+pub(super) struct FoundSnapshot {
+    position: Position,
+    state: State,
+    waits: Waits,
+}
+
+/// Which messages wait whose records lie below a snapshot.
+enum Waits {
+    /// Those from here on that were not recalled; others are in the state.
+    From(TimerKey),
+    /// Those at these positions, which are in the state: a snapshot of an older version lists all.
+    Listed(BTreeSet<Position>),
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Waits::From((0, 0))
     }
 }
 

@@ -31,6 +31,11 @@ impl Blocks {
         Blocks { store, recent: Mutex::default() }
     }
 
+    /// The store that they are read from.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
     /// The entries of a block; `None` when the store does not have it.
     pub(super) fn unpacked(
         &self,

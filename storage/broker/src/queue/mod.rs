@@ -24,7 +24,7 @@ use crate::retention::{Run, stored_bytes};
 use crate::session::{Letter, Mailbox};
 use crate::store::{Store, StoreError};
 
-pub(crate) use self::block::BlockRef;
+pub(crate) use self::block::{BlockRef, put_varint, take, varint};
 pub(crate) use self::blocks::Blocks;
 pub use self::chunk::Entry;
 pub(crate) use self::image::IndexImage;

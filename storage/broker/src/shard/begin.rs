@@ -26,6 +26,7 @@ impl Shard {
             self.log(Change::ExchangeDeleted { id })?;
         }
         self.count_interrupted_attempts(now)?;
+        self.find_late_waits();
         self.journal.want_sync();
         self.journal.submit();
         Ok(())

@@ -90,6 +90,7 @@ impl Shard {
         }
         self.checkpoints.number += 1;
         self.state.checkpoint = self.checkpoints.number;
+        self.state.set_needless_blocks_aside();
         self.checkpoints.taken = self.state.begin_picture_of_changes();
         self.checkpoints.state = Stage::Taking { pieces: Vec::new() };
         (self.checkpoints.position, self.checkpoints.at) = (self.journal.end(), now.mono);
@@ -140,6 +141,8 @@ impl Shard {
         if !stored {
             // What it held must be written again.
             self.state.mark_dirty(taken);
+        } else {
+            self.state.drop_needless_blocks();
         }
         let position = self.checkpoints.position;
         if stored && self.log_loosely(Change::Checkpoint { number, position }) {

@@ -5,6 +5,7 @@ use mailrail_message::{AnnexKind, Draft, PROPERTIES_BYTES_MAX, StoredMessage, pr
 
 use super::*;
 use crate::publish::{Destination, PublishBatch};
+use crate::schedule::Timer;
 use crate::settings::Durability;
 
 /// What a copy differs in.
@@ -16,7 +17,7 @@ pub(super) struct Differences {
     pub without: &'static [&'static str],
     pub with: Vec<(&'static str, String)>,
     /// The waiting message that the copy replaces.
-    pub dispatch_of: Option<u64>,
+    pub dispatch_of: Option<Timer>,
 }
 
 impl Shard {
@@ -39,12 +40,14 @@ impl Shard {
                 property::push(&mut properties, key, value);
             }
         }
-        let replaced = differences.dispatch_of.map(u64::to_le_bytes);
+        let replaced = differences.dispatch_of.map(|Timer { due_ms, position, bytes }| {
+            [&position.to_le_bytes()[..], &due_ms.to_le_bytes(), &bytes.to_le_bytes()].concat()
+        });
         let kept = |kind| !matches!(kind, AnnexKind::Targets | AnnexKind::Due | AnnexKind::DispatchOf);
         let stored_annexes = stored.annexes().map_while(Result::ok).filter(|annex| kept(annex.kind));
         let mut annexes: Vec<(AnnexKind, &[u8])> =
             stored_annexes.map(|annex| (annex.kind, annex.bytes)).collect();
-        annexes.extend(replaced.as_ref().map(|position| (AnnexKind::DispatchOf, position.as_slice())));
+        annexes.extend(replaced.as_ref().map(|timer| (AnnexKind::DispatchOf, timer.as_slice())));
         let draft = Draft {
             topic: &name,
             flag: stored.flag(),

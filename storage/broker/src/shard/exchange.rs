@@ -4,6 +4,7 @@
 use super::*;
 use crate::reader::ReadContext;
 use crate::retention::{Expired, Expiry, Survey, Surveyed};
+use crate::store_thread::GatherOutcome;
 
 /// What reaches the shard thread.
 #[derive(Debug)]
@@ -53,6 +54,9 @@ pub(crate) enum Input {
     },
     DeadReady(Dead),
     DispatchReady(Dispatch),
+    RecallReady(Recall),
+    /// Blocks of waiting messages were merged, or not.
+    Gathered(GatherOutcome),
     CheckpointStored {
         number: u64,
         stored: bool,
@@ -70,6 +74,7 @@ pub(crate) enum Input {
 pub(crate) enum Work {
     Dead(Dead),
     Dispatch(Dispatch),
+    Recall(Recall),
     Expire(Expiry),
     Survey(Survey),
     /// Makes key files of parts of the log that are complete.
@@ -80,6 +85,7 @@ impl Work {
     pub fn carry_out(self, context: &ReadContext) -> Input {
         match self {
             Work::Dead(dead) => Input::DeadReady(dead.read(context)),
+            Work::Recall(recall) => Input::RecallReady(recall.read(context)),
             Work::Dispatch(dispatch) => Input::DispatchReady(dispatch.read(context)),
             Work::Expire(expiry) => Input::Expired(expiry.find(context)),
             Work::Survey(survey) => Input::Surveyed(survey.carry_out(context)),

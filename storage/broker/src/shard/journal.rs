@@ -46,7 +46,6 @@ impl Journal {
         self.appender.start()
     }
 
-    #[cfg(test)]
     pub fn written_to(&self) -> Position {
         self.appender.written_to()
     }

@@ -15,6 +15,7 @@ mod membership;
 mod pending;
 mod position;
 mod publish;
+mod recall;
 mod reclaim;
 mod settle;
 mod topology;
@@ -36,6 +37,7 @@ pub(crate) use self::exchange::{Input, Outputs, Work};
 pub(crate) use self::journal::Journal;
 use self::keys::Keys;
 use self::pending::{Due, Pending};
+use self::recall::Recall;
 use self::reclaim::Reclaim;
 pub(crate) use self::reclaim::ReclaimPolicy;
 use self::waiting::{Dispatch, Waits};
@@ -110,7 +112,6 @@ impl Shard {
         reclaim: ReclaimPolicy,
         now: Now,
     ) -> Self {
-        let waits = Waits::new(&state.waiting);
         let end = journal.end();
         let checkpoints = Checkpoints::new(policy, state.checkpoint, end, now);
         let reclaim = Reclaim::new(reclaim, journal.start(), now);
@@ -130,7 +131,7 @@ impl Shard {
             leased: FxHashMap::default(),
             owned: FxHashMap::default(),
             members: Members::default(),
-            waits,
+            waits: Waits::default(),
             checkpoints,
             reclaim,
             keys: Keys::default(),
@@ -178,6 +179,8 @@ impl Shard {
             Input::KeysMade { more } => self.keys.made(more),
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
+            Input::RecallReady(recall) => self.go_on_with_recall(recall),
+            Input::Gathered(outcome) => self.timers_gathered(now, outcome),
             Input::CheckpointStored { number, stored } => self.checkpoint_stored(now, number, stored),
             Input::Trim { mailbox, token, before } => self.trim(&mailbox, token, before),
             Input::Stop => self.stop(now),
@@ -211,7 +214,7 @@ impl Shard {
         let flows = self.flow_times.first().map(|(at, _)| *at);
         let receives = self.receive_times.first().map(|(at, _, _)| *at);
         let members = self.members.deadline();
-        let waits = self.waits.deadline(now);
+        let waits = self.waits_deadline(now);
         if self.is_amid_work() {
             return Some(now.mono);
         }
@@ -320,6 +323,9 @@ impl Shard {
             Command::GroupState { token, group, topic } => {
                 let result = self.group_state(&group, &topic).map(Reply::Group);
                 self.reply(mailbox, token, result);
+            }
+            Command::Recall { token, position, topic } => {
+                self.begin_recall(mailbox, token, position, topic);
             }
             Command::Sync { token } => {
                 self.journal.want_sync();

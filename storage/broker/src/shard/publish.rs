@@ -13,13 +13,13 @@ use smallvec::{SmallVec, smallvec};
 use super::consume::limit;
 use super::*;
 use crate::event::Stored;
-use crate::limits::ROUTING_KEYS_MAX;
+use crate::limits::{DELAY_MS_MAX, ROUTING_KEYS_MAX};
 use crate::publish::{Destination, PublishBatch, PublishItem};
 use crate::queue::{Entry, Queue};
 use crate::record::RouteEnd;
 use crate::route::{self, Traits};
+use crate::schedule::{LATE_TIMERS_MAX, Timer};
 use crate::settings::{Durability, Lifetime};
-use crate::state::Waiting;
 
 /// Offsets that a queue may let be seen unsynced, beyond those the synced log already allows.
 pub(super) const RESERVED_OFFSETS: u64 = 65_536;
@@ -166,6 +166,12 @@ impl Shard {
     ) -> Result<Placed, Error> {
         let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
         let taken = self.choose(item, record).and_then(|(places, durability)| {
+            if let Some(due_ms) = item.due_ms {
+                let ahead_ms = due_ms.saturating_sub(now.wall_ms);
+                limit("milliseconds before a message may be seen", ahead_ms, DELAY_MS_MAX)?;
+                let late = to_u64(self.state.schedule().stuck());
+                limit("waiting messages before the last dispatched one", late, LATE_TIMERS_MAX)?;
+            }
             self.make_room(buffer, run, item.record_len)?;
             self.reserve_offsets(buffer, run, item, &places, durability)?;
             Ok((places, durability))
@@ -181,7 +187,7 @@ impl Shard {
         };
         let position = self.journal.position() + to_u64(run.bytes);
         let stored = match (item.due_ms, places.as_slice()) {
-            (Some(due_ms), places) => self.store_waiting(buffer, run, item, due_ms, (places, position))?,
+            (Some(due_ms), places) => self.store_waiting(run, item, due_ms, (places, position)),
             (None, [place]) => self.store_one(now, buffer, run, item, place, position),
             (None, places) => self.store_many(now, buffer, run, item, places)?,
         };
@@ -405,21 +411,20 @@ impl Shard {
         Ok(Stored { position, queue_index: first.queue.index, offset: Some(first.offset), queues })
     }
 
+    /// In no queue yet: the record stays as it lies in the batch's buffer.
     fn store_waiting(
         &mut self,
-        buffer: &mut BytesMut,
         run: &mut Run,
         item: &PublishItem,
         due_ms: u64,
         (places, position): (&[Place], Position),
-    ) -> Result<Stored, Error> {
+    ) -> Stored {
         let bytes = u32::try_from(item.message_len).unwrap_or(u32::MAX);
         run.bytes += item.record_len;
         run.records += 1;
-        self.push_run(buffer, run);
-        self.start_wait(position, Waiting { due_ms, bytes });
+        self.start_wait(Timer { due_ms, position, bytes });
         let queue_index = places.first().map_or(0, |place| place.queue.index);
-        Ok(Stored { position, queue_index, offset: None, queues: 0 })
+        Stored { position, queue_index, offset: None, queues: 0 }
     }
 
     fn store_ms(&self, now: Now, place: &Place) -> u64 {

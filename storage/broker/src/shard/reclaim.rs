@@ -3,7 +3,7 @@
 //! are stored, the log starts later. What has to be done for each queue is spread over turns.
 
 use super::*;
-use crate::retention::{Expired, Expiry, LiveQueue, RetentionPolicy, Run, Survey, Surveyed};
+use crate::retention::{Expired, Expiry, LiveQueue, LiveWaits, RetentionPolicy, Run, Survey, Surveyed};
 use crate::settings::Retention;
 use crate::state::{Item, QueueState};
 
@@ -53,7 +53,7 @@ enum Stage {
     Dropping {
         left: std::vec::IntoIter<(QueueId, u64)>,
     },
-    /// What is live is listed: of so many queues, and of waiting messages, is left to be looked at.
+    /// What is live is listed: so many queues are left to be looked at.
     Listing {
         queues: Vec<QueueId>,
         survey: Survey,
@@ -218,7 +218,7 @@ impl Shard {
         let segment_bytes = self.reclaim.policy.segment_bytes;
         let survey = Survey {
             queues: Vec::new(),
-            waiting: Vec::new(),
+            waits: self.live_waits(),
             seen_to: self.journal.end(),
             wanted_start: self.wanted_start(),
             dead_bytes_min: segment_bytes / 2,
@@ -244,19 +244,24 @@ impl Shard {
             left = left.saturating_sub(live.runs.len() / RUNS_OF_A_SMALL_QUEUE);
             survey.queues.push(live);
         }
-        // A message that is dispatched meanwhile waits no more, and its copy lies behind.
-        let listed = survey.waiting.len();
-        let next = survey.waiting.last().map_or(0, |(position, _)| position + 1);
-        let waiting = self.state.waiting.range(next..survey.seen_to.max(next)).take(left);
-        let waiting = waiting.filter(|_| !planted(Bug::TrimPassesWaiting));
-        survey.waiting.extend(waiting.map(|(position, waiting)| (*position, waiting.bytes)));
-        if survey.waiting.len() - listed == left {
+        if !queues.is_empty() {
             self.reclaim.stage = Stage::Listing { queues, survey };
             return;
         }
         self.reclaim.stage = Stage::Listed { end: self.journal.end(), survey };
         self.journal.want_sync();
         self.reclaim_synced(self.synced_to);
+    }
+
+    /// A message that is dispatched or recalled from now on waits no more, and what tells of it lies behind.
+    fn live_waits(&self) -> LiveWaits {
+        let schedule = self.state.schedule();
+        LiveWaits {
+            regions: schedule.regions(),
+            recalls: schedule.recalls(),
+            floor: schedule.floor(),
+            late: schedule.late().map(|timer| timer.position).collect(),
+        }
     }
 
     fn live_runs(&self, queue: &QueueState) -> Vec<Run> {
@@ -298,7 +303,8 @@ impl Shard {
         if let Stage::Snapshot { start, end } = self.reclaim.stage
             && end <= checkpoint
         {
-            self.journal.trim(start.min(checkpoint));
+            let start = self.journal.trim(start.min(checkpoint));
+            self.state.log_trimmed(start);
             self.make_keys_again();
             self.end_reclaim(now, Ok(()));
         }

@@ -10,6 +10,7 @@ mod histories;
 mod lookup;
 mod recovery;
 mod routing;
+mod schedule;
 mod seeded;
 mod slices;
 mod space;
@@ -34,7 +35,7 @@ use crate::session::{Letter, Mailbox};
 use crate::shard::{CheckpointPolicy, Input, Journal, ReclaimPolicy, Shard, Work};
 use crate::state::{Item, ItemKey, State};
 use crate::store::{MemoryStore, Store};
-use crate::store_thread::{self, StoreJob};
+use crate::store_thread::{StoreJob, StoreWriter};
 use crate::*;
 
 /// Collects what the log reports.
@@ -87,6 +88,7 @@ pub(super) struct Simulation {
     reports: Reports,
     work: VecDeque<Work>,
     store_jobs: VecDeque<StoreJob>,
+    store_writer: StoreWriter,
     /// What the open found: where the log ended, and the state that its replay gave.
     found: Found,
     /// While false, nothing is written, or nothing is synced: only written.
@@ -123,7 +125,15 @@ pub(super) type Pieces = HashMap<ItemKey, Item>;
 
 fn pieces(state: &State) -> Pieces {
     let lasting = state.all_keys().into_iter().filter(|key| *key != ItemKey::Shard);
-    lasting.filter_map(|key| Some((key, state.item(key)?))).collect()
+    lasting.filter_map(|key| Some((key, meaning(state, key)?))).collect()
+}
+
+/// A piece as the log adds up to it: how waiting messages are spread over memory and blocks is no part of that.
+fn meaning(state: &State, key: ItemKey) -> Option<Item> {
+    match key {
+        ItemKey::Schedule => Some(Item::Schedule(Box::new(state.schedule().meaning()))),
+        key => state.item(key),
+    }
 }
 
 /// How a store takes a checkpoint.
@@ -169,14 +179,16 @@ impl Simulation {
     ) -> Result<Self, OpenError> {
         let config = LogConfig { segment_bytes, free_bytes_min: 2 * segment_bytes, ..LogConfig::default() };
         let data = PathBuf::from("/data");
-        let (state, log) = crate::open::bring_up(Arc::new(disk.clone()), &data, &config, &store)?;
+        let (mut state, log) = crate::open::bring_up(Arc::new(disk.clone()), &data, &config, &store)?;
         let interval = Duration::from_secs(1 << 40);
         let policy = CheckpointPolicy { log_bytes: u64::MAX, interval, turn_pieces: TURN_PIECES };
         let retention = RetentionPolicy { age: None, bytes: None };
         let reclaim = ReclaimPolicy { retention, segment_bytes };
+        state.find_timers(&*store);
         let found = Found { end: log.recovery.end, pieces: pieces(&state) };
         let directory = state.directory.clone();
         let blocks = Arc::new(Blocks::new(store.clone()));
+        let store_for_writer = store.clone();
         let mut shard = Shard::new(state, Journal::new(log.appender), blocks.clone(), policy, reclaim, now);
         shard.begin(now, boot).map_err(OpenError::Begin)?;
         let lookup = Lookup::open(Arc::new(disk.clone()), data.join("keys"));
@@ -198,6 +210,7 @@ impl Simulation {
             reports,
             work: VecDeque::new(),
             store_jobs: VecDeque::new(),
+            store_writer: StoreWriter::new(store_for_writer),
             found,
             writing: true,
             syncing: true,
@@ -290,13 +303,11 @@ impl Simulation {
                 };
                 image.store(&*self.store, cut).unwrap();
             }
-            (StoreJob::Checkpoint(image), Checkpoints::Stored) => {
-                let (number, job) = (image.number, StoreJob::Checkpoint(image));
-                let stored = store_thread::apply(&*self.store, job).is_ok() && self.store.flush().is_ok();
-                self.shard.handle(self.now, Input::CheckpointStored { number, stored });
+            (job, _) => {
+                if let Some(news) = self.store_writer.run(job) {
+                    self.shard.handle(self.now, news);
+                }
             }
-            // As in the broker: what the store lacks then is a matter for the log.
-            (job, _) => drop(store_thread::apply(&*self.store, job)),
         }
     }
 
@@ -481,7 +492,7 @@ fn fingerprint(state: &State) -> BTreeMap<String, Vec<Item>> {
         let mut items: Vec<Item> = match key {
             // The epoch and the number of the checkpoint differ with every start.
             ItemKey::Shard => continue,
-            key => state.item(key).into_iter().collect(),
+            key => meaning(state, key).into_iter().collect(),
         };
         if let ItemKey::Queue(queue) = key {
             // Where an index is cut into blocks is no part of its meaning.

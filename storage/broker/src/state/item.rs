@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::queue::IndexImage;
+use crate::schedule::{ScheduleImage, Timer};
 
 /// Names one piece of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,7 +18,9 @@ pub(crate) enum ItemKey {
     Group(GroupId),
     Exchange(ExchangeId),
     Progress(GroupId, QueueId),
+    /// Of older versions: each waiting message was a piece.
     Waiting(u64),
+    Schedule,
 }
 
 impl ItemKey {
@@ -31,6 +34,7 @@ impl ItemKey {
             ItemKey::Exchange(_) => 4,
             ItemKey::Progress(..) => 5,
             ItemKey::Waiting(_) => 6,
+            ItemKey::Schedule => 7,
         }
     }
 }
@@ -90,6 +94,7 @@ pub(crate) enum Item {
         sealed: Vec<BlockRef>,
         entries: Vec<(u64, u64, u32, i32, u64)>,
     },
+    Schedule(Box<ScheduleImage>),
 }
 
 impl Item {
@@ -103,6 +108,7 @@ impl Item {
             Item::Exchange { id, .. } => ItemKey::Exchange(*id),
             Item::Progress { group, queue, .. } => ItemKey::Progress(*group, *queue),
             Item::Waiting { position, .. } => ItemKey::Waiting(*position),
+            Item::Schedule(_) => ItemKey::Schedule,
         }
     }
 
@@ -122,6 +128,7 @@ impl Item {
             Item::Exchange { bindings, .. } => bindings.len(),
             Item::Progress { settled, failed, .. } => settled.len() + failed.len(),
             Item::Index { sealed, entries, .. } => sealed.len() + entries.len(),
+            Item::Schedule(image) => image.parts(),
         }
     }
 
@@ -145,7 +152,7 @@ impl State {
         keys.extend(self.queues.keys().map(|id| ItemKey::Queue(*id)));
         keys.extend(self.exchanges.keys().map(|id| ItemKey::Exchange(*id)));
         keys.extend(self.progress.keys().map(|(group, queue)| ItemKey::Progress(*group, *queue)));
-        keys.extend(self.waiting.keys().map(|position| ItemKey::Waiting(*position)));
+        keys.push(ItemKey::Schedule);
         keys
     }
 
@@ -195,8 +202,17 @@ impl State {
                     (progress.floor, progress.settled.iter().collect(), progress.granted_to);
                 Item::Progress { group, queue, floor, settled, failed, granted_to }
             }
-            ItemKey::Waiting(position) => Item::Waiting { position, waiting: *self.waiting.get(&position)? },
+            ItemKey::Waiting(_) => return None,
+            ItemKey::Schedule => Item::Schedule(Box::new(self.schedule.image())),
         })
+    }
+
+    /// As [`State::item`], without what retained messages carry.
+    pub fn item_for_snapshot(&self, key: ItemKey) -> Option<Item> {
+        match key {
+            ItemKey::Schedule => Some(Item::Schedule(Box::new(self.schedule.snapshot()))),
+            key => self.item(key),
+        }
     }
 
     /// Every visible entry of a queue that is in memory, however its index is cut: for comparing.
@@ -266,8 +282,9 @@ impl State {
                 self.progress.insert((group, queue), ProgressState { progress, as_of });
             }
             Item::Waiting { position, waiting } => {
-                self.waiting.insert(position, waiting);
+                self.wait(Timer { due_ms: waiting.due_ms, position, bytes: waiting.bytes })
             }
+            Item::Schedule(image) => self.schedule.restore(as_of, *image),
         }
     }
 

@@ -10,6 +10,7 @@ mod picture;
 mod progress;
 mod ranges;
 mod routes;
+mod timers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::ids::*;
 use crate::queue::{BlockRef, Entry, Queue, Sealing};
 use crate::record::{Binding, Change, RouteEnd};
 use crate::route::{Routes, Traits};
+use crate::schedule::Schedule;
 use crate::settings::*;
 use crate::store_thread::StoreJob;
 
@@ -75,7 +77,7 @@ struct ProgressState {
     as_of: u64,
 }
 
-/// A message that waits for its time.
+/// A message that waits for its time, as snapshots of older versions have each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Waiting {
     pub due_ms: u64,
@@ -93,7 +95,7 @@ pub(crate) struct State {
     /// Target and source of every binding, the other way round than bindings are kept.
     sources: BTreeSet<(RouteEnd, RouteEnd)>,
     progress: FxHashMap<(GroupId, QueueId), ProgressState>,
-    pub waiting: BTreeMap<u64, Waiting>,
+    schedule: Schedule,
     pub next_id: u64,
     pub epoch: u64,
     pub boot: String,
@@ -155,21 +157,6 @@ impl State {
         }
     }
 
-    /// Makes a message wait.
-    pub fn wait(&mut self, position: u64, waiting: Waiting) {
-        self.before_change(ItemKey::Waiting(position));
-        self.waiting.insert(position, waiting);
-        self.dirty.insert(ItemKey::Waiting(position));
-    }
-
-    /// A waiting message was dispatched or dropped.
-    pub fn end_wait(&mut self, position: u64) {
-        self.before_change(ItemKey::Waiting(position));
-        if self.waiting.remove(&position).is_some() {
-            self.dirty.insert(ItemKey::Waiting(position));
-        }
-    }
-
     /// Carries out a change that is, or is about to be, in the log at `position`.
     pub fn apply(&mut self, position: u64, change: &Change) {
         self.closed = matches!(change, Change::Closed { .. });
@@ -224,7 +211,9 @@ impl State {
             }),
             Change::OffsetGap { queue, next } => self.skip_offsets(position, *queue, *next),
             Change::QueueTrimmed { queue, min } => self.trim_queue(*queue, *min),
-            Change::WaitingDropped { position } => self.end_wait(*position),
+            // A replay gives them with what it knows of them besides.
+            Change::WaitingDropped { .. } => {}
+            Change::WaitingRecalled { timer } => self.recalled(position, *timer),
             // Snapshots repeat what the state holds already; a rebuild reads them before anything else.
             Change::Snapshot(_) | Change::SnapshotEnd { .. } => {}
             Change::Checkpoint { number, .. } => self.checkpoint = self.checkpoint.max(*number),

@@ -15,8 +15,8 @@ use crate::store::{Change as StoreChange, Store, StoreError};
 /// all little-endian. A store of another form is made again from the log.
 const MARK_KEY: &[u8] = b"c";
 /// Counts up when what a store holds changes its form: 1, without a number, had no bytes in the directory of blocks; 2
-/// had every piece by itself.
-const STORE_VERSION: u32 = 3;
+/// had every piece by itself; 3 had each waiting message as a piece.
+const STORE_VERSION: u32 = 4;
 /// First bytes of the keys of packs, and of pieces that lie apart.
 const PACK: u8 = b'p';
 const APART: u8 = b'a';
@@ -247,6 +247,7 @@ fn place_of(key: ItemKey) -> Place {
         ItemKey::Exchange(id) => [id.0, 0],
         ItemKey::Progress(group, queue) => [queue.0, group.0],
         ItemKey::Waiting(position) => [position, 0],
+        ItemKey::Schedule => [0, 0],
     };
     (key.rank(), numbers)
 }

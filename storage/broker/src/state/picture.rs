@@ -120,7 +120,8 @@ impl State {
         }
         let of_changes = matches!(picture.wanted, Wanted::These(_));
         let index = if of_changes { self.index(key) } else { None };
-        let piece = Piece { key, item: self.item(key), index };
+        let item = if of_changes { self.item(key) } else { self.item_for_snapshot(key) };
+        let piece = Piece { key, item, index };
         let weight = piece.weight();
         if let Some(picture) = &mut self.picture {
             picture.taken.extend(Some(piece).filter(|piece| of_changes || piece.item.is_some()));

@@ -23,6 +23,9 @@ impl Item {
                 };
                 in_pieces(bindings).into_iter().map(piece).collect()
             }
+            Item::Schedule(image) => {
+                image.into_pieces().into_iter().map(|image| Item::Schedule(Box::new(image))).collect()
+            }
             other => vec![other],
         }
     }

@@ -12,6 +12,7 @@ pub mod offset;
 pub mod pull;
 mod query;
 mod read;
+mod recall;
 pub mod route;
 pub mod send;
 pub mod send_back;
@@ -26,6 +27,7 @@ pub use members::ConsumerList;
 pub use offset::{Boundary, QueryConsumerOffset, QueueOf, SearchOffset, UpdateConsumerOffset};
 pub use pull::PullMessage;
 pub use query::{QueryMessage, ViewMessage};
+pub use recall::{RecallHandle, RecallMessage};
 pub use route::GetRoute;
 pub use send::SendMessage;
 pub use send_back::SendMessageBack;
@@ -63,6 +65,7 @@ pub enum Command<'a> {
     GetCluster,
     QueryMessage(QueryMessage<'a>),
     ViewMessage(ViewMessage),
+    Recall(RecallMessage<'a>),
     /// Any other request code, known by name or not.
     Unsupported(i32),
 }
@@ -99,6 +102,7 @@ impl<'a> Command<'a> {
             request::GET_BROKER_CLUSTER_INFO => Command::GetCluster,
             request::QUERY_MESSAGE => Command::QueryMessage(QueryMessage::parse(header)?),
             request::VIEW_MESSAGE_BY_ID => Command::ViewMessage(ViewMessage::parse(header)?),
+            request::RECALL_MESSAGE => Command::Recall(RecallMessage::parse(header)?),
             other => Command::Unsupported(other),
         })
     }

@@ -42,13 +42,37 @@ impl World {
     pub fn publish_due(&mut self) {
         let topic = self.sim.topic("a");
         let durability = self.random.pick(&[Durability::Disk, Durability::Disk, Durability::Memory]);
-        let delay_ms = self.random.pick(&[0, 50, 1_500, 1_500, 20_000, 20_000, 400_000]);
-        let due_ms = self.sim.now.wall_ms + delay_ms;
-        let (number, body) = self.new_body(durability, Some(due_ms));
-        let mut batch = PublishBatch::default();
         let index = self.random.pick(&[None, Some(0), Some(1)]);
-        batch.push_due(&draft("a", &body), topic.id, index, tag_hash("t"), durability, due_ms).unwrap();
-        self.tell(Ask::Publish(vec![(number, Some(topic.id))]), |token| Command::Publish { token, batch });
+        let mut batch = PublishBatch::default();
+        let mut numbers = Vec::new();
+        let mut delay_ms = 0;
+        for _ in 0..=self.random.below(5) {
+            // Some are due together.
+            let delays = [delay_ms, delay_ms, 0, 50, 1_500, 20_000, 400_000, 3_000_000];
+            delay_ms = self.random.pick(&delays);
+            let due_ms = self.sim.now.wall_ms + delay_ms;
+            let (number, body) = self.new_body(durability, Some(due_ms));
+            batch.push_due(&draft("a", &body), topic.id, index, tag_hash("t"), durability, due_ms).unwrap();
+            numbers.push((number, Some(topic.id)));
+        }
+        self.ledger.together(numbers.iter().map(|(number, _)| *number));
+        self.tell(Ask::Publish(numbers), |token| Command::Publish { token, batch });
+    }
+
+    /// Withdraws a message that waits, or did, or never was there.
+    pub fn recall(&mut self) {
+        let known = self.ledger.waiting_positions();
+        let (position, number) = match known.len() {
+            _ if self.random.percent(10) => (self.random.below(self.sim.shard.log_end() + 1_000) | 1, None),
+            0 => return,
+            len => {
+                let (position, number) = known[self.random.index(len)];
+                (position, Some(number))
+            }
+        };
+        number.into_iter().for_each(|number| self.ledger.recall_asked(number));
+        let topic = self.random.pick(&[None, Some("a")]).map(Name::from);
+        self.tell(Ask::Recall(number), |token| Command::Recall { token, position, topic });
     }
 
     pub fn receive(&mut self) {

@@ -197,7 +197,7 @@ impl World {
     fn leave_store(&mut self, is_lost: bool) {
         if self.random.percent(50) {
             for job in std::mem::take(&mut self.sim.store_jobs) {
-                let _ = store_thread::apply(&*self.store, job);
+                let _ = self.sim.store_writer.run(job);
             }
         }
         let kept = self.random.index(self.store.unflushed() + 1);

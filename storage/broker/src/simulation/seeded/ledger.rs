@@ -12,6 +12,11 @@ pub(super) struct Message {
     pub end: Position,
     /// Accepted as waiting, and must be dispatched.
     pub must_come: bool,
+    /// Where its receipt says that it waits.
+    waits_at: Option<Position>,
+    recall: Recall,
+    /// How often its recall was asked for.
+    asked: u32,
     /// Where it was acknowledged or seen.
     pub places: BTreeMap<QueueId, u64>,
     /// Queues it was acknowledged for.
@@ -30,6 +35,15 @@ pub(super) struct Place {
     must: bool,
 }
 
+/// What is known of the recall of a message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Recall {
+    Never,
+    /// Nobody knows what became of it.
+    Asked,
+    Done,
+}
+
 #[derive(Default)]
 pub(super) struct Ledger {
     pub messages: Vec<Message>,
@@ -42,13 +56,24 @@ pub(super) struct Ledger {
     pub wall_ms_max: u64,
     /// Memory publishes that a power cut took.
     pub lost_in_memory: u64,
+    /// Numbers of messages that were published to wait by one command.
+    batches: Vec<Vec<u64>>,
 }
 
 impl Ledger {
     /// A new message; its number is in its body.
     pub fn new_message(&mut self, durability: Durability, due_ms: Option<u64>) -> u64 {
-        let (places, queues, must_come) = (BTreeMap::new(), 0, false);
-        self.messages.push(Message { durability, due_ms, end: Position::MAX, must_come, places, queues });
+        self.messages.push(Message {
+            durability,
+            due_ms,
+            end: Position::MAX,
+            must_come: false,
+            waits_at: None,
+            recall: Recall::Never,
+            asked: 0,
+            places: BTreeMap::new(),
+            queues: 0,
+        });
         self.messages.len() as u64 - 1
     }
 
@@ -59,13 +84,49 @@ impl Ledger {
     /// An offset was acknowledged for a message.
     pub fn acknowledged(&mut self, queue: QueueId, number: u64, stored: &Stored) {
         let Some(offset) = stored.offset else {
-            self.message(number).must_come = true;
+            let message = self.message(number);
+            message.must_come = message.recall == Recall::Never;
+            message.waits_at = Some(stored.position);
             return;
         };
         let message = self.message(number);
         let (end, is_durable) = (message.end, message.durability == Durability::Disk);
         message.queues = stored.queues;
         self.name(queue, offset, number, stored.position, end, is_durable);
+    }
+
+    pub fn together(&mut self, numbers: impl Iterator<Item = u64>) {
+        self.batches.push(numbers.collect());
+    }
+
+    /// Messages that waited or still do, by the position that their receipts name.
+    pub fn waiting_positions(&self) -> Vec<(Position, u64)> {
+        let waits = (0..).zip(&self.messages).filter_map(|(number, m)| Some((m.waits_at?, number)));
+        waits.collect()
+    }
+
+    pub fn recall_asked(&mut self, number: u64) {
+        let message = self.message(number);
+        message.asked += 1;
+        if message.recall == Recall::Never {
+            (message.recall, message.must_come) = (Recall::Asked, false);
+        }
+    }
+
+    /// It will never be seen.
+    pub fn recalled(&mut self, number: u64) {
+        let message = self.message(number);
+        assert!(message.places.is_empty(), "message {number} was recalled, and has come");
+        assert!(message.recall != Recall::Done, "message {number} was recalled twice");
+        message.recall = Recall::Done;
+    }
+
+    /// So it has come, or will, unless another recall may have been the cause.
+    pub fn recall_refused(&mut self, number: u64) {
+        let message = self.message(number);
+        if message.recall == Recall::Asked && message.asked == 1 {
+            (message.recall, message.must_come) = (Recall::Never, true);
+        }
     }
 
     /// An offset never names two bodies, and a body has one place in a queue.
@@ -160,6 +221,7 @@ impl Ledger {
         if let Some(due_ms) = known.due_ms {
             assert!(due_ms <= wall_ms_max, "message {number} is {} ms early", due_ms - wall_ms_max);
         }
+        assert!(known.recall != Recall::Done, "message {number} is seen, and was recalled");
         let needs_sync = known.durability == Durability::Disk || known.due_ms.is_some();
         let end = position + message.len() as u64;
         assert!(!needs_sync || end <= synced, "message {number} is seen before it is synced");
@@ -179,6 +241,7 @@ impl Ledger {
             self.messages.iter_mut().filter(|m| m.durability == Durability::Memory && m.end > synced)
         {
             message.must_come = false;
+            message.waits_at = None;
         }
     }
 
@@ -215,7 +278,7 @@ impl Ledger {
 
     /// A message that waits is still waiting, or was dispatched.
     fn check_waiting(&self, sim: &Simulation) {
-        let waits: usize = sim.shard.state().waiting.len();
+        let waits: usize = sim.shard.state().schedule().waiting();
         let must = |message: &&Message| message.must_come && message.places.is_empty();
         let expected = self.messages.iter().filter(must).count();
         assert!(waits >= expected, "{waits} messages wait where {expected} must");
@@ -236,6 +299,25 @@ impl Ledger {
         for (number, message) in self.messages.iter().enumerate() {
             let dispatched = message.due_ms.is_none() || !message.must_come || !message.places.is_empty();
             assert!(dispatched, "message {number} was accepted as waiting and never came");
+        }
+        self.batches.iter().for_each(|batch| self.check_order(batch));
+    }
+
+    /// Messages that were published together come in the order of their times, and then in that of their numbers.
+    fn check_order(&self, batch: &[u64]) {
+        let mut ordered: Vec<(Option<u64>, u64)> =
+            batch.iter().map(|number| (self.messages[*number as usize].due_ms, *number)).collect();
+        ordered.sort_unstable();
+        let mut last: BTreeMap<QueueId, (u64, u64)> = BTreeMap::new();
+        for (_, number) in ordered {
+            for (queue, offset) in &self.messages[number as usize].places {
+                if let Some((before, earlier)) = last.insert(*queue, (*offset, number)) {
+                    assert!(
+                        before < *offset,
+                        "message {number} came before {earlier}, which was due before it"
+                    );
+                }
+            }
         }
     }
 

@@ -47,6 +47,7 @@ pub(super) struct Tally {
     acknowledged: u64,
     settled: u64,
     timers: u64,
+    recalled: u64,
     /// Starts after which the state was compared with the one before.
     compared: u64,
     starts: u64,
@@ -60,6 +61,7 @@ impl Tally {
         self.acknowledged += other.acknowledged;
         self.settled += other.settled;
         self.timers += other.timers;
+        self.recalled += other.recalled;
         self.compared += other.compared;
         self.starts += other.starts;
         self.lost_in_memory += other.lost_in_memory;

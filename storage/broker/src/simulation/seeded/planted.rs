@@ -6,14 +6,14 @@ use mailrail_commitlog::planted::{Bug, plant};
 use super::*;
 
 /// Each bug with the first seed that finds it.
-const PLANTED: [(Bug, u64); 22] = [
+const PLANTED: [(Bug, u64); 25] = [
     (Bug::SkippedSync, 1),
-    (Bug::FailedSyncCounts, 1),
+    (Bug::FailedSyncCounts, 2),
     (Bug::SegmentBegunEarly, 1),
-    (Bug::NameNotSynced, 2),
-    (Bug::OldNameNotSynced, 4),
+    (Bug::NameNotSynced, 1),
+    (Bug::OldNameNotSynced, 2),
     (Bug::SyncedToTooHigh, 1),
-    (Bug::CutTooEarly, 1),
+    (Bug::CutTooEarly, 6),
     (Bug::OpenWithoutSync, 1),
     (Bug::AckBeforeSync, 1),
     (Bug::AckBeforeWrite, 1),
@@ -21,12 +21,15 @@ const PLANTED: [(Bug, u64); 22] = [
     (Bug::OffsetsNotReserved, 1),
     (Bug::OffsetsNotSkipped, 1),
     (Bug::StoreTimeGoesBack, 1),
-    (Bug::CheckpointAheadOfLog, 3),
-    (Bug::TrimAheadOfSnapshot, 2),
+    (Bug::CheckpointAheadOfLog, 27),
+    (Bug::TrimAheadOfSnapshot, 36),
     (Bug::TrimPassesWaiting, 1),
     (Bug::SettleNotReplayed, 1),
     (Bug::ReplaySkipsTooMuch, 1),
     (Bug::DispatchNotReplayed, 1),
+    (Bug::TrimPassesRecall, 1),
+    (Bug::RecallNotReplayed, 1),
+    (Bug::DispatchedInAnyOrder, 1),
     (Bug::DispatchedEarly, 1),
     (Bug::LeaseEndsEarly, 1),
 ];

@@ -18,6 +18,7 @@ pub(super) enum Ask {
     Receive { lease_ms: u64 },
     Ack(Vec<Receipt>),
     Extend(Vec<(Receipt, Duration)>),
+    Recall(Option<u64>),
     Other,
 }
 
@@ -103,8 +104,9 @@ impl World {
             self.inject(fault, operation);
         }
         match self.random.below(100) {
-            0..28 => self.publish(),
-            28..36 => self.publish_due(),
+            0..27 => self.publish(),
+            27..33 => self.publish_due(),
+            33..36 => self.recall(),
             36..56 => self.receive(),
             56..78 => self.settle(),
             78..80 => self.extend(),
@@ -215,6 +217,14 @@ impl World {
                 {
                     self.lines.extended(receipt, *until);
                 }
+            }
+            (Ask::Recall(Some(number)), Ok(_)) => {
+                self.tally.recalled += 1;
+                self.ledger.recalled(number);
+            }
+            (Ask::Recall(None), Ok(_)) => panic!("a message was recalled that never was there"),
+            (Ask::Recall(Some(number)), Err(Error::NotWaiting { .. })) => {
+                self.ledger.recall_refused(number);
             }
             _ => {}
         }
