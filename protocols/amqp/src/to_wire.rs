@@ -174,7 +174,9 @@ pub(crate) fn refusal(error: &Error) -> Refusal {
         Error::Name { .. } | Error::Limit { .. } | Error::Argument { .. } => {
             (ReplyCode::PreconditionFailed, error.to_string())
         }
-        Error::NoSpace | Error::Busy { .. } => (ReplyCode::ResourceError, error.to_string()),
+        Error::NoSpace | Error::Busy { .. } | Error::Full { .. } => {
+            (ReplyCode::ResourceError, error.to_string())
+        }
         Error::Stopping => (ReplyCode::ConnectionForced, error.to_string()),
         Error::Unroutable
         | Error::Poisoned(_)

@@ -269,14 +269,14 @@ impl Broker {
         token: Token,
         request: ReadRequest,
     ) -> Option<Result<ReadBatch, Error>> {
-        let count = self.inner.reads.clone();
-        if let Some(batch) = crate::reader::read_in_memory(&self.inner.log, &request) {
+        let (count, now_ms) = (self.inner.reads.clone(), self.now().wall_ms);
+        if let Some(batch) = crate::reader::read_in_memory(&self.inner.log, &request, now_ms) {
             count.read(batch.entries.len());
             return Some(Ok(batch));
         }
         let mailbox = mailbox.clone();
         self.inner.pool.run(Box::new(move |context| {
-            let result = context.read(&request);
+            let result = context.read(&request, now_ms);
             count.read(result.as_ref().map_or(0, |batch| batch.entries.len()));
             mailbox.put([Letter::Event(Event::Read { token, result })]);
         }));

@@ -18,6 +18,8 @@ pub enum AnnexKind {
     Due,
     /// Position u64 of the waiting message that this one replaces.
     DispatchOf,
+    /// Where the message was given up before, see [`crate::Deaths`].
+    Deaths,
     /// Written by a later version; skipped by readers.
     Unknown(u8),
 }
@@ -30,6 +32,7 @@ impl AnnexKind {
             AnnexKind::Properties => 3,
             AnnexKind::Due => 4,
             AnnexKind::DispatchOf => 5,
+            AnnexKind::Deaths => 16,
             AnnexKind::Unknown(number) => number,
         }
     }
@@ -41,6 +44,7 @@ impl AnnexKind {
             3 => AnnexKind::Properties,
             4 => AnnexKind::Due,
             5 => AnnexKind::DispatchOf,
+            16 => AnnexKind::Deaths,
             other => AnnexKind::Unknown(other),
         }
     }

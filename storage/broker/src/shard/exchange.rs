@@ -51,6 +51,11 @@ pub(crate) enum Input {
     KeysMade {
         more: bool,
     },
+    /// Granted entries whose time was over, of groups that do not own them.
+    Overdue {
+        receipts: Vec<Receipt>,
+    },
+    Swept(Sweep),
     DeadReady(Dead),
     DispatchReady(Dispatch),
     CheckpointStored {
@@ -72,6 +77,7 @@ pub(crate) enum Work {
     Dispatch(Dispatch),
     Expire(Expiry),
     Survey(Survey),
+    Sweep(Sweep),
     /// Makes key files of parts of the log that are complete.
     MakeKeys,
 }
@@ -83,6 +89,7 @@ impl Work {
             Work::Dispatch(dispatch) => Input::DispatchReady(dispatch.read(context)),
             Work::Expire(expiry) => Input::Expired(expiry.find(context)),
             Work::Survey(survey) => Input::Surveyed(survey.carry_out(context)),
+            Work::Sweep(sweep) => Input::Swept(sweep.look(context)),
             Work::MakeKeys => Input::KeysMade { more: context.make_keys() },
         }
     }

@@ -9,14 +9,17 @@ mod dead_letter;
 mod disconnect;
 mod dispatch;
 mod exchange;
+mod idle;
 mod journal;
 mod keys;
+mod length;
 mod membership;
 mod pending;
 mod position;
 mod publish;
 mod reclaim;
 mod settle;
+mod sweep;
 mod topology;
 mod waiting;
 
@@ -33,11 +36,14 @@ pub(crate) use self::checkpoint::CheckpointPolicy;
 use self::checkpoint::Checkpoints;
 use self::dead_letter::Dead;
 pub(crate) use self::exchange::{Input, Outputs, Work};
+use self::idle::Idle;
 pub(crate) use self::journal::Journal;
 use self::keys::Keys;
+use self::length::Lengths;
 use self::pending::{Due, Pending};
 use self::reclaim::Reclaim;
 pub(crate) use self::reclaim::ReclaimPolicy;
+use self::sweep::{Sweep, Sweeps};
 use self::waiting::{Dispatch, Waits};
 use crate::command::{Command, Receipt};
 use crate::delivery::{Flow, Members, Subscription};
@@ -78,6 +84,9 @@ pub(crate) struct Shard {
     owned: FxHashMap<TopicId, SessionId>,
     members: Members,
     waits: Waits,
+    sweeps: Sweeps,
+    lengths: Lengths,
+    idle: Idle,
     checkpoints: Checkpoints,
     reclaim: Reclaim,
     keys: Keys,
@@ -111,6 +120,7 @@ impl Shard {
         now: Now,
     ) -> Self {
         let waits = Waits::new(&state.waiting);
+        let (sweeps, idle) = (Sweeps::new(&state), Idle::new(&state, now));
         let end = journal.end();
         let checkpoints = Checkpoints::new(policy, state.checkpoint, end, now);
         let reclaim = Reclaim::new(reclaim, journal.start(), now);
@@ -131,6 +141,9 @@ impl Shard {
             owned: FxHashMap::default(),
             members: Members::default(),
             waits,
+            sweeps,
+            lengths: Lengths::default(),
+            idle,
             checkpoints,
             reclaim,
             keys: Keys::default(),
@@ -176,6 +189,8 @@ impl Shard {
             Input::Expired(expired) => self.expired(now, expired),
             Input::Surveyed(surveyed) => self.surveyed(now, surveyed),
             Input::KeysMade { more } => self.keys.made(more),
+            Input::Overdue { receipts } => self.overdue(receipts),
+            Input::Swept(sweep) => self.swept(now, sweep),
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
             Input::CheckpointStored { number, stored } => self.checkpoint_stored(now, number, stored),
@@ -192,6 +207,9 @@ impl Shard {
         self.expire_members(now);
         self.start_due_dispatches(now);
         self.serve_hungry(now);
+        self.limit_lengths(now);
+        self.start_due_sweeps(now);
+        self.delete_idle(now);
         self.reclaim_if_due(now);
         self.make_keys_if_due();
         self.checkpoint_if_due(now);
@@ -217,7 +235,10 @@ impl Shard {
         }
         // A log that has failed takes no checkpoint, however late it is.
         let checkpoints = self.checkpoints.deadline().filter(|_| self.poisoned.is_none());
-        [flows, receives, members, waits, checkpoints, self.reclaim_deadline()].into_iter().flatten().min()
+        let sweeps = self.sweeps.deadline(now).filter(|_| self.poisoned.is_none());
+        let idle = self.idle.deadline();
+        let all = [flows, receives, members, waits, checkpoints, self.reclaim_deadline(), sweeps, idle];
+        all.into_iter().flatten().min()
     }
 
     #[cfg(test)]
@@ -353,7 +374,7 @@ impl Shard {
             }
             command => {
                 let before = self.journal.end();
-                if let Some((token, result)) = self.change_topology(mailbox, command) {
+                if let Some((token, result)) = self.change_topology(now, mailbox, command) {
                     if self.journal.end() != before {
                         self.topology_end = self.journal.end();
                         self.journal.want_sync();
@@ -433,7 +454,12 @@ impl Shard {
             }
             Due::Visible { queue, end } => {
                 queue.publish(end);
+                self.sweeps.seen(queue.id);
                 let topic = self.state.queues.get(&queue.id).map(|queue| queue.topic);
+                let state = topic.and_then(|topic| self.state.topics.get(&topic));
+                if state.is_some_and(|topic| topic.policy.is_limited()) {
+                    self.lengths.note(queue.id);
+                }
                 if let Some(topic) = topic
                     && let Some(groups) = self.served.get(&topic)
                 {

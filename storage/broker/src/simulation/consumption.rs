@@ -96,7 +96,7 @@ fn attempts_used_up_lead_to_the_dead_letter_topic_with_the_message_and_its_origi
         max_bytes: 1_000,
         filter: Filter::all(),
     };
-    let dead = sim.context.read(&request).unwrap().entries[0].message.clone();
+    let dead = sim.context.read(&request, sim.now.wall_ms).unwrap().entries[0].message.clone();
     assert_eq!(property_of(&dead, property::DLQ_ORIGIN_TOPIC).as_deref(), Some("t"));
     assert_eq!(StoredMessage::parse(&dead).unwrap().topic(), "dead");
 }
