@@ -38,6 +38,11 @@ impl Overflow {
         ("reject-publish", Overflow::Reject),
         ("reject-publish-dlx", Overflow::RejectToDeadLetter),
     ];
+
+    /// The value of the attribute.
+    pub fn name(self) -> &'static str {
+        Overflow::NAMES.iter().find(|(_, overflow)| *overflow == self).map_or("", |(name, _)| *name)
+    }
 }
 
 /// Where a message goes that its topic's default group gives up.
@@ -61,6 +66,18 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Names of all attributes that are read here.
+    pub const ATTRIBUTES: [&'static str; 8] = [
+        MESSAGE_TTL_MS,
+        EXPIRES_MS,
+        LENGTH_MAX,
+        LENGTH_BYTES_MAX,
+        OVERFLOW,
+        DEAD_LETTER_TOPIC,
+        DEAD_LETTER_EXCHANGE,
+        DEAD_LETTER_KEY,
+    ];
+
     /// Reads and checks what a topic's attributes say.
     pub fn of(settings: &TopicSettings) -> Result<Policy, Error> {
         let text = |name: &'static str| settings.attributes.get(name).map(String::as_str);

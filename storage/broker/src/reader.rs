@@ -204,9 +204,13 @@ fn empty_batch(request: &ReadRequest, entries: &[Entry], end: u64) -> ReadBatch 
     ReadBatch { entries: Vec::new(), next_offset: start, min_offset, end_offset }
 }
 
-/// How many entries are looked at: without a filter, what is asked for.
+/// How many entries are looked at: where none is passed over, what is asked for.
 fn look_at(request: &ReadRequest) -> usize {
-    if request.filter.is_all() { max_entries(request) } else { FILTERED_ENTRIES_MAX }
+    if request.filter.is_all() && !request.queue.may_expire() {
+        max_entries(request)
+    } else {
+        FILTERED_ENTRIES_MAX
+    }
 }
 
 fn max_entries(request: &ReadRequest) -> usize {
