@@ -30,6 +30,13 @@ pub(super) struct Place {
     must: bool,
 }
 
+impl Place {
+    /// False for what a power cut may have taken.
+    pub fn must(&self) -> bool {
+        self.must
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Ledger {
     pub messages: Vec<Message>,
