@@ -213,6 +213,16 @@ mod tests {
     }
 
     #[test]
+    fn the_layout_stays() {
+        let expected: &[&[u8]] = &[
+            b"\x03\0dlx\x02\0\xc3\xa9\x01\0",
+            b"\x02\x01\x01\0\0\0\0\0\0\0\x00\x68\xe5\xcf\x8b\x01\0\0",
+            b"\x01\0a\x01\0x\x01\0k\x01\x05\x0060000",
+        ];
+        assert_eq!(history(&[("a", DeathReason::Expired)]).to_bytes(), expected.concat());
+    }
+
+    #[test]
     fn it_is_a_cycle_unless_somebody_rejected_it_on_the_way() {
         use DeathReason::*;
         type Case<'a> = (&'a [(&'a str, DeathReason)], &'a str, bool);

@@ -85,7 +85,9 @@ impl Shard {
             return Err(Error::Receipt("it was settled before"));
         }
         let end = self.state.queues.get(&receipt.queue).map_or(0, |queue| queue.next_offset);
-        if receipt.offset >= end || receipt.epoch > self.journal.epoch() {
+        let (epoch, lease) = (self.journal.epoch(), receipt.lease);
+        let is_of_later = receipt.epoch > epoch || (receipt.epoch == epoch && lease >= self.next_lease);
+        if receipt.offset >= end || is_of_later {
             return Err(Error::Receipt("it was never handed out"));
         }
         match self.flows.get(&line).and_then(|flow| flow.lease(receipt.offset)) {
