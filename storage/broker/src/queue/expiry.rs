@@ -24,6 +24,8 @@ pub(crate) struct Slice {
     pub next: Option<u64>,
     /// Earliest deadline of what it passed and is not due.
     pub due_ms: u64,
+    /// Sealed blocks that it passed, opened or not.
+    pub blocks: u64,
 }
 
 /// Earliest deadlines of blocks that were opened, by their first offset: what was due then counts no more.
@@ -82,9 +84,10 @@ impl Queue {
             return NEVER_MS;
         }
         let tail = self.tail.load_full();
-        let (sealed, swept) = (self.sealed_blocks(), self.swept());
+        let sealed = self.sealed_from(0);
+        let swept = self.swept();
         let blocks = sealed.iter().map(|block| self.block_due_ms(block, &swept));
-        let open = self.open_entries(&tail, self.min_offset()..u64::MAX, &sealed);
+        let open = self.open_entries(&tail, self.min_offset()..u64::MAX, sealed.last());
         blocks.chain(open.map(|entry| self.deadline_ms(&entry))).min().unwrap_or(NEVER_MS)
     }
 
@@ -95,30 +98,37 @@ impl Queue {
             return None;
         }
         let tail = self.tail.load_full();
-        let (sealed, swept) = (self.sealed_blocks(), self.swept());
-        let first = sealed.partition_point(|block| block.end_offset() <= range.start);
-        let among = sealed.iter().skip(first).take_while(|block| block.first_offset < range.end);
-        let is_due = |block: &&BlockRef| self.block_due_ms(block, &swept) <= now_ms;
-        if let Some(block) = among.into_iter().find(is_due) {
-            return Some(block.first_offset.max(range.start));
-        }
+        let last_block = {
+            let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner);
+            let swept = self.swept();
+            let first = sealed.partition_point(|block| block.end_offset() <= range.start);
+            let mut among = sealed.iter().skip(first).take_while(|block| block.first_offset < range.end);
+            if let Some(block) = among.find(|block| self.block_due_ms(block, &swept) <= now_ms) {
+                return Some(block.first_offset.max(range.start));
+            }
+            sealed.back().copied()
+        };
         let is_over = |entry: &Entry| {
             let deadline_ms = self.deadline_ms(entry);
             deadline_ms <= now_ms && deadline_ms > entry.store_ms
         };
-        self.open_entries(&tail, range, &sealed).find(is_over).map(|entry| entry.offset)
+        self.open_entries(&tail, range, last_block.as_ref()).find(is_over).map(|entry| entry.offset)
     }
 
     /// Looks for expired entries that can be seen, from an offset on and as far as one slice goes. May block on the
     /// store.
     pub(crate) fn sweep(&self, from: u64, now_ms: u64, blocks: &Blocks) -> Result<Slice, IndexError> {
         let tail = self.tail.load_full();
-        let (sealed, end) = (self.sealed_blocks(), self.end_offset());
         let from = from.max(self.min_offset());
-        let mut slice = Slice { expired: Vec::new(), next: None, due_ms: NEVER_MS };
+        let (sealed, end) = (self.sealed_from(from), self.end_offset());
+        let mut slice = Slice { expired: Vec::new(), next: None, due_ms: NEVER_MS, blocks: 0 };
+        let due: Vec<u64> = {
+            let swept = self.swept();
+            sealed.iter().map(|block| self.block_due_ms(block, &swept)).collect()
+        };
         let mut opened = 0;
-        for block in sealed.iter().filter(|block| block.end_offset() > from && block.first_offset < end) {
-            let due_ms = self.block_due_ms(block, &self.swept());
+        for (block, due_ms) in sealed.iter().zip(due).filter(|(block, _)| block.first_offset < end) {
+            slice.blocks += 1;
             if due_ms > now_ms {
                 slice.due_ms = slice.due_ms.min(due_ms);
                 continue;
@@ -137,7 +147,7 @@ impl Queue {
             let left_ms = self.sort_out(entries.iter().copied(), (now_ms, end), &mut slice);
             self.note_swept(block.first_offset, left_ms);
         }
-        self.sort_out(self.open_entries(&tail, from..u64::MAX, &sealed), (now_ms, end), &mut slice);
+        self.sort_out(self.open_entries(&tail, from..u64::MAX, sealed.last()), (now_ms, end), &mut slice);
         Ok(slice)
     }
 
@@ -180,18 +190,21 @@ impl Queue {
         self.swept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn sealed_blocks(&self) -> Vec<BlockRef> {
-        self.sealed.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    /// Sealed blocks from the one with an offset on.
+    fn sealed_from(&self, offset: u64) -> Vec<BlockRef> {
+        let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner);
+        let first = sealed.partition_point(|block| block.end_offset() <= offset);
+        sealed.iter().skip(first).copied().collect()
     }
 
-    /// Entries of a range that no sealed block holds.
+    /// Entries of a range that no block up to the last holds.
     fn open_entries<'a>(
         &self,
         tail: &'a [std::sync::Arc<Chunk>],
         range: Range<u64>,
-        sealed: &[BlockRef],
+        last_block: Option<&BlockRef>,
     ) -> impl Iterator<Item = Entry> + use<'a> {
-        let from = range.start.max(sealed.last().map_or(0, BlockRef::end_offset)).max(self.min_offset());
+        let from = range.start.max(last_block.map_or(0, BlockRef::end_offset)).max(self.min_offset());
         let offsets = move |chunk: &'a Chunk| chunk.first_offset.max(from)..chunk.end_offset().min(range.end);
         tail.iter().flat_map(move |chunk| offsets(chunk).filter_map(|offset| chunk.get(offset)))
     }

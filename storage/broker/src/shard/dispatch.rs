@@ -210,6 +210,8 @@ impl Shard {
             }
         }
         self.reschedule((group, queue));
+        // What its owner gets was looked at before.
+        let may_be_over = shared.may_expire() && self.owner_of(queue) != Some((group, queue));
         let grant = Grant {
             group,
             queue: shared,
@@ -218,8 +220,7 @@ impl Shard {
             attempts: run.attempts,
             epoch: self.journal.epoch(),
             first_lease: self.next_lease,
-            // What its owner gets was looked at here.
-            granted_ms: if self.owner_of(queue) == Some((group, queue)) { 0 } else { now.wall_ms },
+            granted_ms: if may_be_over { now.wall_ms } else { 0 },
         };
         self.next_lease += run.count;
         self.outputs.delivered += run.count;

@@ -49,7 +49,9 @@ impl Shard {
         for topic in std::mem::take(&mut self.idle.left) {
             self.use_topic(now, topic);
         }
-        while let Some((at, topic)) = self.idle.due.first().copied().filter(|(at, _)| *at <= now.mono) {
+        while let Some((at, topic)) = self.idle.due.first().copied().filter(|(at, _)| *at <= now.mono)
+            && self.refusal().is_none()
+        {
             self.idle.due.remove(&(at, topic));
             let state = self.state.topics.get(&topic);
             let known = state.and_then(|state| Some((state.shared.clone(), state.policy.expires_ms?)));

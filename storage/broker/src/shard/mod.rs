@@ -235,8 +235,9 @@ impl Shard {
         }
         // A log that has failed takes no checkpoint, however late it is.
         let checkpoints = self.checkpoints.deadline().filter(|_| self.poisoned.is_none());
-        let sweeps = self.sweeps.deadline(now).filter(|_| self.poisoned.is_none());
-        let idle = self.idle.deadline();
+        let is_serving = self.refusal().is_none();
+        let sweeps = self.sweeps.deadline(now).filter(|_| is_serving);
+        let idle = self.idle.deadline().filter(|_| is_serving);
         let all = [flows, receives, members, waits, checkpoints, self.reclaim_deadline(), sweeps, idle];
         all.into_iter().flatten().min()
     }

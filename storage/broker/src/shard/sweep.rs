@@ -12,8 +12,10 @@ use mailrail_message::DeathReason;
 
 /// Most sweeps under way at once.
 const SWEEPS_MAX: usize = 8;
-/// Least time between two sweeps of one queue: how late a message may go at most.
+/// Least time between two sweeps of one queue, and longer by a millisecond for so many blocks of it: how late a message may
+/// go. Nobody gets it in the meantime.
 const SWEEP_WAIT_MS: u64 = 20;
+const SWEEP_WAIT_BLOCKS: u64 = 100;
 /// Wait before a sweep that failed is tried again.
 const RETRY_MS: u64 = 1_000;
 
@@ -33,6 +35,7 @@ struct Noted {
     is_under_way: bool,
     /// Earliest deadline that the sweep under way has passed so far.
     passed_ms: u64,
+    passed_blocks: u64,
     /// Leased when their time came: they go when they come back.
     overdue: BTreeSet<u64>,
 }
@@ -44,6 +47,7 @@ impl Default for Noted {
             unseen_ms: NEVER_MS,
             is_under_way: false,
             passed_ms: NEVER_MS,
+            passed_blocks: 0,
             overdue: BTreeSet::new(),
         }
     }
@@ -118,7 +122,7 @@ impl Sweep {
 
 impl Shard {
     pub(super) fn start_due_sweeps(&mut self, now: Now) {
-        while self.sweeps.under_way < SWEEPS_MAX && self.poisoned.is_none() {
+        while self.sweeps.under_way < SWEEPS_MAX && self.refusal().is_none() {
             let due = self.sweeps.due.first().copied().filter(|(due_ms, _)| *due_ms <= now.wall_ms);
             let Some((due_ms, id)) = due else { return };
             self.sweeps.due.remove(&(due_ms, id));
@@ -129,7 +133,7 @@ impl Shard {
             };
             noted.due_ms = NEVER_MS;
             if !noted.is_under_way {
-                (noted.is_under_way, noted.passed_ms) = (true, NEVER_MS);
+                (noted.is_under_way, noted.passed_ms, noted.passed_blocks) = (true, NEVER_MS, 0);
                 self.sweeps.under_way += 1;
                 let sweep = Sweep { queue, from: 0, now_ms: now.wall_ms, found: None };
                 self.outputs.work.push(Work::Sweep(sweep));
@@ -139,6 +143,10 @@ impl Shard {
 
     /// A slice of a queue was looked at.
     pub(super) fn swept(&mut self, now: Now, sweep: Sweep) {
+        if self.refusal().is_some() {
+            // Whoever starts next looks again.
+            return;
+        }
         let Sweep { queue, now_ms, found, .. } = sweep;
         let line = match &found {
             Some(Ok(slice)) if !slice.expired.is_empty() => self.make_owner(&queue),
@@ -158,6 +166,7 @@ impl Shard {
         let due_ms = match done {
             Ok(Some(slice)) => {
                 noted.passed_ms = noted.passed_ms.min(slice.due_ms);
+                noted.passed_blocks += slice.blocks;
                 if let Some(from) = slice.next {
                     let sweep = Sweep { queue, from, now_ms, found: None };
                     return self.outputs.work.push(Work::Sweep(sweep));
@@ -176,7 +185,7 @@ impl Shard {
         self.sweeps.due.remove(&(noted.due_ms, queue.id));
         noted.due_ms = NEVER_MS;
         self.sweeps.under_way = self.sweeps.under_way.saturating_sub(1);
-        let soonest_ms = now.wall_ms + SWEEP_WAIT_MS;
+        let soonest_ms = now.wall_ms + SWEEP_WAIT_MS + noted.passed_blocks / SWEEP_WAIT_BLOCKS;
         self.sweeps.note_due(queue.id, if due_ms == NEVER_MS { NEVER_MS } else { due_ms.max(soonest_ms) });
         if let Some(line) = line {
             self.look_at(line);
@@ -254,10 +263,10 @@ impl Shard {
     /// The first part of a run of which nothing is expired; what is expired before it is ended. `None` while that has
     /// to be looked up first, or could not be recorded.
     pub(super) fn without_expired(&mut self, now: Now, line: Line, run: Run) -> Option<Live> {
-        if self.owner_of(line.1) != Some(line) || planted(Bug::ExpiredHandedOut) {
+        let queue = self.state.queues.get(&line.1)?.shared.clone();
+        if !queue.may_expire() || self.owner_of(line.1) != Some(line) || planted(Bug::ExpiredHandedOut) {
             return Some(Live::Run(run));
         }
-        let queue = self.state.queues.get(&line.1)?.shared.clone();
         let end = run.first + run.count;
         match queue.first_overdue(run.first..end, now.wall_ms) {
             None => Some(Live::Run(run)),
