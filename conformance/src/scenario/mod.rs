@@ -6,6 +6,7 @@
 mod across;
 mod balance;
 mod crash;
+mod endings;
 mod expression;
 mod find;
 mod full_disk;
@@ -91,6 +92,7 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
         }));
     }
     cases.extend(routes::cases(sdks));
+    cases.extend(endings::cases(sdks));
     if sdks.contains(&Sdk::Celery) {
         cases.extend(tasks::cases());
     }
