@@ -3,12 +3,13 @@
 //!
 //! There is one set of due queues, and no timer for each: a queue is looked at when the earliest of its entries is due.
 
+use mailrail_message::DeathReason;
+
 use super::settle::runs;
 use super::*;
 use crate::delivery::{Run, attempts, wait_until};
 use crate::queue::{Entry, IndexError, NEVER_MS, Queue, Slice};
 use crate::reader::ReadContext;
-use mailrail_message::DeathReason;
 
 /// Most sweeps under way at once.
 const SWEEPS_MAX: usize = 8;
