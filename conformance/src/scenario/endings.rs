@@ -140,7 +140,8 @@ fn goes_round(world: &mut World, sdk: Sdk) -> Result<(), Failure> {
 
 fn full(world: &mut World, sdk: Sdk) -> Result<(), Failure> {
     let names = Names::new(world, "full");
-    let [drops, refuses, both, dead] = ["drops", "refuses", "both", "dead"].map(|name| names.of(name));
+    let [drops, refuses, both] = ["drops", "refuses", "both"].map(|name| names.of(name));
+    let [dropped, refused] = ["dropped", "refused"].map(|name| names.of(name));
     let with = |mut arguments: Value, more: Value| {
         for (name, value) in more.as_object().into_iter().flatten() {
             arguments[name] = value.clone();
@@ -156,30 +157,29 @@ fn full(world: &mut World, sdk: Sdk) -> Result<(), Failure> {
     let fields = json!({
         "exchanges": [], "bindings": [],
         "queue_arguments": {
-            &drops: with(to_queue(&dead), json!({"x-max-length": 2})),
+            &drops: with(to_queue(&dropped), json!({"x-max-length": 2})),
             &refuses: limit("reject-publish"),
-            &both: with(to_queue(&dead), limit("reject-publish-dlx")),
+            &both: with(to_queue(&refused), limit("reject-publish-dlx")),
         },
         "messages": messages,
         "wait_ms": TTL_MS,
     });
-    let queues = ["drops", "refuses", "both", "dead"];
+    let queues = ["drops", "refuses", "both", "dropped", "refused"];
     let routed = route(world, sdk, &names, &queues, fields)?;
     let found = bodies(&routed, &names, &queues);
     let expected = [
         ("drops", vec!["drops 2", "drops 3"]),
         ("refuses", vec!["refuses 1", "refuses 2"]),
         ("both", vec!["both 1", "both 2"]),
-        ("dead", vec!["drops 1", "both 3"]),
+        ("dropped", vec!["drops 1"]),
+        ("refused", vec!["both 3"]),
     ];
     require!(found == expected.into(), "the queues hold {found:?}");
     require!(routed.nacked == ["refuses 3", "both 3"], "nacked were {:?}", routed.nacked);
-    let reasons: Vec<&str> = routed.queues[&dead]
-        .iter()
-        .flat_map(|message| &message.deaths)
-        .map(|death| death.reason.as_str())
-        .collect();
-    require!(reasons == ["maxlen", "maxlen"], "the reasons are {reasons:?}");
+    for dead in [dropped, refused] {
+        let [death] = deaths(&routed, &dead)? else { return Err(Failure::Wrong(format!("{routed:?}"))) };
+        require!(death.reason == "maxlen", "the message died so: {death:?}");
+    }
     Ok(())
 }
 

@@ -91,8 +91,7 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
             })
         }));
     }
-    cases.extend(routes::cases(sdks));
-    cases.extend(endings::cases(sdks));
+    cases.extend([routes::cases(sdks), endings::cases(sdks)].into_iter().flatten());
     if sdks.contains(&Sdk::Celery) {
         cases.extend(tasks::cases());
     }
