@@ -37,6 +37,10 @@ pub struct Routed {
     pub queues: BTreeMap<String, Vec<RoutedMessage>>,
     /// Texts of those that came back.
     pub returned: Vec<String>,
+    /// Texts of those that the broker did not take.
+    pub nacked: Vec<String>,
+    /// Queues that were looked for and are gone.
+    pub missing: Vec<String>,
 }
 
 #[derive(Debug, serde::Deserialize)]
@@ -44,6 +48,19 @@ pub struct RoutedMessage {
     pub text: String,
     /// Names of its headers, sorted.
     pub headers: Vec<String>,
+    pub deaths: Vec<Death>,
+    pub expiration: Option<String>,
+}
+
+/// An entry of the header `x-death`.
+#[derive(Debug, PartialEq, Eq, serde::Deserialize)]
+pub struct Death {
+    pub queue: String,
+    pub reason: String,
+    pub count: u64,
+    pub exchange: String,
+    pub keys: Vec<String>,
+    pub expiration: Option<String>,
 }
 
 pub struct Driver {

@@ -30,6 +30,8 @@ type outgoingMessage struct {
 	Exchange string         `json:"exchange"`
 	Headers  map[string]any `json:"headers"`
 	Text     string         `json:"text"`
+	// Expiration is in milliseconds; empty is none.
+	Expiration string `json:"expiration"`
 }
 
 func url(address string) string { return "amqp://guest:guest@" + address + "/" }

@@ -4,7 +4,9 @@ package main
 import (
 	"context"
 	"math"
+	"slices"
 	"sort"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
@@ -14,6 +16,11 @@ type routing struct {
 	Exchanges []exchange `json:"exchanges"`
 	Names     []string   `json:"queue_names"`
 	Bindings  []binding  `json:"bindings"`
+	// QueueArguments are by queue.
+	QueueArguments map[string]map[string]any `json:"queue_arguments"`
+	RejectQueues   []string                  `json:"reject_queues"`
+	WaitMs         int64                     `json:"wait_ms"`
+	LookedFor      []string                  `json:"looked_for"`
 }
 
 type exchange struct {
@@ -34,6 +41,18 @@ type binding struct {
 type routedMessage struct {
 	Text    string   `json:"text"`
 	Headers []string `json:"headers"`
+	Deaths  []death  `json:"deaths"`
+	// Expiration is empty where there is none.
+	Expiration string `json:"expiration"`
+}
+
+type death struct {
+	Queue      any `json:"queue"`
+	Reason     any `json:"reason"`
+	Count      any `json:"count"`
+	Exchange   any `json:"exchange"`
+	Keys       any `json:"keys"`
+	Expiration any `json:"expiration"`
 }
 
 // table makes whole numbers integers: JSON has only one kind.
@@ -62,17 +81,32 @@ func (d *driver) route(ctx context.Context, c *command) (any, error) {
 	if err := declareRoutes(channel, c); err != nil {
 		return nil, err
 	}
-	returned, err := publishToExchanges(ctx, channel, c.Messages)
+	returned, nacked, err := publishToExchanges(ctx, channel, c.Messages)
 	if err != nil {
 		return nil, err
 	}
+	for _, queue := range c.RejectQueues {
+		if err := reject(channel, queue); err != nil {
+			return nil, err
+		}
+	}
+	time.Sleep(time.Duration(c.WaitMs) * time.Millisecond)
+	missing := []string{}
+	for _, queue := range c.LookedFor {
+		if !isThere(connection, queue) {
+			missing = append(missing, queue)
+		}
+	}
 	queues := map[string][]routedMessage{}
 	for _, queue := range c.Names {
+		if slices.Contains(missing, queue) {
+			continue
+		}
 		if queues[queue], err = taken(channel, queue); err != nil {
 			return nil, err
 		}
 	}
-	return object{"queues": queues, "returned": returned}, nil
+	return object{"queues": queues, "returned": returned, "nacked": nacked, "missing": missing}, nil
 }
 
 func declareRoutes(channel *amqp.Channel, c *command) error {
@@ -86,7 +120,7 @@ func declareRoutes(channel *amqp.Channel, c *command) error {
 		}
 	}
 	for _, queue := range c.Names {
-		if _, err := channel.QueueDeclare(queue, true, false, false, false, nil); err != nil {
+		if _, err := channel.QueueDeclare(queue, true, false, false, false, table(c.QueueArguments[queue])); err != nil {
 			return err
 		}
 	}
@@ -104,20 +138,24 @@ func declareRoutes(channel *amqp.Channel, c *command) error {
 	return nil
 }
 
-func publishToExchanges(ctx context.Context, channel *amqp.Channel, messages []outgoingMessage) ([]string, error) {
+func publishToExchanges(ctx context.Context, channel *amqp.Channel, messages []outgoingMessage) (returned, nacked []string, err error) {
 	back := channel.NotifyReturn(make(chan amqp.Return, len(messages)))
 	if err := channel.Confirm(false); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	returned := []string{}
+	returned, nacked = []string{}, []string{}
 	for _, message := range messages {
-		publishing := amqp.Publishing{Headers: table(message.Headers), DeliveryMode: amqp.Persistent, Body: []byte(message.Text)}
+		publishing := amqp.Publishing{Headers: table(message.Headers), DeliveryMode: amqp.Persistent, Expiration: message.Expiration, Body: []byte(message.Text)}
 		confirmation, err := channel.PublishWithDeferredConfirmWithContext(ctx, message.Exchange, message.Key, true, false, publishing)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if _, err := confirmation.WaitContext(ctx); err != nil {
-			return nil, err
+		acked, err := confirmation.WaitContext(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !acked {
+			nacked = append(nacked, message.Text)
 		}
 		// A return comes before its confirm.
 		select {
@@ -126,7 +164,43 @@ func publishToExchanges(ctx context.Context, channel *amqp.Channel, messages []o
 		default:
 		}
 	}
-	return returned, nil
+	return returned, nacked, nil
+}
+
+func reject(channel *amqp.Channel, queue string) error {
+	for {
+		delivery, ok, err := channel.Get(queue, false)
+		if err != nil || !ok {
+			return err
+		}
+		if err := delivery.Reject(false); err != nil {
+			return err
+		}
+	}
+}
+
+func isThere(connection *amqp.Connection, queue string) bool {
+	channel, err := connection.Channel()
+	if err != nil {
+		return false
+	}
+	defer channel.Close()
+	_, err = channel.QueueDeclarePassive(queue, true, false, false, false, nil)
+	return err == nil
+}
+
+// deathsOf reads the header x-death.
+func deathsOf(headers amqp.Table) []death {
+	deaths := []death{}
+	all, _ := headers["x-death"].([]any)
+	for _, one := range all {
+		if d, ok := one.(amqp.Table); ok {
+			deaths = append(deaths, death{
+				d["queue"], d["reason"], d["count"], d["exchange"], d["routing-keys"], d["original-expiration"],
+			})
+		}
+	}
+	return deaths
 }
 
 func taken(channel *amqp.Channel, queue string) ([]routedMessage, error) {
@@ -141,6 +215,6 @@ func taken(channel *amqp.Channel, queue string) ([]routedMessage, error) {
 			names = append(names, name)
 		}
 		sort.Strings(names)
-		found = append(found, routedMessage{string(delivery.Body), names})
+		found = append(found, routedMessage{string(delivery.Body), names, deathsOf(delivery.Headers), delivery.Expiration})
 	}
 }

@@ -1,7 +1,7 @@
 """A Celery application of one task, as a worker and its callers import it. The task tells by an event line what it was given.
 
-Without remote control, gossip, mingling and events: their queues have the arguments x-expires and x-message-ttl, which the broker
-refuses so far. Results travel by `rpc://` without an expiry, for the same reason.
+Remote control, gossip, mingling and the expiry of results are as Celery has them: their queues have the arguments x-expires and
+x-message-ttl.
 """
 import base64
 import json
@@ -16,13 +16,10 @@ app = celery.Celery("tasks", broker=os.environ.get("CONFORMANCE_BROKER"), backen
 app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_transport_options={"confirm_publish": True},
-    result_expires=None,
     task_acks_late=True,
     task_reject_on_worker_lost=True,
-    worker_enable_remote_control=False,
     worker_prefetch_multiplier=1,
     worker_redirect_stdouts=False,
-    worker_send_task_events=False,
 )
 
 

@@ -22,7 +22,7 @@ class Worker:
         self.ready = threading.Event()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--queues", command["topic"], "--concurrency", "1",
-             "--loglevel", "info", "--without-gossip", "--without-mingle", "--without-heartbeat"],
+             "--loglevel", "info"],
             cwd=here, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         threading.Thread(target=self.hand_on, daemon=True).start()
         threading.Thread(target=self.watch, daemon=True).start()

@@ -80,7 +80,7 @@ def route(command):
         channel.exchange_declare(
             exchange["name"], exchange["kind"], durable=True, internal=exchange.get("internal", False), arguments=arguments)
     for queue in command["queue_names"]:
-        channel.queue_declare(queue, durable=True)
+        channel.queue_declare(queue, durable=True, arguments=command.get("queue_arguments", {}).get(queue))
     for binding in command["bindings"]:
         arguments = binding.get("arguments")
         if "queue" in binding:
@@ -88,16 +88,41 @@ def route(command):
         else:
             channel.exchange_bind(binding["exchange"], binding["source"], binding["key"], arguments)
     channel.confirm_delivery()
-    returned = []
+    returned, nacked = [], []
     for message in command["messages"]:
-        props = pika.BasicProperties(headers=message.get("headers"), delivery_mode=pika.DeliveryMode.Persistent)
+        props = pika.BasicProperties(
+            headers=message.get("headers"), delivery_mode=pika.DeliveryMode.Persistent, expiration=message.get("expiration"))
         try:
             channel.basic_publish(message["exchange"], message["key"], message["text"].encode(), props, mandatory=True)
         except pika.exceptions.UnroutableError as error:
             returned.extend(back.body.decode() for back in error.messages)
-    queues = {queue: list(taken(channel, queue)) for queue in command["queue_names"]}
+        except pika.exceptions.NackError:
+            nacked.append(message["text"])
+    for queue in command.get("reject_queues", []):
+        reject(channel, queue)
+    time.sleep(command.get("wait_ms", 0) / 1000)
+    missing = [queue for queue in command.get("looked_for", []) if not is_there(opened, queue)]
+    queues = {queue: list(taken(channel, queue)) for queue in command["queue_names"] if queue not in missing}
     opened.close()
-    return {"queues": queues, "returned": returned}
+    return {"queues": queues, "returned": returned, "nacked": nacked, "missing": missing}
+
+
+def reject(channel, queue):
+    while True:
+        method, _props, _body = channel.basic_get(queue)
+        if method is None:
+            return
+        channel.basic_reject(method.delivery_tag, requeue=False)
+
+
+def is_there(opened, queue):
+    try:
+        channel = opened.channel()
+        channel.queue_declare(queue, passive=True)
+        channel.close()
+        return True
+    except pika.exceptions.ChannelClosedByBroker:
+        return False
 
 
 def taken(channel, queue):
@@ -105,7 +130,12 @@ def taken(channel, queue):
         method, props, body = channel.basic_get(queue, auto_ack=True)
         if method is None:
             return
-        yield {"text": body.decode(), "headers": sorted(props.headers or {})}
+        headers = props.headers or {}
+        deaths = [
+            {"queue": death["queue"], "reason": death["reason"], "count": death["count"], "exchange": death["exchange"],
+             "keys": death["routing-keys"], "expiration": death.get("original-expiration")}
+            for death in headers.get("x-death", [])]
+        yield {"text": body.decode(), "headers": sorted(headers), "deaths": deaths, "expiration": props.expiration}
 
 
 class Consumer(threading.Thread):

@@ -6,6 +6,7 @@
 mod across;
 mod balance;
 mod crash;
+mod endings;
 mod expression;
 mod find;
 mod full_disk;
@@ -91,7 +92,7 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
             })
         }));
     }
-    cases.extend(routes::cases(sdks).into_iter().chain(recall::cases(sdks)));
+    cases.extend([routes::cases(sdks), recall::cases(sdks), endings::cases(sdks)].into_iter().flatten());
     if sdks.contains(&Sdk::Celery) {
         cases.extend(tasks::cases());
     }

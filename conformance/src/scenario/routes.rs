@@ -12,7 +12,7 @@ use crate::{Failure, require};
 use super::{Case, possible};
 
 /// The drivers that declare exchanges and bind them.
-const SDKS: [Sdk; 2] = [Sdk::Pika, Sdk::Amqp091Go];
+pub(super) const SDKS: [Sdk; 2] = [Sdk::Pika, Sdk::Amqp091Go];
 
 pub fn cases(sdks: &[Sdk]) -> Vec<Case> {
     type Scenario = fn(&mut World, Sdk) -> Result<(), Failure>;
@@ -33,19 +33,19 @@ pub fn cases(sdks: &[Sdk]) -> Vec<Case> {
 }
 
 /// Names that no other run of a scenario has.
-struct Names(String);
+pub(super) struct Names(String);
 
 impl Names {
-    fn new(world: &mut World, what: &str) -> Self {
+    pub fn new(world: &mut World, what: &str) -> Self {
         Names(world.name(what))
     }
 
-    fn of(&self, name: &str) -> String {
+    pub fn of(&self, name: &str) -> String {
         format!("{}-{name}", self.0)
     }
 }
 
-fn route(
+pub(super) fn route(
     world: &mut World,
     sdk: Sdk,
     names: &Names,
@@ -61,7 +61,11 @@ fn route(
 }
 
 /// The bodies in each queue, in their order.
-fn bodies<'a>(routed: &'a Routed, names: &Names, queues: &[&'a str]) -> BTreeMap<&'a str, Vec<&'a str>> {
+pub(super) fn bodies<'a>(
+    routed: &'a Routed,
+    names: &Names,
+    queues: &[&'a str],
+) -> BTreeMap<&'a str, Vec<&'a str>> {
     let of = |queue: &&'a str| {
         let found = routed.queues.get(&names.of(queue));
         (*queue, found.into_iter().flatten().map(|message| message.text.as_str()).collect())

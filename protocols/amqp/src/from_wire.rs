@@ -187,10 +187,26 @@ pub(crate) fn tag_of<'a>(name: &str, routing_key: &'a str) -> &'a str {
     }
 }
 
+/// Arguments of a queue that the broker knows by names of its own.
+const ATTRIBUTES: [(&str, &str); 7] = [
+    ("x-dead-letter-exchange", broker::DEAD_LETTER_EXCHANGE),
+    ("x-dead-letter-routing-key", broker::DEAD_LETTER_KEY),
+    ("x-expires", broker::EXPIRES_MS),
+    ("x-max-length", broker::LENGTH_MAX),
+    ("x-max-length-bytes", broker::LENGTH_BYTES_MAX),
+    ("x-message-ttl", broker::MESSAGE_TTL_MS),
+    ("x-overflow", broker::OVERFLOW),
+];
+
 /// Settings of a topic for a queue that is declared.
 pub(crate) fn topic_settings(settings: &QueueSettings) -> TopicSettings {
     let declared = if settings.durable { DECLARED_DURABLE } else { DECLARED_TRANSIENT };
-    let mut attributes: BTreeMap<String, String> = settings.arguments.clone();
+    let own_name =
+        |name: &String| ATTRIBUTES.iter().find(|(argument, _)| argument == name).map(|(_, own)| *own);
+    let attribute = |(name, value): (&String, &String)| {
+        (own_name(name).map_or_else(|| name.clone(), str::to_owned), value.clone())
+    };
+    let mut attributes: BTreeMap<String, String> = settings.arguments.iter().map(attribute).collect();
     attributes.insert(DECLARED.to_owned(), declared.to_owned());
     TopicSettings {
         lifetime: match settings {
@@ -223,7 +239,7 @@ pub(crate) fn is_declared(settings: &TopicSettings) -> bool {
 /// Compares a queue with what is declared again. A topic that AMQP did not make passes as a durable queue without
 /// anything special. The exclusive flag of a queue that it made is not compared here: whose the queue is comes first.
 pub(crate) fn compare_queue(name: &str, found: &TopicSettings, asked: &QueueSettings) -> Result<(), Refusal> {
-    let mut arguments = found.attributes.clone();
+    let mut arguments = arguments_of(found);
     let declared = arguments.remove(DECLARED);
     if declared.is_none() {
         arguments.clear();
@@ -238,6 +254,16 @@ pub(crate) fn compare_queue(name: &str, found: &TopicSettings, asked: &QueueSett
         same(key, name, &text(&arguments), &text(&asked.arguments))?;
     }
     Ok(())
+}
+
+/// The attributes of a topic by the names that they have as arguments of a queue.
+fn arguments_of(settings: &TopicSettings) -> BTreeMap<String, String> {
+    let argument =
+        |own: &String| ATTRIBUTES.iter().find(|(_, name)| name == own).map(|(argument, _)| *argument);
+    let named = |(own, value): (&String, &String)| {
+        (argument(own).map_or_else(|| own.clone(), str::to_owned), value.clone())
+    };
+    settings.attributes.iter().map(named).collect()
 }
 
 fn same<T: PartialEq + std::fmt::Display>(

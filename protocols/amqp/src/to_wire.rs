@@ -2,10 +2,12 @@
 //!
 //! What AMQP stored goes out with the very header it came with; for messages born elsewhere one is made here.
 
+mod deaths;
+
 use bytes::{Bytes, BytesMut};
 use mailrail_broker::{Delivery, Directory, Error};
 use mailrail_message::property::{self, Properties};
-use mailrail_message::{AnnexKind, LayoutError, StoredMessage};
+use mailrail_message::{AnnexKind, Deaths, LayoutError, StoredMessage};
 
 use crate::channel::Message;
 use crate::codec::writer::{Body, Content};
@@ -27,6 +29,8 @@ pub(crate) struct Room {
     routing_key: String,
     /// The plain body of a message that was compressed.
     body: Option<Bytes>,
+    /// Of a dead letter.
+    deaths: Option<Deaths>,
 }
 
 /// A delivery as it goes out.
@@ -37,12 +41,20 @@ pub(crate) fn message<'a>(
 ) -> Result<Message<'a>, LayoutError> {
     let stored = StoredMessage::parse(&delivery.message)?;
     let redelivered = delivery.attempts > 0;
+    room.deaths = stored.annex(AnnexKind::Deaths).and_then(Deaths::read);
     if let Some(birth) = stored.annex(AnnexKind::Amqp) {
         let (exchange, rest) = counted(birth)?;
         let exchange = exchange.as_text().ok_or(MALFORMED_ANNEX)?;
         let (routing_key, properties) = counted(rest)?;
         let body = delivery.message.get(stored.body_range()).unwrap_or_default();
-        let content = Content { properties, body: Body { bytes: body, owner: &delivery.message } };
+        let body = Body { bytes: body, owner: &delivery.message };
+        if let Some(deaths) = &room.deaths {
+            room.properties = deaths::add(properties, deaths).ok_or(MALFORMED_ANNEX)?;
+            let (exchange, routing_key) = deaths::way(deaths);
+            let content = Content { properties: &room.properties, body };
+            return Ok(Message { exchange, routing_key, redelivered, content });
+        }
+        let content = Content { properties, body };
         return Ok(Message { exchange, routing_key, redelivered, content });
     }
     let queue = directory.queue(delivery.receipt.queue);
@@ -55,12 +67,11 @@ pub(crate) fn message<'a>(
         }
     };
     let content = Content { properties: &room.properties, body };
-    Ok(Message {
-        exchange: &room.exchange,
-        routing_key: room.routing_key.as_str().into(),
-        redelivered,
-        content,
-    })
+    let (exchange, routing_key) = match &room.deaths {
+        Some(deaths) => deaths::way(deaths),
+        None => (room.exchange.as_str(), room.routing_key.as_str().into()),
+    };
+    Ok(Message { exchange, routing_key, redelivered, content })
 }
 
 impl Room {
@@ -86,7 +97,10 @@ impl Room {
                 encoding = Some(decompress::encoding_name(compression));
             }
         }
-        let headers = headers(properties, tag, delivery.attempts);
+        let mut headers = headers(properties, tag, delivery.attempts);
+        if let Some(deaths) = &self.deaths {
+            deaths::put(&mut headers, deaths);
+        }
         let born = BasicProperties {
             content_type: properties.get(property::CONTENT_TYPE),
             content_encoding: encoding,
@@ -174,7 +188,9 @@ pub(crate) fn refusal(error: &Error) -> Refusal {
         Error::Name { .. } | Error::Limit { .. } | Error::Argument { .. } => {
             (ReplyCode::PreconditionFailed, error.to_string())
         }
-        Error::NoSpace | Error::Busy { .. } => (ReplyCode::ResourceError, error.to_string()),
+        Error::NoSpace | Error::Busy { .. } | Error::Full { .. } => {
+            (ReplyCode::ResourceError, error.to_string())
+        }
         Error::Stopping => (ReplyCode::ConnectionForced, error.to_string()),
         Error::Unroutable
         | Error::Poisoned(_)

@@ -2,6 +2,7 @@
 //! what is refused before anything is stored.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use axum::http::{HeaderMap, header};
@@ -10,9 +11,10 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
-    ALTERNATE_EXCHANGE, BindTarget, Destination, Dialect, Durability, Exchange, ExchangeKind,
-    ExchangeSettings, Filter, GroupSettings, Lifetime, Name, PublishBatch, Retention, SeekTo, Topic,
-    TopicSettings,
+    ALTERNATE_EXCHANGE, BindTarget, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DEAD_LETTER_TOPIC, Destination,
+    Dialect, Durability, EXPIRES_MS, Exchange, ExchangeKind, ExchangeSettings, Filter, GroupSettings,
+    LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Overflow, PublishBatch,
+    Retention, SeekTo, Topic, TopicSettings,
 };
 use mailrail_message::{
     BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, property, push_header, tag_hash,
@@ -23,7 +25,7 @@ use crate::problem::{Kind, Refusal};
 use crate::schema::exchange::{BindingRequest, ExchangeRequest, HeaderScalar, KindName, MatchName};
 use crate::schema::group::{GroupRequest, SeekRequest};
 use crate::schema::publish::{DurabilityName, NewMessage};
-use crate::schema::topic::{LifetimeRequest, RetentionName, TopicRequest};
+use crate::schema::topic::{LifetimeRequest, OverflowName, RetentionName, TopicRequest};
 
 const HEADER_PREFIX: &str = "mailrail-";
 const PROPERTY_HEADER_PREFIX: &str = "property-";
@@ -406,8 +408,41 @@ pub(crate) fn topic_settings(
             LifetimeRequest::Durable => Lifetime::Durable,
             LifetimeRequest::Transient => Lifetime::Transient,
         }),
+        attributes: policy_attributes(request, base.attributes),
         ..base
     }
+}
+
+/// Adds what a request says to what the topic has.
+fn policy_attributes(
+    request: &TopicRequest,
+    mut attributes: BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    if request.dead_letter.is_some() {
+        // One target takes the place of another as a whole.
+        attributes.retain(|name, _| {
+            ![DEAD_LETTER_TOPIC, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY].contains(&name.as_str())
+        });
+    }
+    let number = |value: Option<u64>| value.map(|value| value.to_string());
+    let overflow = request.overflow.map(|overflow| match overflow {
+        OverflowName::DropHead => Overflow::DropHead,
+        OverflowName::RejectPublish => Overflow::Reject,
+        OverflowName::RejectPublishDlx => Overflow::RejectToDeadLetter,
+    });
+    let to = request.dead_letter.as_ref();
+    let said = [
+        (MESSAGE_TTL_MS, number(request.message_ttl_ms)),
+        (EXPIRES_MS, number(request.expires_ms)),
+        (LENGTH_MAX, number(request.length_max)),
+        (LENGTH_BYTES_MAX, number(request.length_bytes_max)),
+        (OVERFLOW, overflow.map(|overflow| overflow.name().to_owned())),
+        (DEAD_LETTER_TOPIC, to.and_then(|to| to.topic.clone())),
+        (DEAD_LETTER_EXCHANGE, to.and_then(|to| to.exchange.clone())),
+        (DEAD_LETTER_KEY, to.and_then(|to| to.key.clone())),
+    ];
+    attributes.extend(said.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    attributes
 }
 
 /// The settings an exchange should have, by the same rule.

@@ -44,6 +44,7 @@ pub(crate) enum Kind {
     TooLarge,
     UnsupportedMediaType,
     Busy,
+    Full,
     Internal,
     NotSupported,
     Overloaded,
@@ -90,6 +91,7 @@ impl Kind {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The content type is not supported")
             }
             Kind::Busy => (S::TOO_MANY_REQUESTS, "busy", "Too much work is waiting"),
+            Kind::Full => (S::TOO_MANY_REQUESTS, "full", "The topic is full"),
             Kind::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "The broker failed"),
             Kind::NotSupported => (S::NOT_IMPLEMENTED, "not-supported", "This is not supported yet"),
             Kind::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded", "Too many requests are open"),
@@ -102,7 +104,7 @@ impl Kind {
 
     /// Whether the same request may succeed a little later.
     fn may_retry(self) -> bool {
-        matches!(self, Kind::Busy | Kind::Overloaded | Kind::Stopping | Kind::NoSpace)
+        matches!(self, Kind::Busy | Kind::Full | Kind::Overloaded | Kind::Stopping | Kind::NoSpace)
     }
 }
 
@@ -242,6 +244,7 @@ impl From<Error> for Refusal {
             Error::Name { .. } => Kind::InvalidName,
             Error::Limit { .. } => Kind::LimitExceeded,
             Error::NotWritable(_) | Error::NotReadable(_) | Error::Internal(_) => Kind::Forbidden,
+            Error::Full { .. } => Kind::Full,
             Error::NoSpace => Kind::NoSpace,
             Error::Poisoned(_) => Kind::ReadOnly,
             Error::Stopping => Kind::Stopping,
@@ -350,6 +353,7 @@ mod tests {
             (Error::NotReadable(text()), 403),
             (Error::Internal(text()), 403),
             (Error::Unroutable, 404),
+            (Error::Full { topic: text(), what: "ready entries", value: 3, max: 2 }, 429),
             (Error::NoSpace, 507),
             (Error::Poisoned(text()), 503),
             (Error::Stopping, 503),
@@ -364,7 +368,8 @@ mod tests {
             let response = Refusal::from(error.clone()).into_response();
             assert_eq!(response.status().as_u16(), status, "{error}");
             let retry = response.headers().contains_key(header::RETRY_AFTER);
-            let expected = matches!(error, Error::NoSpace | Error::Stopping | Error::Busy { .. });
+            let expected =
+                matches!(error, Error::NoSpace | Error::Stopping | Error::Busy { .. } | Error::Full { .. });
             assert_eq!(retry, expected, "{error}");
         }
     }

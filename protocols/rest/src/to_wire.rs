@@ -8,10 +8,11 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mailrail_broker::{
-    BindTarget, BindingView as CoreBindingView, Durability, Exchange, ExchangeKind, Group,
-    GroupView as CoreGroupView, Lifetime, Queue, ReadEntry, Retention, Topic, TopicSettings,
+    BindTarget, BindingView as CoreBindingView, DeadLetter, Durability, Exchange, ExchangeKind, Group,
+    GroupView as CoreGroupView, Lifetime, Overflow, Policy, Queue, ReadEntry, Retention, Topic,
+    TopicSettings,
 };
-use mailrail_message::{HeaderValue, Headers, OffsetId, StoredMessage, property};
+use mailrail_message::{AnnexKind, Death, Deaths, HeaderValue, Headers, OffsetId, StoredMessage, property};
 use serde::ser::SerializeSeq;
 use serde::{Serialize, Serializer};
 
@@ -22,9 +23,12 @@ use crate::limits::ANSWER_BODY_BYTES_MAX;
 use crate::receipt::ReceiptText;
 use crate::schema::exchange::{BindingView, ExchangeView, HeaderScalar, KindName};
 use crate::schema::group::{GroupQueue, GroupSummary, GroupView};
-use crate::schema::message::{Delivery, Message};
+use crate::schema::message::{DeathView, Delivery, Message};
 use crate::schema::publish::DurabilityName;
-use crate::schema::topic::{LifetimeName, QueueOffsets, RetentionName, TopicSummary, TopicView};
+use crate::schema::topic::{
+    DeadLetterTarget, LifetimeName, OverflowName, QueueOffsets, RetentionName, TopicPolicy, TopicSummary,
+    TopicView,
+};
 
 /// An offset message id.
 #[derive(Clone, Copy, Debug)]
@@ -187,6 +191,7 @@ pub(crate) fn message<'a>(opened: &'a Opened<'a>, place: Place<'a>) -> Message<'
         properties: BTreeMap::new(),
         dead_letter_topic: None,
         dead_letter_id: None,
+        deaths: deaths(stored),
         born_at: WallTime(stored.born_ms()),
         stored_at: WallTime(stored.store_ms()),
     };
@@ -199,6 +204,19 @@ pub(crate) fn message<'a>(opened: &'a Opened<'a>, place: Place<'a>) -> Message<'
             Some(before.map_or_else(|| coding.to_owned(), |before| format!("{before}, {coding}")));
     }
     message
+}
+
+fn deaths(stored: &StoredMessage<'_>) -> Vec<DeathView> {
+    let found = stored.annex(AnnexKind::Deaths).and_then(Deaths::read).unwrap_or_default();
+    let view = |death: &Death| DeathView {
+        topic: death.queue.clone(),
+        reason: death.reason.name(),
+        count: death.count,
+        first_at: WallTime(death.first_ms),
+        exchange: death.exchange.clone(),
+        key: death.key.clone(),
+    };
+    found.all().iter().map(view).collect()
 }
 
 /// Puts a property where it belongs; a later one of the same name wins.
@@ -321,9 +339,39 @@ pub(crate) fn topic_view(topic: &Topic) -> TopicView {
         summary: topic_summary(topic),
         readable: settings.readable,
         writable: settings.writable,
-        attributes: settings.attributes.clone(),
+        policy: topic_policy(&settings),
+        attributes: other_attributes(&settings),
         queue_offsets: topic.queues().iter().map(offsets).collect(),
     }
+}
+
+fn topic_policy(settings: &TopicSettings) -> TopicPolicy {
+    let policy = Policy::of(settings).unwrap_or_default();
+    let overflow = policy.is_limited().then_some(match policy.overflow {
+        Overflow::DropHead => OverflowName::DropHead,
+        Overflow::Reject => OverflowName::RejectPublish,
+        Overflow::RejectToDeadLetter => OverflowName::RejectPublishDlx,
+    });
+    let target = |to| match to {
+        DeadLetter::Topic(topic) => DeadLetterTarget { topic: Some(topic), exchange: None, key: None },
+        DeadLetter::Exchange { exchange, key } => {
+            DeadLetterTarget { topic: None, exchange: Some(exchange), key }
+        }
+    };
+    TopicPolicy {
+        message_ttl_ms: policy.message_ttl_ms,
+        expires_ms: policy.expires_ms,
+        length_max: policy.length_max,
+        length_bytes_max: policy.length_bytes_max,
+        overflow,
+        dead_letter: policy.dead_letter.map(target),
+    }
+}
+
+/// What has no field of its own.
+fn other_attributes(settings: &TopicSettings) -> BTreeMap<String, String> {
+    let others = settings.attributes.iter().filter(|(name, _)| !Policy::ATTRIBUTES.contains(&name.as_str()));
+    others.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 pub(crate) fn group_summary(topic: &Topic, group: &str, view: &CoreGroupView) -> GroupSummary {

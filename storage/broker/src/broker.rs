@@ -279,14 +279,14 @@ impl Broker {
         token: Token,
         request: ReadRequest,
     ) -> Option<Result<ReadBatch, Error>> {
-        let count = self.inner.reads.clone();
-        if let Some(batch) = crate::reader::read_in_memory(&self.inner.log, &request) {
+        let (count, now_ms) = (self.inner.reads.clone(), self.now().wall_ms);
+        if let Some(batch) = crate::reader::read_in_memory(&self.inner.log, &request, now_ms) {
             count.read(batch.entries.len());
             return Some(Ok(batch));
         }
         let bytes_max = request.max_bytes.max(RECORD_MESSAGE_BYTES_MAX);
         self.bring(mailbox, bytes_max, move |context| {
-            let result = context.read(&request);
+            let result = context.read(&request, now_ms);
             count.read(result.as_ref().map_or(0, |batch| batch.entries.len()));
             Event::Read { token, result }
         });

@@ -36,6 +36,8 @@ pub enum Error {
     Argument { name: &'static str, value: String, allowed: &'static str },
     #[error("topic {0:?} may not be written")]
     NotWritable(String),
+    #[error("topic {topic:?} is full: its {what} would be {value}; at most {max} is allowed")]
+    Full { topic: String, what: &'static str, value: u64, max: u64 },
     #[error("topic {0:?} may not be read")]
     NotReadable(String),
     #[error("no queue is bound for this message")]

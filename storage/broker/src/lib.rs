@@ -20,6 +20,7 @@ mod inbox;
 pub mod limits;
 mod lookup;
 mod open;
+mod policy;
 mod publish;
 mod queue;
 mod read;
@@ -51,6 +52,7 @@ pub use event::{BindingView, Delivery, Event, GroupQueueView, GroupView, Recipie
 pub use filter::{Dialect, Filter, FilterError, Misuse};
 pub use ids::{ConsumerId, ExchangeId, GroupId, QueueId, SessionId, Token, TopicId};
 pub use lookup::{FindRequest, Found};
+pub use policy::*;
 pub use publish::{Destination, PublishBatch, RoutingKeys};
 pub use queue::Queue;
 pub use read::{ReadBatch, ReadEntry, ReadRequest};

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use mailrail_commitlog::record;
+use mailrail_message::property::{self, Properties};
 use mailrail_message::{AnnexKind, Draft, DraftError};
 use smallvec::SmallVec;
 
@@ -16,6 +17,9 @@ pub enum Destination {
     Topic { topic: TopicId, queue_index: Option<u32> },
     /// Several topics at once, each of which chooses its queue. Those that are no more are passed over.
     Topics(Vec<TopicId>),
+    /// Those that routing has found already.
+    #[doc(hidden)]
+    Routed(Vec<TopicId>),
     /// Through an exchange, to where any of the keys leads.
     Exchange { exchange: ExchangeId, keys: RoutingKeys },
 }
@@ -32,6 +36,8 @@ pub(crate) struct PublishItem {
     pub message_len: usize,
     pub destination: Destination,
     pub tag_hash: i32,
+    /// How long it lives, by what it says itself.
+    pub ttl_ms: Option<u64>,
     pub durability: Durability,
     /// Not to be seen before this time, in milliseconds of the Unix epoch.
     pub due_ms: Option<u64>,
@@ -65,6 +71,7 @@ impl PublishBatch {
             message_len,
             destination,
             tag_hash,
+            ttl_ms: ttl_of(draft),
             durability,
             due_ms: None,
         });
@@ -88,8 +95,16 @@ impl PublishBatch {
         let draft = Draft { annexes: &annexes, ..*draft };
         draft.check()?;
         let (record_len, message_len) = self.encode(&draft, kind::WAITING_MESSAGE);
-        let (destination, due_ms) = (Destination::Topic { topic, queue_index }, Some(due_ms));
-        self.items.push(PublishItem { record_len, message_len, destination, tag_hash, durability, due_ms });
+        self.items.push(PublishItem {
+            record_len,
+            message_len,
+            destination: Destination::Topic { topic, queue_index },
+            tag_hash,
+            // It lives from when it comes.
+            ttl_ms: None,
+            durability,
+            due_ms: Some(due_ms),
+        });
         Ok(())
     }
 
@@ -114,4 +129,19 @@ impl PublishBatch {
     pub fn bytes(&self) -> usize {
         self.buffer.len()
     }
+}
+
+fn ttl_of(draft: &Draft<'_>) -> Option<u64> {
+    let more = time_to_live_ms(Properties::new(draft.more_properties));
+    more.or_else(|| time_to_live_ms(Properties::new(draft.properties)))
+}
+
+/// How long a message lives, by its own properties; what is no number of milliseconds is no limit.
+pub(crate) fn time_to_live_ms(properties: Properties<'_>) -> Option<u64> {
+    properties.get(property::TTL)?.parse().ok()
+}
+
+/// When a message expires that was stored at a time; 0 = never.
+pub(crate) fn expiry_ms(store_ms: u64, ttl_ms: Option<u64>) -> u64 {
+    ttl_ms.map_or(0, |ttl_ms| store_ms.saturating_add(ttl_ms))
 }

@@ -41,6 +41,8 @@ pub(crate) struct Fetched {
     pub damaged: Vec<Receipt>,
     /// Entries whose messages are no more.
     pub gone: Vec<Receipt>,
+    /// Entries whose time was over when they were granted.
+    pub overdue: Vec<Receipt>,
     /// What one read has no room for.
     pub rest: Vec<Grant>,
 }
@@ -48,7 +50,8 @@ pub(crate) struct Fetched {
 impl Fetched {
     /// How many were granted and will not be delivered.
     pub fn undelivered(&self) -> u32 {
-        u32::try_from(self.unread.len() + self.damaged.len() + self.gone.len()).unwrap_or(u32::MAX)
+        let undelivered = [&self.unread, &self.damaged, &self.gone, &self.overdue];
+        u32::try_from(undelivered.iter().map(|receipts| receipts.len()).sum::<usize>()).unwrap_or(u32::MAX)
     }
 
     /// What the shard must hear of.
@@ -59,7 +62,8 @@ impl Fetched {
         let gone = take(&mut self.gone, |receipts| Input::Gone { receipts });
         let damaged = take(&mut self.damaged, |receipts| Input::Damaged { receipts });
         let unread = take(&mut self.unread, |receipts| Input::Unread { receipts });
-        gone.into_iter().chain(damaged).chain(unread).collect()
+        let overdue = take(&mut self.overdue, |receipts| Input::Overdue { receipts });
+        gone.into_iter().chain(damaged).chain(unread).chain(overdue).collect()
     }
 }
 
@@ -105,14 +109,15 @@ impl Pool {
 }
 
 /// Answers a read from memory; `None` when its first message must come from disk.
-pub(crate) fn read_in_memory(log: &LogReader, request: &ReadRequest) -> Option<ReadBatch> {
+/// What is overdue at the time given is passed over.
+pub(crate) fn read_in_memory(log: &LogReader, request: &ReadRequest, now_ms: u64) -> Option<ReadBatch> {
     let queue = &request.queue;
     let end = queue.end_offset();
     let entries = queue.in_memory(request.offset, look_at(request))?;
     let mut batch = empty_batch(request, &entries, end);
     let mut taken = Taken::default();
     for entry in entries {
-        if wanted(request, &entry) {
+        if wanted(request, &entry, now_ms) {
             if !taken.has_room_for(request, &entry) {
                 break;
             }
@@ -170,6 +175,9 @@ pub(crate) fn deliveries_in_memory(log: &LogReader, grants: &[Grant]) -> Option<
             return None;
         }
         for entry in entries {
+            if grant.queue.is_overdue(&entry, grant.granted_ms) {
+                return None;
+            }
             deliveries.push(delivery(grant, &entry, in_memory(log, &entry)?));
         }
     }
@@ -196,9 +204,13 @@ fn empty_batch(request: &ReadRequest, entries: &[Entry], end: u64) -> ReadBatch 
     ReadBatch { entries: Vec::new(), next_offset: start, min_offset, end_offset }
 }
 
-/// How many entries are looked at: without a filter, what is asked for.
+/// How many entries are looked at: where none is passed over, what is asked for.
 fn look_at(request: &ReadRequest) -> usize {
-    if request.filter.is_all() { max_entries(request) } else { FILTERED_ENTRIES_MAX }
+    if request.filter.is_all() && !request.queue.may_expire() {
+        max_entries(request)
+    } else {
+        FILTERED_ENTRIES_MAX
+    }
 }
 
 fn max_entries(request: &ReadRequest) -> usize {
@@ -206,8 +218,8 @@ fn max_entries(request: &ReadRequest) -> usize {
 }
 
 /// Whether the message of an entry must be looked at.
-fn wanted(request: &ReadRequest, entry: &Entry) -> bool {
-    entry.is_there() && request.filter.may_pass(entry.tag_hash)
+fn wanted(request: &ReadRequest, entry: &Entry, now_ms: u64) -> bool {
+    entry.is_there() && !request.queue.is_overdue(entry, now_ms) && request.filter.may_pass(entry.tag_hash)
 }
 
 fn delivery(grant: &Grant, entry: &Entry, message: Bytes) -> Delivery {
@@ -220,8 +232,8 @@ fn delivery(grant: &Grant, entry: &Entry, message: Bytes) -> Delivery {
 }
 
 impl ReadContext {
-    /// Carries out a read by offset.
-    pub fn read(&self, request: &ReadRequest) -> Result<ReadBatch, Error> {
+    /// Carries out a read by offset; what is overdue at the time given is passed over.
+    pub fn read(&self, request: &ReadRequest, now_ms: u64) -> Result<ReadBatch, Error> {
         let queue = &request.queue;
         let end = queue.end_offset();
         let entries = queue
@@ -232,11 +244,11 @@ impl ReadContext {
         let mut rest = entries.into_iter().peekable();
         loop {
             let (mut chosen, mut next_offset, mut with_chosen) = (Vec::new(), batch.next_offset, taken);
-            while let Some(entry) =
-                rest.next_if(|entry| !wanted(request, entry) || with_chosen.has_room_for(request, entry))
+            while let Some(entry) = rest
+                .next_if(|entry| !wanted(request, entry, now_ms) || with_chosen.has_room_for(request, entry))
             {
                 next_offset = entry.offset + 1;
-                if wanted(request, &entry) {
+                if wanted(request, &entry, now_ms) {
                     with_chosen.look_at(&entry);
                     with_chosen.take(&entry);
                     chosen.push(entry);
@@ -416,6 +428,9 @@ impl ReadContext {
             fetched.gone.extend((next..entry.offset).map(|offset| grant.receipt(offset)));
             next = entry.offset + 1;
             match message {
+                _ if grant.queue.is_overdue(entry, grant.granted_ms) => {
+                    fetched.overdue.push(grant.receipt(entry.offset));
+                }
                 _ if !entry.is_there() => fetched.gone.push(grant.receipt(entry.offset)),
                 Ok(message) => fetched.deliveries.push(delivery(grant, entry, message)),
                 Err(Error::NoMessage(_)) => fetched.gone.push(grant.receipt(entry.offset)),

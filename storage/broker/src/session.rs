@@ -53,6 +53,8 @@ pub(crate) struct Grant {
     pub attempts: u32,
     pub epoch: u64,
     pub first_lease: u64,
+    /// Entries that were overdue at this wall time are not handed out; 0 = all are.
+    pub granted_ms: u64,
 }
 
 impl Grant {

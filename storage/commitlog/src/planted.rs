@@ -54,6 +54,14 @@ pub enum Bug {
     DispatchedEarly,
     /// A lease ends at half its time.
     LeaseEndsEarly,
+    /// An expired message is handed out.
+    ExpiredHandedOut,
+    /// A replay does not see that messages expire.
+    ExpiryNotReplayed,
+    /// A message goes to the dead letters and is not settled.
+    DeadLetterNotSettled,
+    /// A topic gets longer than it may.
+    LengthNotLimited,
 }
 
 #[cfg(feature = "testing")]

@@ -19,6 +19,8 @@ pub enum AnnexKind {
     /// Position u64 of the waiting message that this one replaces, its due time u64 and its bytes u32; older versions wrote
     /// the position alone.
     DispatchOf,
+    /// Where the message was given up before, see [`crate::Deaths`].
+    Deaths,
     /// Written by a later version; skipped by readers.
     Unknown(u8),
 }
@@ -31,6 +33,7 @@ impl AnnexKind {
             AnnexKind::Properties => 3,
             AnnexKind::Due => 4,
             AnnexKind::DispatchOf => 5,
+            AnnexKind::Deaths => 16,
             AnnexKind::Unknown(number) => number,
         }
     }
@@ -42,6 +45,7 @@ impl AnnexKind {
             3 => AnnexKind::Properties,
             4 => AnnexKind::Due,
             5 => AnnexKind::DispatchOf,
+            16 => AnnexKind::Deaths,
             other => AnnexKind::Unknown(other),
         }
     }

@@ -155,6 +155,15 @@ impl<'a> StoredMessage<'a> {
     }
 }
 
+impl<'a> StoredMessage<'a> {
+    /// Exchange and routing key that a message was published with; `None` for what did not come over AMQP.
+    pub fn published_to(&self) -> Option<(&'a str, &'a [u8])> {
+        let (rest, exchange) = short(self.annex(AnnexKind::Amqp)?).ok()?;
+        let (_, key) = short(rest).ok()?;
+        Some((std::str::from_utf8(exchange).ok()?, key))
+    }
+}
+
 /// The field table in an AMQP annex: behind the exchange, the key, the flags, and two texts if the flags name them.
 fn table_of(birth: &[u8]) -> Result<&[u8], LayoutError> {
     const CONTENT_TYPE: u16 = 1 << 15;

@@ -6,6 +6,7 @@
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
 
 mod annex;
+mod deaths;
 mod draft;
 mod header;
 mod id;
@@ -18,6 +19,7 @@ mod stored;
 mod tag;
 
 pub use annex::{Annex, AnnexKind, Annexes};
+pub use deaths::{DEATHS_MAX, Death, DeathReason, Deaths};
 pub use draft::{Draft, DraftError};
 pub use header::{HEADER_NAME_BYTES_MAX, HeaderValue, Headers, push_header};
 pub use id::{OffsetId, UniqueId};

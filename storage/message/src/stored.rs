@@ -75,6 +75,11 @@ impl<'a> StoredMessage<'a> {
         Ok(StoredMessage { bytes, record_len, born_v6, store_v6, body_at, body_len, topic, properties })
     }
 
+    /// All of it, with annexes.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// The RocketMQ record alone: what a pull response carries.
     pub fn record(&self) -> &'a [u8] {
         self.bytes.get(..self.record_len).unwrap_or(&[])

@@ -19,22 +19,21 @@ const DELIVERY_LIMIT: &str = "x-delivery-limit";
 /// Queue arguments that are not there yet.
 const QUEUE_REFUSED: &[&str] = &[
     "x-consumer-timeout",
-    "x-dead-letter-exchange",
-    "x-dead-letter-routing-key",
-    "x-dead-letter-strategy",
     "x-delayed-retry-max",
     "x-delayed-retry-min",
     "x-delayed-retry-type",
-    "x-expires",
     "x-max-age",
-    "x-max-length",
-    "x-max-length-bytes",
     "x-max-priority",
     "x-message-deduplication",
-    "x-message-ttl",
-    "x-overflow",
     "x-single-active-consumer",
 ];
+/// Integer arguments, with the least that each may be.
+const QUEUE_INTEGERS: &[(&str, i64)] =
+    &[("x-message-ttl", 0), ("x-expires", 1), ("x-max-length", 0), ("x-max-length-bytes", 0)];
+const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
+const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
+const OVERFLOW: &str = "x-overflow";
+const OVERFLOWS: &[&str] = &["drop-head", "reject-publish", "reject-publish-dlx"];
 const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 /// Consumer arguments that are not there yet.
 const CONSUME_REFUSED: &[&str] = &["x-consumer-timeout", "x-stream-filter", "x-stream-offset"];
@@ -58,6 +57,17 @@ pub(super) fn queue_settings(method: &QueueDeclare<'_>) -> Result<QueueSettings,
     if let Some(limit) = delivery_limit {
         arguments.insert(DELIVERY_LIMIT.to_owned(), limit.to_string());
     }
+    for (name, least) in QUEUE_INTEGERS {
+        if let Some(value) = method.arguments.get(name) {
+            arguments.insert((*name).to_owned(), integer(name, value, *least)?.to_string());
+        }
+    }
+    for name in [DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, OVERFLOW] {
+        if let Some(value) = method.arguments.get(name) {
+            arguments.insert(name.to_owned(), text(name, value)?.to_owned());
+        }
+    }
+    check_together(&arguments)?;
     let QueueDeclare { durable, exclusive, auto_delete, .. } = *method;
     Ok(QueueSettings { durable, exclusive, auto_delete, arguments, delivery_limit })
 }
@@ -81,6 +91,31 @@ fn check_queue_type(method: &QueueDeclare<'_>, value: Value<'_>) -> Result<bool,
         }
         None => Err(precondition(id, format!("invalid arg '{QUEUE_TYPE}': not a text"))),
     }
+}
+
+fn integer(name: &str, value: Value<'_>, least: i64) -> Result<i64, Fault> {
+    let found = value.as_integer();
+    let found = found.ok_or_else(|| invalid(name, "not an integer"))?;
+    if found < least { Err(invalid(name, &format!("{found} is less than {least}"))) } else { Ok(found) }
+}
+
+fn text<'a>(name: &str, value: Value<'a>) -> Result<&'a str, Fault> {
+    value.as_text().ok_or_else(|| invalid(name, "not a text"))
+}
+
+/// What one argument says of another.
+fn check_together(arguments: &BTreeMap<String, String>) -> Result<(), Fault> {
+    if arguments.contains_key(DEAD_LETTER_KEY) && !arguments.contains_key(DEAD_LETTER_EXCHANGE) {
+        return Err(invalid(DEAD_LETTER_KEY, &format!("there is no {DEAD_LETTER_EXCHANGE}")));
+    }
+    match arguments.get(OVERFLOW).filter(|overflow| !OVERFLOWS.contains(&overflow.as_str())) {
+        Some(other) => Err(invalid(OVERFLOW, &format!("'{other}' is none of {}", OVERFLOWS.join(", ")))),
+        None => Ok(()),
+    }
+}
+
+fn invalid(name: &str, why: &str) -> Fault {
+    precondition(QueueDeclare::ID, format!("invalid arg '{name}': {why}"))
 }
 
 /// A negative limit is none.
@@ -167,8 +202,13 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_refused_by_name() {
         let cases: &[(&str, Value<'_>, &str, u16, &str)] = &[
-            ("x-message-ttl", Value::I32(5), "q", 540, "x-message-ttl"),
-            ("x-dead-letter-exchange", Value::Text(b"dlx"), "q", 540, "x-dead-letter-exchange"),
+            ("x-max-priority", Value::I32(5), "q", 540, "x-max-priority"),
+            ("x-message-ttl", Value::I32(-5), "q", 406, "-5 is less than 0"),
+            ("x-message-ttl", Value::Text(b"5"), "q", 406, "not an integer"),
+            ("x-expires", Value::I32(0), "q", 406, "0 is less than 1"),
+            ("x-overflow", Value::Text(b"drop-tail"), "q", 406, "'drop-tail' is none of drop-head"),
+            ("x-dead-letter-exchange", Value::I32(1), "q", 406, "not a text"),
+            ("x-dead-letter-routing-key", Value::Text(b"k"), "q", 406, "there is no x-dead-letter-exchange"),
             (QUEUE_TYPE, Value::Text(b"stream"), "q", 540, "stream"),
             (QUEUE_TYPE, Value::Text(b"odd"), "q", 406, "odd"),
             (QUEUE_TYPE, Value::I32(1), "q", 406, "not a text"),

@@ -22,5 +22,5 @@ pub use methods::Method;
 pub use primitive::{Malformed, ShortBytes};
 pub use properties::BasicProperties;
 pub use reply_code::{ReplyCode, Scope};
-pub use table::{Array, Table, TableBuffer, Value};
+pub use table::{Array, ArrayBuffer, Table, TableBuffer, Value};
 pub use writer::Outgoing;

@@ -6,7 +6,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::primitive::*;
-use super::table::Table;
+use super::table::{Table, TableBuffer};
 
 /// Properties of a message. Absent ones are `None`; so are texts that are not UTF-8, which only the raw bytes keep,
 /// but for those that must be right if they are there.
@@ -56,9 +56,40 @@ pub(crate) fn without_header(raw: &[u8], name: &str) -> Option<BytesMut> {
     let (rest, (before, table)) = headers_in(raw).ok()?;
     let mut out = BytesMut::with_capacity(raw.len());
     out.extend_from_slice(raw.get(..before)?);
-    put_long_bytes(&mut out, &table?.without(name));
+    put_long_bytes(&mut out, &table?.without(|key| key == name.as_bytes()));
     out.extend_from_slice(rest);
     Some(out)
+}
+
+/// Raw properties with other headers and without an expiry; all else stays as it came. `None` where they cannot be read.
+pub(crate) fn with_headers(
+    raw: &[u8],
+    headers: impl FnOnce(Option<Table<'_>>) -> TableBuffer,
+) -> Option<BytesMut> {
+    let (rest, (before, table)) = headers_in(raw).ok()?;
+    let (behind, (flags, until)) = around_expiration(raw, rest).ok()?;
+    let mut out = BytesMut::with_capacity(raw.len() + 512);
+    out.put_u16((flags | flag::HEADERS) & !flag::EXPIRATION);
+    out.extend_from_slice(raw.get(2..before)?);
+    headers(table).as_table().write(&mut out);
+    out.extend_from_slice(rest.get(..rest.len() - until.len())?);
+    out.extend_from_slice(behind);
+    Some(out)
+}
+
+/// What follows the expiry in raw properties, of which the headers end before `rest`; with their flags, and what there
+/// is from the expiry on.
+fn around_expiration<'a>(raw: &'a [u8], rest: &'a [u8]) -> Parsed<'a, (u16, &'a [u8])> {
+    let (_, flags) = short(raw)?;
+    if flags & flag::UNKNOWN != 0 {
+        return fail(Malformed::UnknownProperty);
+    }
+    let (input, _) = optional(flags, flag::DELIVERY_MODE, octet, rest)?;
+    let (input, _) = optional(flags, flag::PRIORITY, octet, input)?;
+    let (input, _) = optional(flags, flag::CORRELATION_ID, short_bytes, input)?;
+    let (until, _) = optional(flags, flag::REPLY_TO, short_bytes, input)?;
+    let (behind, _) = optional(flags, flag::EXPIRATION, short_bytes, until)?;
+    Ok((behind, (flags, until)))
 }
 
 /// The headers in raw properties, with the number of bytes before them; what is left lies behind them.

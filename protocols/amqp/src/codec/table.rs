@@ -156,10 +156,10 @@ impl<'a> Table<'a> {
     }
 
     /// The bytes of all other entries, as they came.
-    pub(crate) fn without(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn without(&self, is_left_out: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         let (mut kept, mut rest) = (Vec::with_capacity(self.bytes.len()), self.bytes);
         while let Ok((after, (key, _))) = entry(rest) {
-            if key.as_bytes() != name.as_bytes() {
+            if !is_left_out(key.as_bytes()) {
                 kept.extend_from_slice(rest.get(..rest.len() - after.len()).unwrap_or_default());
             }
             rest = after;
@@ -303,6 +303,30 @@ impl TableBuffer {
 
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+}
+
+impl From<Vec<u8>> for TableBuffer {
+    /// Goes on behind entries in wire form.
+    fn from(entries: Vec<u8>) -> Self {
+        TableBuffer { bytes: BytesMut::from(&*entries) }
+    }
+}
+
+/// An array under construction.
+#[derive(Clone, Debug, Default)]
+pub struct ArrayBuffer {
+    bytes: BytesMut,
+}
+
+impl ArrayBuffer {
+    pub fn push(&mut self, value: Value<'_>) {
+        value.write(&mut self.bytes);
+    }
+
+    /// The array so far.
+    pub fn as_array(&self) -> Array<'_> {
+        Array { bytes: &self.bytes }
     }
 }
 

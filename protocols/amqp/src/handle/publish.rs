@@ -42,6 +42,8 @@ pub(crate) fn published(
             Err(Error::Unroutable | Error::NoTopic(_)) => {
                 unroutable(connection, channel, sequence, copy.as_deref(), output);
             }
+            // As with RabbitMQ: who does not ask for confirms is not told.
+            Err(Error::Full { .. }) => connection.confirm(channel, sequence, Confirm::Nack),
             // The broker has a number for it, which tells the client nothing.
             Err(Error::NoExchange(_)) => {
                 let error = Error::NoExchange(destination.name().to_string());

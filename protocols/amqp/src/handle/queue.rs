@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use mailrail_broker::{Command, Lifetime, Name, Token, Topic};
+use mailrail_broker::{Command, EXPIRES_MS, Lifetime, Name, Token, Topic};
 
 use super::{Carried, ask, to_u32};
 use crate::adapter::Connection;
@@ -120,9 +120,14 @@ fn look(connection: &mut Connection, id: RequestId, queue: &str, line: Line) -> 
 /// Answers with the counts of a queue that is there; its group is made if it is missing.
 fn view(connection: &mut Connection, id: RequestId, queue: &str, line: Line) -> Carried {
     let put_group = line.put_group(connection);
-    let Line { group, topic, .. } = line;
+    let Line { group, topic, found } = line;
+    // Declaring a queue again is use of it; only one that goes when it is not used needs to be told.
+    let settings = (*found.settings()).clone();
+    let is_use = settings.attributes.contains_key(EXPIRES_MS);
     ask(connection, id, Kind::Declare { queue: Name::from(queue) }, |token| {
-        [put_group.map(|put| put(token)), Some(Command::GroupState { token, group, topic })]
+        let name = topic.clone();
+        let again = is_use.then_some(Command::PutTopic { token, name, settings, adopt: true });
+        [again, put_group.map(|put| put(token)), Some(Command::GroupState { token, group, topic })]
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod client;
 mod consume;
+mod expiry;
 mod messages;
 mod pressure;
 mod publish;

@@ -134,9 +134,13 @@ fn what_is_not_there_ends_the_connection_with_540() {
     check("recover", |wire| wire.send(1, &BasicRecover { requeue: false }), ends("requeue=false"));
     check("recover-async", |wire| wire.send(1, &BasicRecoverAsync { requeue: false }), ends("requeue=false"));
     let mut table = TableBuffer::default();
-    table.put("x-message-ttl", Value::I32(1)).put("x-priority", Value::I32(1));
+    table.put("x-max-priority", Value::I32(1)).put("x-priority", Value::I32(1));
     let arguments = table.as_table();
-    check("queue argument", |wire| wire.send(1, &QueueDeclare { arguments, ..QUEUE }), ends("x-message-ttl"));
+    check(
+        "queue argument",
+        |wire| wire.send(1, &QueueDeclare { arguments, ..QUEUE }),
+        ends("x-max-priority"),
+    );
     check(
         "consumer argument",
         |wire| wire.send(1, &BasicConsume { arguments, ..CONSUME }),

@@ -26,8 +26,8 @@ const MESSAGE_OVERHEAD_BYTES: usize = 256;
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 refusals! {
-    NotStored: [Forbidden, TopicNotFound, QueueNotFound, Busy, NotSupported, NoSpace];
-    NotRouted: [Forbidden, ExchangeNotFound, Unroutable, Busy, NotSupported, NoSpace];
+    NotStored: [Forbidden, TopicNotFound, QueueNotFound, Busy, Full, NotSupported, NoSpace];
+    NotRouted: [Forbidden, ExchangeNotFound, Unroutable, Busy, Full, NotSupported, NoSpace];
 }
 
 /// The messages of a request, in either form.

@@ -66,12 +66,32 @@ pub(crate) struct Message<'a> {
     /// For a dead letter: the id that the message had there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter_id: Option<&'a str>,
+    /// Where the message was given up before, the newest first; each topic and reason once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<DeathView>>)]
+    pub deaths: Vec<DeathView>,
     /// When the producer made it.
     #[schema(value_type = String, format = DateTime)]
     pub born_at: WallTime,
     /// When the broker stored it; never decreases within a queue.
     #[schema(value_type = String, format = DateTime)]
     pub stored_at: WallTime,
+}
+
+/// All times that a message was given up in one topic for one reason.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DeathView {
+    pub topic: String,
+    /// `rejected`, `expired`, `maxlen` or `delivery_limit`.
+    pub reason: &'static str,
+    pub count: u64,
+    /// When it happened first.
+    #[schema(value_type = String, format = DateTime)]
+    pub first_at: WallTime,
+    /// The exchange through which it had come to the topic; empty for none.
+    pub exchange: String,
+    /// The key that it had come with.
+    pub key: String,
 }
 
 /// Messages of one queue, in order.

@@ -66,8 +66,8 @@ pub(crate) struct NewMessage<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>)]
     pub content_encoding: Option<Text<'a>>,
-    /// Milliseconds after which the message is of no use. Carried to consumers of every protocol; the broker does not
-    /// take expired messages away yet.
+    /// Milliseconds after which nobody is handed the message any more, from when it is stored; of a message that waits,
+    /// from when it comes. Where its group owns it, it goes to the dead letter then, if the topic has one.
     #[serde(default)]
     pub expires_in_ms: Option<u64>,
     /// 0 to 255, higher is more urgent. Carried to consumers of every protocol; it does not change their order yet.

@@ -7,7 +7,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::publish::DurabilityName;
 
-/// Settings of a topic. What is missing keeps its value, or gets its default when the topic is made.
+/// Settings of a topic. What is missing keeps its value, or gets its default when the topic is made. Of what ends messages
+/// by itself, all but `message_ttl_ms` needs the retention `until_settled`, and the lengths 1 queue.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"queues": 4}))]
@@ -21,6 +22,74 @@ pub(crate) struct TopicRequest {
     pub durability: Option<DurabilityName>,
     /// How long the topic itself lives; `durable` by default.
     pub lifetime: Option<LifetimeRequest>,
+    /// Milliseconds after which a message that nobody has settled is no longer handed out. Where a message says
+    /// `expires_in_ms` itself, the shorter one counts.
+    #[schema(maximum = 316224000000_u64)]
+    pub message_ttl_ms: Option<u64>,
+    /// Milliseconds after which the topic is deleted when nobody has consumed or declared it.
+    #[schema(minimum = 1, maximum = 316224000000_u64)]
+    pub expires_ms: Option<u64>,
+    /// Most messages that may be ready. Those that are leased do not count.
+    pub length_max: Option<u64>,
+    /// Most bytes of ready messages, as they are stored.
+    pub length_bytes_max: Option<u64>,
+    /// What a full topic does; `drop_head` by default.
+    pub overflow: Option<OverflowName>,
+    /// Where messages go that the group of the topic's name gives up: rejected, expired, over a length, failed too often.
+    pub dead_letter: Option<DeadLetterTarget>,
+}
+
+/// What ends messages of a topic, and the topic, by itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TopicPolicy {
+    /// Milliseconds after which a message that nobody has settled is no longer handed out. Where a message says
+    /// `expires_in_ms` itself, the shorter one counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(maximum = 316224000000_u64)]
+    pub message_ttl_ms: Option<u64>,
+    /// Milliseconds after which the topic is deleted when nobody has consumed or declared it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 316224000000_u64)]
+    pub expires_ms: Option<u64>,
+    /// Most messages that may be ready. Those that are leased do not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length_max: Option<u64>,
+    /// Most bytes of ready messages, as they are stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length_bytes_max: Option<u64>,
+    /// What a full topic does; `drop_head` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflow: Option<OverflowName>,
+    /// Where messages go that the group of the topic's name gives up: rejected, expired, over a length, failed too often.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<DeadLetterTarget>,
+}
+
+/// What a full topic does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OverflowName {
+    /// It takes what is published, and gives up the oldest messages.
+    DropHead,
+    /// It refuses what is published.
+    RejectPublish,
+    /// It refuses what is published, and sends it to the dead letters.
+    RejectPublishDlx,
+}
+
+/// A topic, or an exchange with a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DeadLetterTarget {
+    /// Name of the topic; made when it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
+    /// Name of the exchange. What it leads nowhere is dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exchange: Option<String>,
+    /// Routing key; without it, that of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// When messages go.
@@ -67,6 +136,8 @@ pub(crate) struct TopicView {
     pub summary: TopicSummary,
     pub readable: bool,
     pub writable: bool,
+    #[serde(flatten)]
+    pub policy: TopicPolicy,
     /// What a protocol remembers about how it made the topic.
     pub attributes: BTreeMap<String, String>,
     pub queue_offsets: Vec<QueueOffsets>,

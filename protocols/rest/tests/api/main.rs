@@ -3,6 +3,7 @@
 mod backup;
 mod events;
 mod exchanges;
+mod expiry;
 mod groups;
 mod hostile;
 mod limits;

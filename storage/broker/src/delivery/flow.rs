@@ -180,6 +180,12 @@ impl Flow {
         self.leases.len()
     }
 
+    /// Entries below an end that nobody holds and that are not settled, in order.
+    pub fn oldest_ready<'a>(&'a self, progress: &Progress, end: u64) -> impl Iterator<Item = u64> + use<'a> {
+        let unsettled = progress.unsettled_runs(end).into_iter().flat_map(|(first, end)| first..end);
+        unsettled.filter(|offset| !self.leases.contains_key(offset))
+    }
+
     /// Leased offsets below an end, in order.
     pub fn leased_below(&self, end: u64) -> impl Iterator<Item = u64> + '_ {
         self.leases.range(..end).map(|(offset, _)| *offset)

@@ -1,12 +1,14 @@
 //! Sealed runs of index entries, packed for the store: 7 to 12 bytes an entry.
 //!
 //! Layout (little-endian): u8 version, u32 count, u64 first offset, u64 first position, u64 first store time, then per
-//! entry the varints position delta, bytes, tag (zigzag of the difference to the one before), store time delta.
+//! entry the varints position delta, bytes, tag (zigzag of the difference to the one before), store time delta. Version 2,
+//! for blocks with entries that expire, has one more: milliseconds from store time to expiry and 1, or 0 = never.
 
 use super::chunk::{Entry, wide};
 use crate::retention::stored_bytes;
 
 const VERSION: u8 = 1;
+const VERSION_WITH_EXPIRY: u8 = 2;
 
 /// What the directory keeps of a sealed block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -17,6 +19,9 @@ pub(crate) struct BlockRef {
     pub first_store_ms: u64,
     /// Bytes that its messages take in the log.
     pub bytes: u64,
+    /// Earliest expiry of its messages by what they say themselves; 0 = none expires. Stored apart from the rest.
+    #[serde(skip)]
+    pub expires_ms: u64,
 }
 
 impl BlockRef {
@@ -37,7 +42,8 @@ pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
     let first = entries.first()?;
     let count = u32::try_from(entries.len()).ok()?;
     let mut out = Vec::with_capacity(32 + entries.len() * 12);
-    out.push(VERSION);
+    let expires_ms = entries.iter().map(|entry| entry.expires_ms).filter(|at| *at > 0).min().unwrap_or(0);
+    out.push(if expires_ms > 0 { VERSION_WITH_EXPIRY } else { VERSION });
     out.extend_from_slice(&count.to_le_bytes());
     for word in [first.offset, first.position, first.store_ms] {
         out.extend_from_slice(&word.to_le_bytes());
@@ -49,6 +55,9 @@ pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
         let difference = entry.tag_hash.wrapping_sub(tag);
         put_varint(&mut out, u64::from(((difference << 1) ^ (difference >> 31)).cast_unsigned()));
         put_varint(&mut out, entry.store_ms.wrapping_sub(store_ms));
+        if expires_ms > 0 {
+            put_varint(&mut out, life_and_1(entry));
+        }
         (position, tag, store_ms) = (entry.position, entry.tag_hash, entry.store_ms);
     }
     let block = BlockRef {
@@ -57,6 +66,7 @@ pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
         first_position: first.position,
         first_store_ms: first.store_ms,
         bytes: entries.iter().map(|entry| stored_bytes(entry.bytes)).sum(),
+        expires_ms,
     };
     Some((block, out))
 }
@@ -70,7 +80,8 @@ pub(super) fn unpack(block: &BlockRef, bytes: &[u8]) -> Result<Vec<Entry>, Damag
     let first_offset = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
     let mut position = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
     let mut store_ms = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
-    if version != VERSION || count != block.count || first_offset != block.first_offset {
+    let with_expiry = version == VERSION_WITH_EXPIRY;
+    if (version != VERSION && !with_expiry) || count != block.count || first_offset != block.first_offset {
         return Err(damaged);
     }
     let mut tag = 0i32;
@@ -81,9 +92,23 @@ pub(super) fn unpack(block: &BlockRef, bytes: &[u8]) -> Result<Vec<Entry>, Damag
         let zigzag = u32::try_from(varint(&mut rest).ok_or(damaged)?).map_err(|_| damaged)?;
         tag = tag.wrapping_add((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed());
         store_ms = store_ms.wrapping_add(varint(&mut rest).ok_or(damaged)?);
-        entries.push(Entry { offset: first_offset + step, position, bytes, tag_hash: tag, store_ms });
+        let life = if with_expiry { varint(&mut rest).ok_or(damaged)? } else { 0 };
+        let expires_ms = if life > 0 { store_ms.wrapping_add(life - 1) } else { 0 };
+        entries.push(Entry {
+            offset: first_offset + step,
+            position,
+            bytes,
+            tag_hash: tag,
+            store_ms,
+            expires_ms,
+        });
     }
     if rest.is_empty() && wide(entries.len()) == u64::from(count) { Ok(entries) } else { Err(damaged) }
+}
+
+/// Milliseconds that an entry lives, and 1; 0 where it lives for ever.
+fn life_and_1(entry: &Entry) -> u64 {
+    if entry.expires_ms == 0 { 0 } else { entry.expires_ms.wrapping_sub(entry.store_ms).wrapping_add(1) }
 }
 
 pub(crate) fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -127,14 +152,16 @@ mod tests {
         #[test]
         fn unpacks_what_was_packed_and_rejects_damage(
             first in 0u64..1 << 50,
-            rows in proptest::collection::vec((0u64..1 << 40, any::<u32>(), any::<i32>(), 0u64..1 << 20), 1..200),
+            rows in proptest::collection::vec((0u64..1 << 40, any::<u32>(), any::<i32>(), 0u64..1 << 20, 0u64..4), 1..200),
             damage in any::<(usize, u8)>(),
         ) {
             let (mut position, mut store_ms) = (first, 1_700_000_000_000);
-            let entries: Vec<Entry> = rows.iter().enumerate().map(|(i, (gap, bytes, tag_hash, later))| {
+            let entries: Vec<Entry> = rows.iter().enumerate().map(|(i, (gap, bytes, tag_hash, later, life))| {
                 position += gap;
                 store_ms += later;
-                Entry { offset: first + i as u64, position, bytes: *bytes, tag_hash: *tag_hash, store_ms }
+                let expires_ms = if *life > 1 { store_ms + life } else { 0 };
+                let offset = first + i as u64;
+                Entry { offset, position, bytes: *bytes, tag_hash: *tag_hash, store_ms, expires_ms }
             }).collect();
             let (block, bytes) = pack(&entries).unwrap();
             prop_assert_eq!(unpack(&block, &bytes).unwrap(), entries);

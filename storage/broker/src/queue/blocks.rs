@@ -24,11 +24,24 @@ struct Unpacked {
 pub(crate) struct Blocks {
     store: Arc<dyn Store>,
     recent: Mutex<VecDeque<Unpacked>>,
+    #[cfg(test)]
+    reads: std::sync::atomic::AtomicU64,
 }
 
 impl Blocks {
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Blocks { store, recent: Mutex::default() }
+        Blocks {
+            store,
+            recent: Mutex::default(),
+            #[cfg(test)]
+            reads: Default::default(),
+        }
+    }
+
+    /// How often a block was asked for.
+    #[cfg(test)]
+    pub fn reads(&self) -> u64 {
+        self.reads.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// The store that they are read from.
@@ -42,6 +55,8 @@ impl Blocks {
         queue: QueueId,
         block: &BlockRef,
     ) -> Result<Option<Arc<[Entry]>>, IndexError> {
+        #[cfg(test)]
+        self.reads.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = recent.iter().find(|found| found.queue == queue && found.block == *block) {
             return Ok(Some(found.entries.clone()));

@@ -13,6 +13,8 @@ pub struct Entry {
     pub tag_hash: i32,
     /// Milliseconds of the Unix epoch; never decreases within a queue.
     pub store_ms: u64,
+    /// Milliseconds of the Unix epoch from which on it is not handed out, by what the message itself says; 0 = never.
+    pub expires_ms: u64,
 }
 
 impl Entry {
@@ -20,9 +22,15 @@ impl Entry {
     pub fn is_there(&self) -> bool {
         self.bytes > 0
     }
+
+    /// When it expires: by its own time, or by a time to live that all entries have; `u64::MAX` = never.
+    pub fn deadline_ms(&self, ttl_ms: u64) -> u64 {
+        let own = if self.expires_ms == 0 { u64::MAX } else { self.expires_ms };
+        own.min(self.store_ms.saturating_add(ttl_ms))
+    }
 }
 
-const ENTRY_WORDS: usize = 3;
+const ENTRY_WORDS: usize = 4;
 
 /// A fixed run of entries with contiguous offsets. One thread appends; any thread reads what is below the length.
 #[derive(Debug)]
@@ -50,13 +58,16 @@ impl Chunk {
     pub fn push(&self, entry: &Entry) -> bool {
         let len = self.len.load(Ordering::Relaxed);
         let at = len * ENTRY_WORDS;
-        let Some([position, packed, store_ms]) = self.words.get(at..at + ENTRY_WORDS) else { return false };
+        let Some([position, packed, store_ms, expires_ms]) = self.words.get(at..at + ENTRY_WORDS) else {
+            return false;
+        };
         if entry.offset != self.first_offset + wide(len) {
             return false;
         }
         position.store(entry.position, Ordering::Relaxed);
         packed.store(pack(entry.bytes, entry.tag_hash), Ordering::Relaxed);
         store_ms.store(entry.store_ms, Ordering::Relaxed);
+        expires_ms.store(entry.expires_ms, Ordering::Relaxed);
         self.len.store(len + 1, Ordering::Release);
         true
     }
@@ -68,10 +79,28 @@ impl Chunk {
             return None;
         }
         let at = index * ENTRY_WORDS;
-        let Some([position, packed, store_ms]) = self.words.get(at..at + ENTRY_WORDS) else { return None };
+        let Some([position, packed, store_ms, expires_ms]) = self.words.get(at..at + ENTRY_WORDS) else {
+            return None;
+        };
         let (bytes, tag_hash) = unpack(packed.load(Ordering::Relaxed));
         let (position, store_ms) = (position.load(Ordering::Relaxed), store_ms.load(Ordering::Relaxed));
-        Some(Entry { offset, position, bytes, tag_hash, store_ms })
+        Some(Entry {
+            offset,
+            position,
+            bytes,
+            tag_hash,
+            store_ms,
+            expires_ms: expires_ms.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Notes when an entry expires that was appended without.
+    pub fn set_expiry(&self, offset: u64, at_ms: u64) {
+        let index = offset.checked_sub(self.first_offset).and_then(|index| usize::try_from(index).ok());
+        let word = index.filter(|index| *index < self.len()).map(|index| index * ENTRY_WORDS + 3);
+        if let Some(word) = word.and_then(|word| self.words.get(word)) {
+            word.store(at_ms, Ordering::Relaxed);
+        }
     }
 }
 
@@ -96,7 +125,14 @@ mod tests {
     #[test]
     fn gives_back_what_was_appended_and_nothing_else() {
         let chunk = Chunk::new(10, 2);
-        let entry = |offset| Entry { offset, position: 1 << 40, bytes: u32::MAX, tag_hash: -7, store_ms: 99 };
+        let entry = |offset| Entry {
+            offset,
+            position: 1 << 40,
+            bytes: u32::MAX,
+            tag_hash: -7,
+            store_ms: 99,
+            expires_ms: 5,
+        };
         assert!(!chunk.push(&entry(11)));
         assert!(chunk.push(&entry(10)) && chunk.push(&entry(11)) && !chunk.push(&entry(12)));
         assert_eq!(chunk.get(11), Some(entry(11)));

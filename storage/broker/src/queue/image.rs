@@ -6,6 +6,9 @@ use std::sync::Arc;
 use super::block::BlockRef;
 use super::chunk::{Chunk, Entry};
 
+/// An offset, and a time in milliseconds of the Unix epoch.
+type OffsetTime = (u64, u64);
+
 /// The index of a queue as it was when the image was taken. Chunks only grow, so those that it holds still show that.
 #[derive(Debug)]
 pub(crate) struct IndexImage {
@@ -26,6 +29,16 @@ impl IndexImage {
         let from = self.sealed.last().map_or(self.min, |last| last.end_offset().max(self.min));
         let offsets = move |chunk: &Chunk| chunk.first_offset.max(from)..chunk.end_offset().min(self.end);
         self.tail.iter().flat_map(move |chunk| offsets(chunk).filter_map(|offset| chunk.get(offset)))
+    }
+
+    /// Expiries, where there are any: the earliest of each block (by its first offset), and those of entries behind them.
+    pub fn expiries(&self) -> (Vec<OffsetTime>, Vec<OffsetTime>) {
+        let blocks = self.sealed.iter().filter(|block| block.expires_ms > 0);
+        let entries = self.entries().filter(|entry| entry.expires_ms > 0);
+        (
+            blocks.map(|block| (block.first_offset, block.expires_ms)).collect(),
+            entries.map(|entry| (entry.offset, entry.expires_ms)).collect(),
+        )
     }
 
     pub fn is_empty(&self) -> bool {

@@ -7,6 +7,7 @@
 mod block;
 mod blocks;
 mod chunk;
+mod expiry;
 mod image;
 
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ use crate::store::{Store, StoreError};
 pub(crate) use self::block::{BlockRef, put_varint, take, varint};
 pub(crate) use self::blocks::Blocks;
 pub use self::chunk::Entry;
+pub(crate) use self::expiry::{NEVER_MS, Slice};
 pub(crate) use self::image::IndexImage;
 
 /// Entries that make the open end be sealed into a block: about 20 KiB packed, far below the store's limit.
@@ -49,6 +51,10 @@ pub struct Queue {
     waits: Mutex<Vec<Wait>>,
     has_waits: AtomicBool,
     gone: AtomicBool,
+    ttl_ms: AtomicU64,
+    has_expiry: AtomicBool,
+    swept: Mutex<expiry::Swept>,
+    is_owned: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -89,6 +95,10 @@ impl Queue {
             waits: Mutex::default(),
             has_waits: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            ttl_ms: AtomicU64::new(NEVER_MS),
+            has_expiry: AtomicBool::new(false),
+            swept: Mutex::default(),
+            is_owned: AtomicBool::new(false),
         }
     }
 
@@ -281,6 +291,9 @@ impl Queue {
 
     /// Appends an entry, not visible yet. Returns chunks to seal when the open end has grown long enough.
     pub(crate) fn append(self: &Arc<Self>, entry: &Entry) -> Option<Sealing> {
+        if entry.expires_ms > 0 {
+            self.has_expiry.store(true, Ordering::Release);
+        }
         let tail = self.tail.load();
         if let Some(last) = tail.last()
             && last.push(entry)

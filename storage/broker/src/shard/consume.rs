@@ -103,6 +103,7 @@ impl Shard {
         no_ack: bool,
     ) -> Result<(), Error> {
         let (group, topic) = self.by_lease(now, mailbox.session, group, topic)?;
+        self.use_topic(now, topic.id);
         let to = Recipient::Request(token);
         if !self.hand_out_one(now, mailbox, group, topic.id, to, no_ack) {
             self.send(mailbox, Letter::Event(Event::Deliveries { to, deliveries: Vec::new() }));
@@ -192,6 +193,7 @@ impl Shard {
         let had_consumer = subscription.had_consumer;
         self.subscriptions.remove(&key);
         self.no_longer_served(key);
+        self.idle.leave(topic);
         let unused = had_consumer && !self.served.contains_key(&topic);
         let shared = self.state.topics.get(&topic).map(|topic| topic.shared.clone());
         if let Some(shared) = shared.filter(|shared| unused && shared.settings().delete_when_unused) {

@@ -11,23 +11,24 @@ use crate::settings::Durability;
 /// What a copy differs in.
 #[derive(Default)]
 pub(super) struct Differences {
-    pub queue_index: Option<u32>,
     pub reconsume_times: Option<u32>,
     /// Properties to leave out, and to add (name, value).
     pub without: &'static [&'static str],
     pub with: Vec<(&'static str, String)>,
     /// The waiting message that the copy replaces.
     pub dispatch_of: Option<Timer>,
+    /// The history of deaths that it has in place of any other.
+    pub deaths: Option<Vec<u8>>,
 }
 
 impl Shard {
-    /// Appends a copy of `stored` to a topic together with `change`: both survive a crash or neither. The copy is
-    /// synced before anybody sees it.
+    /// Appends a copy of `stored` to where it is to go, the first topic of which names it, together with `change`: both
+    /// survive a crash or neither. The copy is synced before anybody sees it.
     pub(super) fn store_copy(
         &mut self,
         now: Now,
         stored: &StoredMessage<'_>,
-        topic: TopicId,
+        (topic, destination): (TopicId, Destination),
         differences: Differences,
         change: Option<Change>,
     ) -> Result<(), Error> {
@@ -43,11 +44,17 @@ impl Shard {
         let replaced = differences.dispatch_of.map(|Timer { due_ms, position, bytes }| {
             [&position.to_le_bytes()[..], &due_ms.to_le_bytes(), &bytes.to_le_bytes()].concat()
         });
-        let kept = |kind| !matches!(kind, AnnexKind::Targets | AnnexKind::Due | AnnexKind::DispatchOf);
+        let has_died = differences.deaths.is_some();
+        let kept = |kind| match kind {
+            AnnexKind::Targets | AnnexKind::Due | AnnexKind::DispatchOf => false,
+            AnnexKind::Deaths => !has_died,
+            _ => true,
+        };
         let stored_annexes = stored.annexes().map_while(Result::ok).filter(|annex| kept(annex.kind));
         let mut annexes: Vec<(AnnexKind, &[u8])> =
             stored_annexes.map(|annex| (annex.kind, annex.bytes)).collect();
         annexes.extend(replaced.as_ref().map(|timer| (AnnexKind::DispatchOf, timer.as_slice())));
+        annexes.extend(differences.deaths.as_ref().map(|deaths| (AnnexKind::Deaths, deaths.as_slice())));
         let draft = Draft {
             topic: &name,
             flag: stored.flag(),
@@ -62,7 +69,6 @@ impl Shard {
             annexes: &annexes,
         };
         let tag = property_tag(&properties);
-        let destination = Destination::Topic { topic, queue_index: differences.queue_index };
         let mut batch = PublishBatch::default();
         let too_large = |error: mailrail_message::DraftError| Error::Read(error.to_string());
         batch.push(&draft, destination, tag, Durability::Disk).map_err(too_large)?;

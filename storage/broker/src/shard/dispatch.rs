@@ -1,5 +1,8 @@
 //! Handing out: who gets which entries. Entries of several queues are taken in the order of their store times.
 
+use mailrail_message::DeathReason;
+
+use super::sweep::Live;
 use super::*;
 use crate::delivery::{Lease, LeaseEnd, Run};
 use crate::event::Recipient;
@@ -115,7 +118,7 @@ impl Shard {
         loop {
             let (queue, run) = self.oldest_run(now, key, max)?;
             if !self.give_up_used_up(key.0, queue, &run) {
-                return self.take_run(key.0, queue, run, taker);
+                return self.take_run(now, key.0, queue, run, taker);
             }
         }
     }
@@ -157,7 +160,7 @@ impl Shard {
             && settings.is_some_and(|settings| settings.after_failure(run.attempts) == AfterFailure::GiveUp);
         if is_used_up {
             for offset in run.first..run.first + run.count {
-                self.give_up(group, queue, offset, run.attempts);
+                self.give_up(group, queue, offset, run.attempts, DeathReason::DeliveryLimit);
             }
             self.reschedule((group, queue));
         }
@@ -166,15 +169,27 @@ impl Shard {
 
     fn next_run(&mut self, now: Now, line: Line, max: u64) -> Option<Run> {
         let (group, queue) = line;
-        let end = self.state.queues.get(&queue)?.shared.end_offset();
-        let progress = self.state.progress(group, queue)?;
-        let flow = self.flows.get_mut(&line)?;
-        let run = flow.next_run(progress, end, max.min(u32::MAX.into()), now);
-        self.reschedule(line);
-        run
+        loop {
+            let end = self.state.queues.get(&queue)?.shared.end_offset();
+            let progress = self.state.progress(group, queue)?;
+            let flow = self.flows.get_mut(&line)?;
+            let run = flow.next_run(progress, end, max.min(u32::MAX.into()), now);
+            self.reschedule(line);
+            match self.without_expired(now, line, run?)? {
+                Live::Run(run) => return Some(run),
+                Live::LookAgain => {}
+            }
+        }
     }
 
-    fn take_run(&mut self, group: GroupId, queue: QueueId, run: Run, taker: &Taker) -> Option<Grant> {
+    fn take_run(
+        &mut self,
+        now: Now,
+        group: GroupId,
+        queue: QueueId,
+        run: Run,
+        taker: &Taker,
+    ) -> Option<Grant> {
         let shared = self.state.queues.get(&queue)?.shared.clone();
         if taker.no_ack {
             if !self.log_loosely(Change::Settled { group, queue, runs: vec![(run.first, run.count)] }) {
@@ -195,6 +210,8 @@ impl Shard {
             }
         }
         self.reschedule((group, queue));
+        // What its owner gets was looked at before.
+        let may_be_over = shared.may_expire() && self.owner_of(queue) != Some((group, queue));
         let grant = Grant {
             group,
             queue: shared,
@@ -203,6 +220,7 @@ impl Shard {
             attempts: run.attempts,
             epoch: self.journal.epoch(),
             first_lease: self.next_lease,
+            granted_ms: if may_be_over { now.wall_ms } else { 0 },
         };
         self.next_lease += run.count;
         self.outputs.delivered += run.count;

@@ -52,6 +52,11 @@ pub(crate) enum Input {
     KeysMade {
         more: bool,
     },
+    /// Granted entries whose time was over, of groups that do not own them.
+    Overdue {
+        receipts: Vec<Receipt>,
+    },
+    Swept(Sweep),
     DeadReady(Dead),
     DispatchReady(Dispatch),
     RecallReady(Recall),
@@ -77,6 +82,7 @@ pub(crate) enum Work {
     Recall(Recall),
     Expire(Expiry),
     Survey(Survey),
+    Sweep(Sweep),
     /// Makes key files of parts of the log that are complete.
     MakeKeys,
 }
@@ -89,6 +95,7 @@ impl Work {
             Work::Dispatch(dispatch) => Input::DispatchReady(dispatch.read(context)),
             Work::Expire(expiry) => Input::Expired(expiry.find(context)),
             Work::Survey(survey) => Input::Surveyed(survey.carry_out(context)),
+            Work::Sweep(sweep) => Input::Swept(sweep.look(context)),
             Work::MakeKeys => Input::KeysMade { more: context.make_keys() },
         }
     }

@@ -9,8 +9,10 @@ mod dead_letter;
 mod disconnect;
 mod dispatch;
 mod exchange;
+mod idle;
 mod journal;
 mod keys;
+mod length;
 mod membership;
 mod pending;
 mod position;
@@ -18,6 +20,7 @@ mod publish;
 mod recall;
 mod reclaim;
 mod settle;
+mod sweep;
 mod topology;
 mod waiting;
 
@@ -34,12 +37,15 @@ pub(crate) use self::checkpoint::CheckpointPolicy;
 use self::checkpoint::Checkpoints;
 use self::dead_letter::Dead;
 pub(crate) use self::exchange::{Input, Outputs, Work};
+use self::idle::Idle;
 pub(crate) use self::journal::Journal;
 use self::keys::Keys;
+use self::length::Lengths;
 use self::pending::{Due, Pending};
 use self::recall::Recall;
 use self::reclaim::Reclaim;
 pub(crate) use self::reclaim::ReclaimPolicy;
+use self::sweep::{Sweep, Sweeps};
 use self::waiting::{Dispatch, Waits};
 use crate::command::{Command, Receipt};
 use crate::delivery::{Flow, Members, Subscription};
@@ -80,6 +86,9 @@ pub(crate) struct Shard {
     owned: FxHashMap<TopicId, SessionId>,
     members: Members,
     waits: Waits,
+    sweeps: Sweeps,
+    lengths: Lengths,
+    idle: Idle,
     checkpoints: Checkpoints,
     reclaim: Reclaim,
     keys: Keys,
@@ -112,6 +121,7 @@ impl Shard {
         reclaim: ReclaimPolicy,
         now: Now,
     ) -> Self {
+        let (sweeps, idle) = (Sweeps::new(&state), Idle::new(&state, now));
         let end = journal.end();
         let checkpoints = Checkpoints::new(policy, state.checkpoint, end, now);
         let reclaim = Reclaim::new(reclaim, journal.start(), now);
@@ -132,6 +142,9 @@ impl Shard {
             owned: FxHashMap::default(),
             members: Members::default(),
             waits: Waits::default(),
+            sweeps,
+            lengths: Lengths::default(),
+            idle,
             checkpoints,
             reclaim,
             keys: Keys::default(),
@@ -177,6 +190,8 @@ impl Shard {
             Input::Expired(expired) => self.expired(now, expired),
             Input::Surveyed(surveyed) => self.surveyed(now, surveyed),
             Input::KeysMade { more } => self.keys.made(more),
+            Input::Overdue { receipts } => self.overdue(receipts),
+            Input::Swept(sweep) => self.swept(now, sweep),
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
             Input::RecallReady(recall) => self.go_on_with_recall(recall),
@@ -195,6 +210,9 @@ impl Shard {
         self.expire_members(now);
         self.start_due_dispatches(now);
         self.serve_hungry(now);
+        self.limit_lengths(now);
+        self.start_due_sweeps(now);
+        self.delete_idle(now);
         self.reclaim_if_due(now);
         self.make_keys_if_due();
         self.checkpoint_if_due(now);
@@ -220,7 +238,11 @@ impl Shard {
         }
         // A log that has failed takes no checkpoint, however late it is.
         let checkpoints = self.checkpoints.deadline().filter(|_| self.poisoned.is_none());
-        [flows, receives, members, waits, checkpoints, self.reclaim_deadline()].into_iter().flatten().min()
+        let is_serving = self.refusal().is_none();
+        let sweeps = self.sweeps.deadline(now).filter(|_| is_serving);
+        let idle = self.idle.deadline().filter(|_| is_serving);
+        let all = [flows, receives, members, waits, checkpoints, self.reclaim_deadline(), sweeps, idle];
+        all.into_iter().flatten().min()
     }
 
     #[cfg(test)]
@@ -359,7 +381,7 @@ impl Shard {
             }
             command => {
                 let before = self.journal.end();
-                if let Some((token, result)) = self.change_topology(mailbox, command) {
+                if let Some((token, result)) = self.change_topology(now, mailbox, command) {
                     if self.journal.end() != before {
                         self.topology_end = self.journal.end();
                         self.journal.want_sync();
@@ -439,7 +461,12 @@ impl Shard {
             }
             Due::Visible { queue, end } => {
                 queue.publish(end);
+                self.sweeps.seen(queue.id);
                 let topic = self.state.queues.get(&queue.id).map(|queue| queue.topic);
+                let state = topic.and_then(|topic| self.state.topics.get(&topic));
+                if state.is_some_and(|topic| topic.policy.is_limited()) {
+                    self.lengths.note(queue.id);
+                }
                 if let Some(topic) = topic
                     && let Some(groups) = self.served.get(&topic)
                 {

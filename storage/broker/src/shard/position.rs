@@ -126,7 +126,7 @@ impl Shard {
     }
 
     /// Entries below an end that a group has not settled; of one that has not begun, all that are there.
-    fn lag(&self, line: Line, end: u64) -> u64 {
+    pub(super) fn lag(&self, line: Line, end: u64) -> u64 {
         match (self.state.progress(line.0, line.1), self.state.queues.get(&line.1)) {
             (Some(progress), _) => progress.unsettled(end),
             (None, Some(queue)) => self.state.entries_between(queue, queue.shared.min_offset(), end),

@@ -14,7 +14,7 @@ use super::consume::limit;
 use super::*;
 use crate::event::Stored;
 use crate::limits::{DELAY_MS_MAX, ROUTING_KEYS_MAX};
-use crate::publish::{Destination, PublishBatch, PublishItem};
+use crate::publish::{Destination, PublishBatch, PublishItem, expiry_ms};
 use crate::queue::{Entry, Queue};
 use crate::record::RouteEnd;
 use crate::route::{self, Traits};
@@ -56,6 +56,29 @@ struct Placed {
     durability: Durability,
 }
 
+/// Where a message goes, and how durable it must be there.
+struct Chosen {
+    places: Places,
+    durability: Durability,
+    /// Of several topics, one that refused it because it is full.
+    full: Option<Error>,
+}
+
+/// What a message wants of a place.
+#[derive(Clone, Copy)]
+struct Wanted {
+    durability: Durability,
+    /// Bytes that there must be room for; one that waits needs none yet.
+    bytes: Option<usize>,
+}
+
+impl Wanted {
+    fn of(item: &PublishItem) -> Self {
+        let bytes = Some(item.message_len).filter(|_| item.due_ms.is_none());
+        Wanted { durability: item.durability, bytes }
+    }
+}
+
 /// Nearly every message goes to one queue.
 type Places = SmallVec<[Place; 1]>;
 
@@ -83,8 +106,9 @@ impl Shard {
         let mut durability = Durability::Memory;
         let mut seen = FxHashMap::default();
         let mut run = Run::default();
+        let mut refused = Vec::new();
         for item in &items {
-            let placed = self.take_message(now, &mut buffer, &mut run, item, &mut seen);
+            let placed = self.take_message(now, &mut buffer, &mut run, item, (&mut seen, &mut refused));
             if let Ok(placed) = &placed {
                 self.outputs.published += 1;
                 durability = durability.max(placed.durability);
@@ -98,6 +122,7 @@ impl Shard {
                 durability = Durability::Disk;
             }
         }
+        self.bury_refused(now, refused);
         let stored_any = results.iter().any(Result::is_ok);
         let letter = Letter::Event(Event::Published { token, results });
         if !stored_any {
@@ -120,7 +145,7 @@ impl Shard {
         let mut seen = FxHashMap::default();
         let mut run = Run::default();
         for item in &items {
-            self.take_message(now, &mut buffer, &mut run, item, &mut seen)?;
+            self.take_message(now, &mut buffer, &mut run, item, (&mut seen, &mut Vec::new()))?;
         }
         self.push_run(&mut buffer, &mut run);
         self.journal.want_sync();
@@ -162,10 +187,15 @@ impl Shard {
         buffer: &mut BytesMut,
         run: &mut Run,
         item: &PublishItem,
-        seen: &mut FxHashMap<QueueId, Seen>,
+        (seen, refused): (&mut FxHashMap<QueueId, Seen>, &mut Vec<(TopicId, Bytes)>),
     ) -> Result<Placed, Error> {
         let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
-        let taken = self.choose(item, record).and_then(|(places, durability)| {
+        let chosen = self.choose(item, record);
+        for topic in self.lengths.take_refused() {
+            let message = record.get(RECORD_HEADER_BYTES..).unwrap_or_default();
+            refused.push((topic, Bytes::copy_from_slice(message)));
+        }
+        let taken = chosen.and_then(|chosen| {
             if let Some(due_ms) = item.due_ms {
                 let ahead_ms = due_ms.saturating_sub(now.wall_ms);
                 limit("milliseconds before a message may be seen", ahead_ms, DELAY_MS_MAX)?;
@@ -173,10 +203,10 @@ impl Shard {
                 limit("waiting messages before the last dispatched one", late, LATE_TIMERS_MAX)?;
             }
             self.make_room(buffer, run, item.record_len)?;
-            self.reserve_offsets(buffer, run, item, &places, durability)?;
-            Ok((places, durability))
+            self.reserve_offsets(buffer, run, item, &chosen.places, chosen.durability)?;
+            Ok(chosen)
         });
-        let (places, durability) = match taken {
+        let Chosen { places, durability, full } = match taken {
             Ok(taken) => taken,
             Err(error) => {
                 // The record is not stored: cut it out of the buffer.
@@ -200,23 +230,25 @@ impl Shard {
             seen.end = offset + 1;
             seen.is_synced |= is_synced;
         }
-        Ok(Placed { stored, durability })
+        full.map_or(Ok(Placed { stored, durability }), Err)
     }
 
     /// The queues a message goes to, with the offsets it will have there, and how durable it must be.
-    fn choose(&mut self, item: &PublishItem, record: &[u8]) -> Result<(Places, Durability), Error> {
+    fn choose(&mut self, item: &PublishItem, record: &[u8]) -> Result<Chosen, Error> {
+        let wanted = Wanted::of(item);
         let mut topics: Vec<TopicId> = Vec::new();
         match &item.destination {
             Destination::Topic { topic, queue_index } => {
                 self.reach_by_tag(*topic, record, &mut topics)?;
                 topics.retain(|other| other != topic);
-                let (place, durability) = self.place_in(*topic, *queue_index, item.durability)?;
                 if topics.is_empty() {
-                    return Ok((smallvec![place], durability));
+                    let (place, durability) = self.place_in(*topic, *queue_index, wanted)?;
+                    return Ok(Chosen { places: smallvec![place], durability, full: None });
                 }
-                let (others, most) = self.places_in(&topics, item.durability)?;
-                return Ok((std::iter::once(place).chain(others).collect(), durability.max(most)));
+                return self
+                    .places_in(std::iter::once((*topic, *queue_index)).chain(anywhere(topics)), wanted);
             }
+            Destination::Routed(found) => topics.extend(found),
             Destination::Topics(named) => {
                 limit("topics that a message names", to_u64(named.len()), to_u64(ROUTING_KEYS_MAX))?;
                 for topic in named.iter().filter(|topic| self.state.topics.contains_key(topic)) {
@@ -233,7 +265,7 @@ impl Shard {
         if topics.is_empty() {
             return Err(Error::Unroutable);
         }
-        self.places_in(&topics, item.durability)
+        self.places_in(anywhere(topics), wanted)
     }
 
     /// The topics that a message to a topic reaches through bindings that have it as their source.
@@ -245,9 +277,7 @@ impl Shard {
         if state.routes.is_none() {
             return Ok(());
         }
-        let keys = [tag_of(record)];
-        let message = Traits::new(&keys, record);
-        route::resolve(RouteEnd::Topic(topic), |from, found| self.state.lead(from, &message, found), topics)
+        self.reach(RouteEnd::Topic(topic), &[tag_of(record)], record, topics)
     }
 
     /// The topics that a message to an exchange reaches.
@@ -266,20 +296,42 @@ impl Shard {
         limit("routing keys of a message", to_u64(keys.len()), to_u64(ROUTING_KEYS_MAX))?;
         let texts: SmallVec<[_; 1]> = keys.iter().map(|key| String::from_utf8_lossy(key)).collect();
         let texts: SmallVec<[&str; 1]> = texts.iter().map(|text| &**text).collect();
-        let message = Traits::new(&texts, record);
-        let source = RouteEnd::Exchange(exchange);
+        self.reach(RouteEnd::Exchange(exchange), &texts, record, topics)
+    }
+
+    /// The topics that the message in a record reaches from one end.
+    pub(super) fn reach(
+        &self,
+        source: RouteEnd,
+        keys: &[&str],
+        record: &[u8],
+        topics: &mut Vec<TopicId>,
+    ) -> Result<(), Error> {
+        let message = Traits::new(keys, record);
         route::resolve(source, |from, found| self.state.lead(from, &message, found), topics)
     }
 
-    fn places_in(&mut self, topics: &[TopicId], asked: Durability) -> Result<(Places, Durability), Error> {
-        let mut most = Durability::Memory;
-        let mut places = Places::with_capacity(topics.len());
-        for topic in topics {
-            let (place, durability) = self.place_in(*topic, None, asked)?;
-            most = most.max(durability);
-            places.push(place);
+    /// Places in all topics that are not full.
+    fn places_in(
+        &mut self,
+        topics: impl Iterator<Item = (TopicId, Option<u32>)>,
+        wanted: Wanted,
+    ) -> Result<Chosen, Error> {
+        let (mut places, mut durability, mut full) = (Places::new(), Durability::Memory, None);
+        for (topic, queue_index) in topics {
+            match self.place_in(topic, queue_index, wanted) {
+                Ok((place, least)) => {
+                    durability = durability.max(least);
+                    places.push(place);
+                }
+                Err(error @ Error::Full { .. }) => full = Some(error),
+                Err(error) => return Err(error),
+            }
         }
-        Ok((places, most))
+        match full {
+            Some(full) if places.is_empty() => Err(full),
+            full => Ok(Chosen { places, durability, full }),
+        }
     }
 
     /// A place in one topic, and how durable it must be there: what was asked, at least what the topic demands, and
@@ -288,8 +340,9 @@ impl Shard {
         &mut self,
         topic: TopicId,
         wanted_index: Option<u32>,
-        asked: Durability,
+        wanted: Wanted,
     ) -> Result<(Place, Durability), Error> {
+        self.check_length(topic, wanted.bytes)?;
         let missing = || Error::NoTopic(format!("#{}", topic.0));
         let state = self.state.topics.get_mut(&topic).ok_or_else(missing)?;
         let index = match wanted_index {
@@ -308,7 +361,8 @@ impl Shard {
         };
         let settings = state.shared.settings();
         let is_transient = settings.lifetime != Lifetime::Durable;
-        let durability = if is_transient { Durability::Memory } else { settings.durability.max(asked) };
+        let durability =
+            if is_transient { Durability::Memory } else { settings.durability.max(wanted.durability) };
         let queue = self.state.queues.get(id).ok_or_else(missing)?;
         Ok((Place { queue: queue.shared.clone(), offset: queue.next_offset, is_transient }, durability))
     }
@@ -447,9 +501,12 @@ impl Shard {
             bytes: u32::try_from(item.message_len).unwrap_or(u32::MAX),
             tag_hash: item.tag_hash,
             store_ms,
+            expires_ms: expiry_ms(store_ms, item.ttl_ms),
         };
+        self.sweeps.note(&place.queue, &entry);
         let entered = self.state.append(place.queue.id, &entry);
         debug_assert!(entered.is_ok(), "the offset was taken from the state");
+        self.lengths.appended(place.queue.id, entry.offset, entry.bytes);
     }
 
     /// Pushes the run's records, which leaves the buffer behind them.
@@ -460,6 +517,11 @@ impl Shard {
             *run = Run::default();
         }
     }
+}
+
+/// Topics that choose among their queues themselves.
+fn anywhere(topics: Vec<TopicId>) -> impl Iterator<Item = (TopicId, Option<u32>)> {
+    topics.into_iter().map(|topic| (topic, None))
 }
 
 /// The text that a topic acting as an exchange routes by.

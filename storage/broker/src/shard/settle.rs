@@ -1,5 +1,7 @@
 //! How leases end: settled, back to their place, given up, or because their time or their owner is gone.
 
+use mailrail_message::DeathReason;
+
 use super::*;
 use crate::command::Outcome;
 use crate::delivery::{Lease, LeaseEnd, attempts};
@@ -59,12 +61,13 @@ impl Shard {
                 if let Some(flow) = self.flows.get_mut(&line) {
                     offsets.iter().for_each(|offset| flow.come_back(*offset, now.mono, now));
                 }
+                self.end_overdue(line, offsets.iter().copied());
             }
             Outcome::Reject => {
                 for offset in offsets {
                     let failed =
                         self.state.progress(group, queue).map_or(0, |progress| attempts(progress, *offset));
-                    self.give_up(group, queue, *offset, failed + 1);
+                    self.give_up(group, queue, *offset, failed + 1, DeathReason::Rejected);
                 }
             }
         }
@@ -82,7 +85,9 @@ impl Shard {
             return Err(Error::Receipt("it was settled before"));
         }
         let end = self.state.queues.get(&receipt.queue).map_or(0, |queue| queue.next_offset);
-        if receipt.offset >= end || receipt.epoch > self.journal.epoch() {
+        let (epoch, lease) = (self.journal.epoch(), receipt.lease);
+        let is_of_later = receipt.epoch > epoch || (receipt.epoch == epoch && lease >= self.next_lease);
+        if receipt.offset >= end || is_of_later {
             return Err(Error::Receipt("it was never handed out"));
         }
         match self.flows.get(&line).and_then(|flow| flow.lease(receipt.offset)) {
@@ -118,7 +123,9 @@ impl Shard {
             let before = self.state.progress(group, queue).map_or(0, |progress| attempts(progress, *offset));
             let failed = before.saturating_add(1);
             match settings.after_failure(failed) {
-                AfterFailure::GiveUp => self.give_up(group, queue, *offset, failed),
+                AfterFailure::GiveUp => {
+                    self.give_up(group, queue, *offset, failed, DeathReason::DeliveryLimit);
+                }
                 AfterFailure::RetryAfterMs(backoff_ms) => {
                     let delay_ms = delay_ms.unwrap_or(backoff_ms).min(DELAY_MS_MAX);
                     match back.last_mut() {
@@ -167,6 +174,7 @@ impl Shard {
         if let Some(flow) = self.flows.get_mut(&line) {
             (run.first..run.first + run.count).for_each(|offset| flow.come_back(offset, from, now));
         }
+        self.end_overdue(line, run.first..run.first + run.count);
     }
 
     /// Lets timed leases end later, or earlier.
@@ -267,6 +275,20 @@ impl Shard {
         }
     }
 
+    /// Entries that were handed out to a group that does not own them, and whose time was over: it does without.
+    pub(super) fn overdue(&mut self, receipts: Vec<Receipt>) {
+        for receipt in receipts {
+            if self.check_receipt(&receipt, Outcome::Release).is_err() {
+                continue;
+            }
+            let (group, queue) = (receipt.group, receipt.queue);
+            if let Err(error) = self.settle_now(group, queue, vec![(receipt.offset, 1)]) {
+                tracing::warn!(%error, "what is expired is looked for again: that could not be recorded");
+            }
+            self.look_at((group, queue));
+        }
+    }
+
     /// Entries that were handed out but whose messages are no more: lost to the group, since retention let them go or
     /// another group settled them.
     pub(super) fn gone(&mut self, receipts: Vec<Receipt>) {
@@ -294,7 +316,7 @@ impl Shard {
 const UNREAD_RETRY_MS: u64 = 1_000;
 
 /// Sorted offsets as runs (first, count).
-fn runs(offsets: &[u64]) -> Vec<(u64, u64)> {
+pub(super) fn runs(offsets: &[u64]) -> Vec<(u64, u64)> {
     let mut runs: Vec<(u64, u64)> = Vec::new();
     for offset in offsets {
         match runs.last_mut() {

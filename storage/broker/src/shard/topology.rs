@@ -6,6 +6,7 @@ use crate::command::{BindTarget, Name};
 use crate::directory::Topic;
 use crate::event::BindingView;
 use crate::limits::*;
+use crate::policy::Policy;
 use crate::record::{Binding, RouteEnd};
 use crate::route::Routes;
 use crate::settings::*;
@@ -15,13 +16,18 @@ type Answer = Result<Reply, Error>;
 impl Shard {
     pub(super) fn change_topology(
         &mut self,
+        now: Now,
         mailbox: &Arc<Mailbox>,
         command: Command,
     ) -> Option<(Token, Answer)> {
         let session = mailbox.session;
         Some(match command {
             Command::PutTopic { token, name, settings, adopt } => {
-                (token, self.put_topic(session, &name, &settings, adopt))
+                let answer = self.put_topic(session, &name, &settings, adopt);
+                if let Ok(Reply::Topic { topic, .. }) = &answer {
+                    self.use_topic(now, topic.id);
+                }
+                (token, answer)
             }
             Command::DeleteTopic { token, name, if_unused, if_empty } => {
                 self.reclaim.want();
@@ -69,7 +75,12 @@ impl Shard {
             }
             return Ok(Reply::Topic { topic, created: false });
         }
+        let policy = Policy::of(settings)?;
         let id = self.create_topic(name, settings)?;
+        // Somebody must own what expires or is too much, also before anybody consumes it.
+        if policy != Policy::default() && settings.retention == Retention::UntilSettled {
+            self.put_group_unless_there(name)?;
+        }
         if settings.lifetime == Lifetime::Session {
             self.owned.insert(id, session);
         }
@@ -147,6 +158,8 @@ impl Shard {
         }
         for queue in topic.queues().iter() {
             self.unsynced.remove(&queue.id);
+            self.sweeps.forget(queue.id);
+            self.lengths.forget(queue.id);
             let lines: Vec<Line> = self.flows.keys().filter(|(_, id)| *id == queue.id).copied().collect();
             for line in lines {
                 self.flows.remove(&line);
@@ -181,6 +194,15 @@ impl Shard {
             self.log(Change::GroupPut { id, name: name.to_owned(), settings })?;
         }
         Ok(Reply::Done)
+    }
+
+    /// Makes the group that owns a topic's entries, which puts them back at once and for ever unless it is told more.
+    pub(super) fn put_group_unless_there(&mut self, name: &str) -> Result<(), Error> {
+        if self.state.directory.group(name).is_none() {
+            let id = GroupId(self.state.take_id());
+            self.log(Change::GroupPut { id, name: name.to_owned(), settings: GroupSettings::at_once() })?;
+        }
+        Ok(())
     }
 
     fn delete_group(&mut self, session: SessionId, name: &str, topic: &str) -> Answer {

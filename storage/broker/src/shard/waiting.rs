@@ -9,6 +9,7 @@ use super::copy::Differences;
 use super::*;
 use crate::delivery::wait_until;
 use crate::limits::*;
+use crate::publish::Destination;
 use crate::reader::{ReadContext, behind_header};
 use crate::schedule::{Timer, TimerKey};
 use crate::store_thread::GatherOutcome;
@@ -206,8 +207,9 @@ impl Shard {
         let topic = self.state.directory.topic(stored.topic());
         let topic = topic.ok_or_else(|| Error::NoTopic(stored.topic().to_owned()))?;
         let queues = u32::try_from(topic.queues().len()).unwrap_or(u32::MAX);
+        let queue_index = due_queue(&stored).filter(|index| *index < queues);
+        let destination = Destination::Topic { topic: topic.id, queue_index };
         let differences = Differences {
-            queue_index: due_queue(&stored).filter(|index| *index < queues),
             without: &[
                 property::DELAY_LEVEL,
                 "TIMER_DELAY_SEC",
@@ -218,7 +220,7 @@ impl Shard {
             dispatch_of: Some(timer),
             ..Differences::default()
         };
-        self.store_copy(now, &stored, topic.id, differences, None)
+        self.store_copy(now, &stored, (topic.id, destination), differences, None)
     }
 }
 

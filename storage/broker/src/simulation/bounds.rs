@@ -150,13 +150,10 @@ fn a_read_returns_as_many_entries_as_its_limit_and_goes_on_behind_them() {
     sim.publish(&client, &topic, &vec!["m"; READ_ENTRIES_MAX + 1]);
     let read = |offset, max_entries| {
         let queue = topic.queue(0).unwrap();
-        let batch = sim.context.read(&ReadRequest {
-            queue,
-            offset,
-            max_entries,
-            max_bytes: 1 << 20,
-            filter: Filter::all(),
-        });
+        let batch = sim.context.read(
+            &ReadRequest { queue, offset, max_entries, max_bytes: 1 << 20, filter: Filter::all() },
+            sim.now.wall_ms,
+        );
         let batch = batch.unwrap();
         (batch.entries.len(), usize::try_from(batch.next_offset).unwrap())
     };
@@ -204,7 +201,11 @@ fn one_read_by_offset_takes_bytes_up_to_its_limit() {
         let queue = topic.queue(0).unwrap();
         let request =
             ReadRequest { queue, offset, max_entries: 100, max_bytes: usize::MAX, filter: Filter::all() };
-        assert_eq!(sim.context.read(&request).unwrap().entries.len(), expected, "from {offset}");
+        assert_eq!(
+            sim.context.read(&request, sim.now.wall_ms).unwrap().entries.len(),
+            expected,
+            "from {offset}"
+        );
     }
 }
 

@@ -96,7 +96,7 @@ fn attempts_used_up_lead_to_the_dead_letter_topic_with_the_message_and_its_origi
         max_bytes: 1_000,
         filter: Filter::all(),
     };
-    let dead = sim.context.read(&request).unwrap().entries[0].message.clone();
+    let dead = sim.context.read(&request, sim.now.wall_ms).unwrap().entries[0].message.clone();
     assert_eq!(property_of(&dead, property::DLQ_ORIGIN_TOPIC).as_deref(), Some("t"));
     assert_eq!(StoredMessage::parse(&dead).unwrap().topic(), "dead");
 }
@@ -386,4 +386,53 @@ fn a_cold_backlog_of_several_queues_is_handed_out_by_age_too() {
         got += batch.len();
     }
     assert_eq!(got, 9_000);
+}
+
+#[test]
+fn a_receipt_settles_once_and_only_what_it_was_given_for() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    for group in ["g", "h"] {
+        sim.make_group(&client, group, GroupSettings::at_once());
+    }
+    sim.publish(&client, &topic, &["a", "b", "c"]);
+    let held = sim.receive(&client, "g", "t", 2, 1_000);
+    let foreign = sim.shard.directory().group("h").unwrap().id;
+    let altered = |change: fn(&mut Receipt)| {
+        let mut delivery = held[0].clone();
+        change(&mut delivery.receipt);
+        delivery
+    };
+    let mut other_group = held[0].clone();
+    other_group.receipt.group = foreign;
+    let wrong = [
+        altered(|receipt| receipt.lease += 1_000),
+        altered(|receipt| receipt.epoch += 1),
+        altered(|receipt| receipt.offset = 99),
+        altered(|receipt| receipt.lease += 1),
+        altered(|receipt| receipt.queue = QueueId(999)),
+        other_group,
+    ];
+    let before = sim.fingerprint();
+    for outcome in [Outcome::Ack, Outcome::Reject, Outcome::Release, Outcome::Retry { delay_ms: None }] {
+        for result in sim.settle(&client, &wrong, outcome) {
+            assert!(matches!(result, Err(Error::Receipt(_))), "{outcome:?}: {result:?}");
+        }
+    }
+    assert_eq!(sim.fingerprint(), before, "nothing has changed");
+    assert_eq!(sim.settle(&client, &held[..1], Outcome::Ack), [Ok(())]);
+    let before = sim.fingerprint();
+    for outcome in [Outcome::Ack, Outcome::Reject, Outcome::Release] {
+        let again = sim.settle(&client, &held[..1], outcome);
+        assert_eq!(again, [Err(Error::Receipt("it was settled before"))], "{outcome:?}");
+    }
+    assert_eq!(sim.fingerprint(), before);
+    // The lease of the other one ends, and somebody else has it: the old receipt is worth nothing.
+    sim.pass_ms(1_000);
+    let again = sim.receive(&client, "g", "t", 1, 60_000);
+    assert_eq!(bodies(&again), ["b"]);
+    let old = sim.settle(&client, &held[1..], Outcome::Ack);
+    assert_eq!(old, [Err(Error::Receipt("the message was handed out again"))]);
+    assert_eq!(sim.settle(&client, &again, Outcome::Ack), [Ok(())]);
 }

@@ -28,8 +28,8 @@ impl Simulation {
     fn read_filtered(&self, filter: &Filter, offset: u64, max_entries: usize, max_bytes: usize) -> ReadBatch {
         let queue = self.topic("t").queue(0).unwrap();
         let request = ReadRequest { queue, offset, max_entries, max_bytes, filter: filter.clone() };
-        let batch = self.context.read(&request).unwrap();
-        if let Some(from_memory) = reader::read_in_memory(&self.context.log, &request) {
+        let batch = self.context.read(&request, self.now.wall_ms).unwrap();
+        if let Some(from_memory) = reader::read_in_memory(&self.context.log, &request, self.now.wall_ms) {
             assert_eq!(offsets(&from_memory), offsets(&batch));
             assert_eq!(from_memory.next_offset, batch.next_offset);
         }
@@ -56,7 +56,7 @@ fn only_what_passes_is_read_and_the_rest_is_passed_over() {
     ]);
     let (queue, filter) = (sim.topic("t").queue(0).unwrap(), sql("n > 3"));
     let request = ReadRequest { queue, offset: 0, max_entries: 9, max_bytes: 1 << 20, filter };
-    let from_memory = reader::read_in_memory(&sim.context.log, &request).unwrap();
+    let from_memory = reader::read_in_memory(&sim.context.log, &request, sim.now.wall_ms).unwrap();
     assert_eq!((offsets(&from_memory), from_memory.next_offset), (vec![3], 5));
     for (filter, expected) in [
         (Filter::all(), &[0, 1, 2, 3, 4][..]),

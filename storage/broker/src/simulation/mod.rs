@@ -3,10 +3,14 @@
 
 mod bounds;
 mod consumption;
+mod dead_letters;
 mod durability;
+mod expiry;
 mod faults;
 mod filtered;
 mod histories;
+mod idle;
+mod length;
 mod lookup;
 mod recovery;
 mod routing;
@@ -455,7 +459,7 @@ impl Simulation {
                 max_bytes: 1 << 20,
                 filter: Filter::all(),
             };
-            let batch = self.context.read(&request).unwrap();
+            let batch = self.context.read(&request, self.now.wall_ms).unwrap();
             if batch.entries.is_empty() {
                 return found;
             }

@@ -95,6 +95,13 @@ pub(crate) enum Item {
         entries: Vec<(u64, u64, u32, i32, u64)>,
     },
     Schedule(Box<ScheduleImage>),
+    /// Expiries of the index of the queue of the same number: of sealed blocks (first offset, the earliest in it), and
+    /// of entries behind them (offset, time).
+    Expiries {
+        queue: QueueId,
+        blocks: Vec<(u64, u64)>,
+        entries: Vec<(u64, u64)>,
+    },
 }
 
 impl Item {
@@ -103,7 +110,9 @@ impl Item {
         match self {
             Item::Shard { .. } => ItemKey::Shard,
             Item::Topic { id, .. } => ItemKey::Topic(*id),
-            Item::Queue { id: queue, .. } | Item::Index { queue, .. } => ItemKey::Queue(*queue),
+            Item::Queue { id: queue, .. } | Item::Index { queue, .. } | Item::Expiries { queue, .. } => {
+                ItemKey::Queue(*queue)
+            }
             Item::Group { id, .. } => ItemKey::Group(*id),
             Item::Exchange { id, .. } => ItemKey::Exchange(*id),
             Item::Progress { group, queue, .. } => ItemKey::Progress(*group, *queue),
@@ -118,6 +127,13 @@ impl Item {
         Item::Index { queue, sealed: image.sealed().to_vec(), entries: entries.collect() }
     }
 
+    /// What of that index expires; `None` where nothing does.
+    pub fn expiries(queue: QueueId, image: &IndexImage) -> Option<Item> {
+        let (blocks, entries) = image.expiries();
+        let any = !(blocks.is_empty() && entries.is_empty());
+        any.then_some(Item::Expiries { queue, blocks, entries })
+    }
+
     /// Numbers, names and bindings that it lists.
     pub fn parts(&self) -> usize {
         match self {
@@ -129,12 +145,18 @@ impl Item {
             Item::Progress { settled, failed, .. } => settled.len() + failed.len(),
             Item::Index { sealed, entries, .. } => sealed.len() + entries.len(),
             Item::Schedule(image) => image.parts(),
+            Item::Expiries { blocks, entries, .. } => blocks.len() + entries.len(),
         }
     }
 
-    /// Order in which items must be restored: that of their pieces, an index after its queue.
-    pub fn rank(&self) -> (u8, bool) {
-        (self.key().rank(), matches!(self, Item::Index { .. }))
+    /// Order in which items must be restored: that of their pieces, an index after its queue, and its expiries last.
+    pub fn rank(&self) -> (u8, u8) {
+        let within = match self {
+            Item::Index { .. } => 1,
+            Item::Expiries { .. } => 2,
+            _ => 0,
+        };
+        (self.key().rank(), within)
     }
 }
 
@@ -256,11 +278,17 @@ impl State {
                     bytes,
                     tag_hash,
                     store_ms,
+                    expires_ms: 0,
                 };
                 let entries: Vec<Entry> = entries.into_iter().map(entry).collect();
                 if let Some(state) = self.queues.get(&queue) {
                     let min = state.shared.min_offset();
                     state.shared.restore(min, sealed, &entries);
+                }
+            }
+            Item::Expiries { queue, blocks, entries } => {
+                if let Some(state) = self.queues.get(&queue) {
+                    state.shared.restore_expiries(&blocks, &entries);
                 }
             }
             Item::Group { id, name, settings } => self.put_group(id, &name, &settings),

@@ -26,6 +26,7 @@ pub(crate) use self::picture::Piece;
 pub(crate) use self::progress::{Failed, Progress};
 use crate::directory::{Directory, Exchange, Group, Topic};
 use crate::ids::*;
+use crate::policy::Policy;
 use crate::queue::{BlockRef, Entry, Queue, Sealing};
 use crate::record::{Binding, Change, RouteEnd};
 use crate::route::{Routes, Traits};
@@ -46,6 +47,7 @@ pub(crate) struct TopicState {
     pub queues: Vec<QueueId>,
     /// Queue that the next message without a choice goes to.
     pub turn: usize,
+    pub policy: Policy,
     /// Bindings that have this topic as their source.
     pub routes: Option<Routes>,
     as_of: u64,
@@ -150,7 +152,7 @@ impl State {
             let is_near = |next: &u64| entry.offset.saturating_sub(*next) <= MISSING_ENTRIES_MAX;
             let next = queue.shared.appended_end().filter(is_near);
             for offset in next.unwrap_or(entry.offset)..entry.offset {
-                let missing = Entry { offset, bytes: 0, tag_hash: 0, ..entry };
+                let missing = Entry { offset, bytes: 0, tag_hash: 0, expires_ms: 0, ..entry };
                 self.store_jobs.extend(queue.shared.append(&missing).map(StoreJob::Seal));
             }
             self.store_jobs.extend(queue.shared.append(&entry).map(StoreJob::Seal));
@@ -275,14 +277,23 @@ impl State {
             shared_queues.push(state.shared.clone());
             self.dirty.insert(ItemKey::Queue(*queue));
         }
+        let policy = Policy::of(settings).unwrap_or_else(|error| {
+            // It was checked before it was recorded.
+            tracing::error!(topic = name, %error, "what a topic's attributes say is left out");
+            Policy::default()
+        });
+        let is_owned = settings.retention == Retention::UntilSettled;
+        shared_queues.iter().for_each(|queue| queue.set_ttl(policy.message_ttl_ms, is_owned));
         match self.topics.get_mut(&id) {
             Some(topic) => {
+                topic.policy = policy;
                 topic.queues = queues.to_vec();
                 topic.shared.set(settings.clone(), shared_queues);
             }
             None => {
                 let shared = Arc::new(Topic::new(id, shared_name, settings.clone(), shared_queues));
-                let state = TopicState { shared, queues: queues.to_vec(), turn: 0, routes: None, as_of: 0 };
+                let queues = queues.to_vec();
+                let state = TopicState { shared, queues, turn: 0, policy, routes: None, as_of: 0 };
                 self.topics.insert(id, state);
             }
         }

@@ -77,11 +77,11 @@ fn what_lies_before_a_damaged_message_can_still_be_read() {
         max_bytes: 1 << 20,
         filter: Filter::all(),
     };
-    let before = found.context.read(&request(0)).unwrap();
+    let before = found.context.read(&request(0), found.now.wall_ms).unwrap();
     assert_eq!((before.entries.len(), before.next_offset), (5, 5));
-    assert!(matches!(found.context.read(&request(5)), Err(Error::Damaged(_))));
+    assert!(matches!(found.context.read(&request(5), found.now.wall_ms), Err(Error::Damaged(_))));
     assert!(matches!(found.context.read_position(entries[5].position), Err(Error::Damaged(_))));
-    assert_eq!(found.context.read(&request(6)).unwrap().entries.len(), entries.len() - 6);
+    assert_eq!(found.context.read(&request(6), found.now.wall_ms).unwrap().entries.len(), entries.len() - 6);
 }
 
 /// The stored log with a flipped bit in the message of this text, opened again with a group on its topic.

@@ -239,6 +239,11 @@ impl World {
         for queue in state.queues.values() {
             let (id, min) = (queue.shared.id, queue.shared.min_offset());
             let settled = |offset| {
+                let group = self.mortals.as_ref().map(|mortals| mortals.group());
+                let may_miss = |group| self.lines.may_miss((group, id), offset);
+                if &*queue.shared.topic == "mortal" {
+                    return self.is_buried(id, offset) || group.is_some_and(may_miss);
+                }
                 &*queue.shared.topic == "q"
                     && default_group.is_some_and(|group| self.lines.may_miss((group, id), offset))
             };

@@ -35,6 +35,13 @@ pub(super) struct Place {
     must: bool,
 }
 
+impl Place {
+    /// False for what a power cut may have taken.
+    pub fn must(&self) -> bool {
+        self.must
+    }
+}
+
 /// What is known of the recall of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Recall {

@@ -80,6 +80,11 @@ impl Lines {
         }
     }
 
+    /// Whether a settlement was acknowledged that must hold.
+    pub fn is_settled(&self, line: Line, offset: u64) -> bool {
+        self.done.contains_key(&(line, offset))
+    }
+
     /// Whether this group may leave an offset out when it gets everything that is there.
     pub fn may_miss(&self, line: Line, offset: u64) -> bool {
         let at = (line, offset);

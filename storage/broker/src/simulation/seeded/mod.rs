@@ -6,6 +6,7 @@ mod acts;
 mod faults;
 mod ledger;
 mod lines;
+mod mortal;
 mod planted;
 mod random;
 mod world;
@@ -16,6 +17,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub(super) use self::faults::Fault;
 use self::ledger::{Ledger, number_of};
 use self::lines::Lines;
+use self::mortal::Mortals;
 use self::random::Random;
 use self::world::World;
 use super::store::FaultStore;
@@ -53,6 +55,8 @@ pub(super) struct Tally {
     starts: u64,
     pub lost_in_memory: u64,
     trimmed_bytes: u64,
+    /// Messages in the grave at the end, by reason.
+    deaths: BTreeMap<&'static str, u64>,
 }
 
 impl Tally {
@@ -66,6 +70,9 @@ impl Tally {
         self.starts += other.starts;
         self.lost_in_memory += other.lost_in_memory;
         self.trimmed_bytes += other.trimmed_bytes;
+        for (reason, times) in &other.deaths {
+            *self.deaths.entry(reason).or_default() += times;
+        }
         for (fault, times) in &other.faults {
             *self.faults.entry(*fault).or_default() += times;
         }
@@ -74,7 +81,17 @@ impl Tally {
 
 /// Runs a seed to its end; panics where something is wrong.
 pub(super) fn run(seed: u64, course: &Course) -> Tally {
-    let mut world = World::new(seed, course);
+    live(World::new(seed, course), course)
+}
+
+/// As [`run`], with every fault, and half of the acts on messages that expire, are too many, or are rejected.
+fn run_mortal(seed: u64) -> Tally {
+    let mut world = World::new(seed, &WHOLE);
+    world.set_up_mortals();
+    live(world, &WHOLE)
+}
+
+fn live(mut world: World, course: &Course) -> Tally {
     for operation in 0..course.operations {
         world.operate(operation);
     }
@@ -83,7 +100,11 @@ pub(super) fn run(seed: u64, course: &Course) -> Tally {
 
 /// Runs a seed; the error is what the oracle, or an assertion of the product, found.
 fn try_run(seed: u64, course: &Course) -> Result<Tally, String> {
-    catch_unwind(AssertUnwindSafe(|| run(seed, course))).map_err(|panic| {
+    tried(|| run(seed, course))
+}
+
+fn tried(run: impl FnOnce() -> Tally) -> Result<Tally, String> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
     })
@@ -112,6 +133,26 @@ fn whatever_fails_no_promise_is_broken() {
     }
     println!("{all:?}, 0 lost");
     assert!(all.faults.len() >= 5 && all.compared * 4 >= all.starts, "{all:?}");
+}
+
+#[test]
+fn whatever_fails_each_message_lives_or_dies_once() {
+    let seeds: Vec<u64> = match (number_from("MAILRAIL_SEED"), number_from("MAILRAIL_SEEDS")) {
+        (Some(seed), _) => vec![seed],
+        (None, seeds) => (1..=seeds.unwrap_or(SEEDS)).collect(),
+    };
+    let mut all = Tally::default();
+    for seed in seeds {
+        match tried(|| run_mortal(seed)) {
+            Ok(tally) => all.add(&tally),
+            Err(why) => panic!(
+                "seed {seed}: {why}\nagain: MAILRAIL_SEED={seed} cargo test -p mailrail-broker \
+                 whatever_fails_each_message_lives_or_dies_once"
+            ),
+        }
+    }
+    println!("{all:?}");
+    assert_eq!(all.deaths.keys().copied().collect::<Vec<_>>(), ["expired", "maxlen", "rejected"], "{all:?}");
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(super) struct World {
     pub client: Client,
     asked: HashMap<Token, Asked>,
     pub held: Vec<Delivery>,
+    pub mortals: Option<Mortals>,
 }
 
 impl World {
@@ -64,6 +65,7 @@ impl World {
             client,
             asked: HashMap::new(),
             held: Vec::new(),
+            mortals: None,
         };
         world.set_up();
         world
@@ -104,6 +106,8 @@ impl World {
             self.inject(fault, operation);
         }
         match self.random.below(100) {
+            // Without them nothing is drawn, so that a seed's run stays the same.
+            _ if self.mortals.is_some() && self.random.percent(50) => self.act_on_mortals(),
             0..27 => self.publish(),
             27..33 => self.publish_due(),
             33..36 => self.recall(),
@@ -247,6 +251,7 @@ impl World {
             for news in fetched.take_news() {
                 self.sim.shard.handle(self.sim.now, news);
             }
+            self.hold_mortals(&mut fetched.deliveries);
             self.held.extend(fetched.deliveries);
             grants = fetched.rest;
         }
@@ -288,6 +293,7 @@ impl World {
         self.client = self.sim.connect();
         self.asked.clear();
         self.held.clear();
+        self.mortals.iter_mut().for_each(Mortals::start_over);
         self.history.clear();
         self.note_state();
     }
@@ -304,6 +310,7 @@ impl World {
         self.take_letters();
         self.ledger.check_all(&self.sim);
         self.ledger.check_end();
+        self.check_mortals();
         for (group, topics) in [("g", &["a", "b"][..]), ("h", &["a", "b"]), ("q", &["q"])] {
             topics.iter().for_each(|topic| self.drain(group, topic));
         }
