@@ -24,7 +24,7 @@ use crate::limits::*;
 use crate::lookup::FindRequest;
 use crate::queue::Queue;
 use crate::read::{ReadBatch, ReadRequest};
-use crate::reader::{Fetched, Pool, ReadContext};
+use crate::reader::{Fetched, Job, Pool, ReadContext};
 use crate::retention::RetentionPolicy;
 use crate::session::{Grant, Letter, Mailbox, Session};
 use crate::shard::{Input, Shard};
@@ -277,51 +277,54 @@ impl Broker {
         &self,
         mailbox: &Arc<Mailbox>,
         token: Token,
-        request: ReadRequest,
+        mut request: ReadRequest,
     ) -> Option<Result<ReadBatch, Error>> {
         let (count, now_ms) = (self.inner.reads.clone(), self.now().wall_ms);
         if let Some(batch) = crate::reader::read_in_memory(&self.inner.log, &request, now_ms) {
             count.read(batch.entries.len());
             return Some(Ok(batch));
         }
-        let bytes_max = request.max_bytes.max(RECORD_MESSAGE_BYTES_MAX);
-        self.bring(mailbox, bytes_max, move |context| {
+        request.max_bytes = request.max_bytes.min(DISK_READ_BYTES_MAX);
+        let job = self.bringing(mailbox, RECORD_MESSAGE_BYTES_MAX, move |context| {
             let result = context.read(&request, now_ms);
             count.read(result.as_ref().map_or(0, |batch| batch.entries.len()));
             Event::Read { token, result }
         });
+        self.inner.pool.run(job);
         None
     }
 
     pub(crate) fn read_position(&self, mailbox: &Arc<Mailbox>, token: Token, position: u64) {
-        self.bring(mailbox, RECORD_MESSAGE_BYTES_MAX, move |context| {
+        let job = self.bringing(mailbox, RECORD_MESSAGE_BYTES_MAX, move |context| {
             let result = context.read_position(position);
             Event::Read { token, result }
         });
+        self.inner.pool.run(job);
     }
 
     pub(crate) fn find(&self, mailbox: &Arc<Mailbox>, token: Token, request: FindRequest) {
         let bytes_max = request.max_bytes.max(RECORD_MESSAGE_BYTES_MAX);
-        self.bring(mailbox, bytes_max, move |context| {
+        let job = self.bringing(mailbox, bytes_max, move |context| {
             let result = context.find(&request);
             Event::Found { token, result }
         });
+        self.inner.pool.run_long(job);
     }
 
-    /// Has the pool read messages for a session. Until they are there, so many bytes count as its own.
-    fn bring(
+    /// A job that reads messages for a session. Until they are there, so many bytes count as its own.
+    fn bringing(
         &self,
         mailbox: &Arc<Mailbox>,
         bytes_max: usize,
         read: impl FnOnce(&ReadContext) -> Event + Send + 'static,
-    ) {
+    ) -> Job {
         let mailbox = mailbox.clone();
         let mut held = Held::new(self.inner.deliveries.clone(), wide(bytes_max));
-        self.inner.pool.run(Box::new(move |context| {
+        Box::new(move |context| {
             let event = read(context);
             held.set(wide(event.message_bytes()));
             mailbox.put([Letter::Brought { event, held }]);
-        }));
+        })
     }
 
     pub(crate) fn offset_at(&self, mailbox: &Arc<Mailbox>, token: Token, queue: Arc<Queue>, time_ms: u64) {
@@ -460,8 +463,9 @@ impl Host {
             self.in_flight.sub(outputs.freed_bytes);
         }
         for work in outputs.work {
-            let inbox = self.inbox.clone();
-            self.pool.run(Box::new(move |context| inbox.put(work.carry_out(context))));
+            let (inbox, is_long) = (self.inbox.clone(), work.is_long());
+            let job: Job = Box::new(move |context| inbox.put(work.carry_out(context)));
+            if is_long { self.pool.run_long(job) } else { self.pool.run(job) }
         }
         for job in outputs.store_jobs {
             self.store.run(job);

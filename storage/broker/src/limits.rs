@@ -66,7 +66,10 @@ pub const FILTER_ERROR_SHOWN_CHARACTERS_MAX: usize = 40;
 /// Bytes of one read by offset; one message is always returned, however long.
 pub const READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of messages read at once for consumers and receives; one message is always read, however long.
-pub const FETCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub const FETCH_BYTES_MAX: usize = DISK_READ_BYTES_MAX;
+/// Bytes that one client gets from the disk at once, so that the others' turn comes soon; one message always, however
+/// long.
+pub const DISK_READ_BYTES_MAX: usize = 1024 * 1024;
 
 /// Pieces of the state (a queue, a group's position ...) that a checkpoint, a snapshot or a survey looks at in one turn
 /// of the shard; less where they are large.

@@ -4,7 +4,7 @@ mod rig;
 
 use std::path::Path;
 
-use mailrail_broker::limits::{DELIVERY_BYTES_MAX, DELIVERY_STEP_BYTES_MIN, IN_FLIGHT_BYTES_MAX};
+use mailrail_broker::limits::*;
 use mailrail_broker::*;
 use mailrail_message::StoredMessage;
 use rig::{TestClock, draft, events};
@@ -24,6 +24,10 @@ fn config(folder: &Path, store_engine: StoreEngine) -> BrokerConfig {
 
 /// A broker with twelve messages of a mebibyte in one queue, of which next to nothing is in memory, and a group.
 fn cold() -> (tempfile::TempDir, Broker, Session) {
+    cold_with(1 << 20)
+}
+
+fn cold_with(body_bytes: usize) -> (tempfile::TempDir, Broker, Session) {
     let folder = tempfile::tempdir().unwrap();
     let broker = open(folder.path(), StoreEngine::default());
     let mut session = broker.connect();
@@ -39,7 +43,7 @@ fn cold() -> (tempfile::TempDir, Broker, Session) {
     for number in 0..12u8 {
         let mut batch = PublishBatch::default();
         let destination = Destination::Topic { topic, queue_index: None };
-        batch.push(&draft("t", &vec![number; 1 << 20]), destination, 0, Durability::Disk).unwrap();
+        batch.push(&draft("t", &vec![number; body_bytes]), destination, 0, Durability::Disk).unwrap();
         session.submit(vec![Command::Publish { token: Token(3), batch }]);
         while !events(&mut session).iter().any(|event| matches!(event, Event::Published { .. })) {}
     }
@@ -290,6 +294,24 @@ fn whoever_asks_for_messages_waits_while_too_many_are_on_their_way() {
     drop(consumer);
     assert_eq!(broker.deliveries().bytes(), 0, "who has gone holds nothing");
     broker.stop().unwrap();
+}
+
+#[test]
+fn a_read_from_the_disk_brings_no_more_than_lets_the_others_have_their_turn() {
+    let read = |body_bytes| {
+        let (_folder, broker, mut session) = cold_with(body_bytes);
+        let queue = broker.directory().topic("t").unwrap().queue(0).unwrap();
+        let max_bytes = READ_BYTES_MAX;
+        let request = ReadRequest { queue, offset: 0, max_entries: 10, max_bytes, filter: Filter::all() };
+        assert!(session.read(Token(1), request).is_none());
+        let event = events(&mut session).pop();
+        let Some(Event::Read { result: Ok(batch), .. }) = event else { panic!("{event:?}") };
+        batch.entries.iter().map(|entry| entry.message.len()).collect::<Vec<_>>()
+    };
+    let quarter = DISK_READ_BYTES_MAX / 4;
+    let around = read(quarter)[0] - quarter;
+    assert_eq!(read(quarter - around), [quarter; 4]);
+    assert_eq!(read(quarter - around + 1), [quarter + 1; 3]);
 }
 
 #[test]

@@ -27,6 +27,11 @@ pub const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
 pub const READ_GAP_BYTES_MAX: u64 = 16 << 10;
 /// Most bytes that one coalesced read fetches, unless a single wanted range is longer.
 pub const READ_RUN_BYTES_MAX: u64 = 4 << 20;
+/// A longer read is done in parts of so many bytes, so that whoever waits for the disk waits for one of them. While one is
+/// read the next is brought, and behind a read that goes on where an earlier one ended, one more.
+pub const READ_PART_BYTES_MAX: u64 = 256 << 10;
+/// Readers whose order is remembered.
+pub const READ_STREAMS_MAX: usize = 64;
 /// Files of older segments that are kept open for readers.
 pub const READ_FILES_MAX: usize = 128;
 

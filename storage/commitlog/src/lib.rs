@@ -6,6 +6,7 @@
 //! A simulation spawns nothing and calls [`Writer::step`] and [`Syncer::step`] itself.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
 
+mod ahead;
 mod append;
 mod cache;
 mod config;

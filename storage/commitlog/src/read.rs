@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::ahead::{self, Streams};
 use crate::config::{READ_FILES_MAX, READ_GAP_BYTES_MAX, READ_RUN_BYTES_MAX};
-use crate::disk::{DiskFile, read_full};
+use crate::disk::DiskFile;
 use crate::error::{KeepError, OpenError, ReadError};
 use crate::kept::{self, Extent};
 use crate::log::{Log, locked};
@@ -23,6 +24,7 @@ pub struct LogReader {
     log: Arc<Log>,
     /// Segments whose files were opened for reading, oldest first. Shared by the readers only.
     listed: Arc<Mutex<VecDeque<Arc<Segment>>>>,
+    streams: Arc<Streams>,
 }
 
 /// Ranges of one segment that one read fetches.
@@ -35,7 +37,7 @@ struct Run<'a> {
 
 impl LogReader {
     pub(crate) fn new(log: Arc<Log>) -> Self {
-        Self { log, listed: Arc::default() }
+        Self { log, listed: Arc::default(), streams: Arc::default() }
     }
 
     pub(crate) fn log(&self) -> Arc<Log> {
@@ -119,8 +121,11 @@ impl LogReader {
 
     fn read_run(&self, run: &Run<'_>, results: &mut Vec<Result<Bytes, ReadError>>) {
         let mut buffer = BytesMut::zeroed(narrow(run.end - run.start));
+        let (start, end) = (run.start - run.segment.base, run.end - run.segment.base);
+        let goes_on = self.streams.goes_on(run.start, run.end);
+        let reach = if goes_on { ahead::reach(end).min(run.segment.bytes()) } else { end };
         let read = self.file(run.segment).and_then(|file| {
-            let read = read_full(&*file, &mut buffer, run.start - run.segment.base)?;
+            let read = ahead::read(&*file, &mut buffer, start, reach)?;
             if read < buffer.len() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
         });
         if read.is_err() && run.start < self.start() {

@@ -61,7 +61,6 @@ const UNTESTED: &[(&str, &[&str])] = &[
             "DIRECTORY_BYTES_MAX",
             "FILE_BYTES_MIN",
             "READ_FILES_MAX",
-            "READ_GAP_BYTES_MAX",
             "READ_RUN_BYTES_MAX",
             "REMOVED_BYTES_MAX",
             "SPAN_PIECES_MAX",

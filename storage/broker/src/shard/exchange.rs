@@ -88,6 +88,11 @@ pub(crate) enum Work {
 }
 
 impl Work {
+    /// True for what goes through much of the log, and that nobody waits for.
+    pub fn is_long(&self) -> bool {
+        matches!(self, Work::Expire(_) | Work::Survey(_) | Work::MakeKeys)
+    }
+
     pub fn carry_out(self, context: &ReadContext) -> Input {
         match self {
             Work::Dead(dead) => Input::DeadReady(dead.read(context)),

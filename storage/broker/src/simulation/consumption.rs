@@ -305,7 +305,7 @@ fn a_trimmed_entry_is_nobody_s_and_no_other_comes_in_its_place() {
 #[test]
 fn one_read_of_grants_is_bounded_by_bytes() {
     let (mut sim, client, topic) = scene(GroupSettings::at_once());
-    let long = "x".repeat(3 << 18);
+    let long = "x".repeat(3 << 16);
     for _ in 0..24 {
         sim.publish(&client, &topic, &[&long]);
     }
@@ -321,7 +321,7 @@ fn one_read_of_grants_is_bounded_by_bytes() {
         sizes.push(fetched.deliveries.len());
         grants = fetched.rest;
     }
-    assert_eq!(sizes, [5, 5, 5, 5, 4], "five of 768 KiB fit into 4 MiB");
+    assert_eq!(sizes, [5, 5, 5, 5, 4], "five of 192 KiB fit into 1 MiB");
     assert!(read.into_iter().eq(0..24));
 }
 

@@ -59,6 +59,8 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
     /// Reads from `offset` on; returns how many bytes were read, 0 at the end of the file.
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Says that a part will soon be read, so that the disk may begin to bring it. Nothing else is read ahead.
+    fn will_read(&self, part: Range<u64>);
     /// Makes the file's bytes and its length durable.
     fn sync_data(&self) -> io::Result<()>;
     /// Cuts the file to `bytes`.

@@ -431,6 +431,8 @@ impl DiskFile for FaultFile {
         Ok(len)
     }
 
+    fn will_read(&self, _part: Range<u64>) {}
+
     fn sync_data(&self) -> io::Result<()> {
         let (mut state, stays_on) = match self.disk.enter(Op::Sync, &self.path()) {
             Ok(entered) => entered,
