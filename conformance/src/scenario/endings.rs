@@ -8,8 +8,8 @@ use crate::sdk::Sdk;
 use crate::world::World;
 use crate::{Failure, require};
 
-use super::routes::{Names, SDKS, bodies, route};
-use super::{Case, possible};
+use super::Case;
+use super::routes::{Names, Scenario, bodies, cases_of, route};
 
 /// A time to live, and a wait until it is over for certain.
 const TTL_MS: u64 = 300;
@@ -18,7 +18,6 @@ const WAIT_MS: u64 = 1_500;
 const LONG_MS: u64 = 600_000;
 
 pub fn cases(sdks: &[Sdk]) -> Vec<Case> {
-    type Scenario = fn(&mut World, Sdk) -> Result<(), Failure>;
     let scenarios: [(&str, Scenario); 5] = [
         ("message expires at its own time", expires),
         ("rejected message is dead-lettered with its history", rejected),
@@ -26,14 +25,7 @@ pub fn cases(sdks: &[Sdk]) -> Vec<Case> {
         ("full queue drops its head or refuses", full),
         ("queue that nobody uses goes", unused),
     ];
-    let is_there = |sdk: &Sdk| sdks.contains(sdk);
-    let cell = |(row, scenario): (&'static str, Scenario), sdk: Sdk| {
-        Case::new(row, sdk, move |world| possible(scenario(world, sdk)))
-    };
-    scenarios
-        .into_iter()
-        .flat_map(|scenario| SDKS.into_iter().filter(is_there).map(move |sdk| cell(scenario, sdk)))
-        .collect()
+    cases_of(sdks, &scenarios)
 }
 
 /// The default exchange leads dead letters to one queue.

@@ -15,21 +15,24 @@ use super::{Case, possible};
 pub(super) const SDKS: [Sdk; 2] = [Sdk::Pika, Sdk::Amqp091Go];
 
 pub fn cases(sdks: &[Sdk]) -> Vec<Case> {
-    type Scenario = fn(&mut World, Sdk) -> Result<(), Failure>;
     let scenarios: [(&str, Scenario); 4] = [
         ("headers exchange matches by value", headers),
         ("alternate exchange gets what goes nowhere", alternate),
         ("exchanges are bound to each other", through_each_other),
         ("copies go to the keys of CC and BCC", copies),
     ];
-    let is_there = |sdk: &Sdk| sdks.contains(sdk);
-    let cell = |(row, scenario): (&'static str, Scenario), sdk: Sdk| {
+    cases_of(sdks, &scenarios)
+}
+
+pub(super) type Scenario = fn(&mut World, Sdk) -> Result<(), Failure>;
+
+/// Each scenario with each of the drivers that are there.
+pub(super) fn cases_of(sdks: &[Sdk], scenarios: &[(&'static str, Scenario)]) -> Vec<Case> {
+    let cell = |&(row, scenario): &(&'static str, Scenario), sdk: Sdk| {
         Case::new(row, sdk, move |world| possible(scenario(world, sdk)))
     };
-    scenarios
-        .into_iter()
-        .flat_map(|scenario| SDKS.into_iter().filter(is_there).map(move |sdk| cell(scenario, sdk)))
-        .collect()
+    let drivers = || SDKS.into_iter().filter(|sdk| sdks.contains(sdk));
+    scenarios.iter().flat_map(|scenario| drivers().map(move |sdk| cell(scenario, sdk))).collect()
 }
 
 /// Names that no other run of a scenario has.

@@ -135,15 +135,9 @@ impl Client {
     }
 }
 
-/// A batch of messages with this body, in turn to the topic's queues from `first` on.
-pub fn batch(
-    topic: &Topic,
-    body: &[u8],
-    messages: usize,
-    durability: Durability,
-    first: u32,
-) -> PublishBatch {
-    let draft = Draft {
+/// A message with this body, and nothing else that is worth a byte.
+pub fn draft<'a>(topic: &'a Topic, body: &'a [u8]) -> Draft<'a> {
+    Draft {
         topic: &topic.name,
         flag: 0,
         sys_flags: 0,
@@ -155,7 +149,18 @@ pub fn batch(
         properties: b"",
         more_properties: b"",
         annexes: &[],
-    };
+    }
+}
+
+/// A batch of messages with this body, in turn to the topic's queues from `first` on.
+pub fn batch(
+    topic: &Topic,
+    body: &[u8],
+    messages: usize,
+    durability: Durability,
+    first: u32,
+) -> PublishBatch {
+    let draft = draft(topic, body);
     let queues = topic.settings().queues;
     let mut batch = PublishBatch::with_capacity(messages * (body.len() + 200), messages);
     for number in 0..messages {

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use mailrail_broker::{Broker, PublishBatch, Topic};
-use mailrail_message::Draft;
 use serde_json::{Value, json};
 
 use crate::backlog::bytes_below;
@@ -98,19 +97,7 @@ fn batch(
     messages: usize,
     due_ms: &mut dyn FnMut() -> Option<u64>,
 ) -> PublishBatch {
-    let draft = Draft {
-        topic: &topic.name,
-        flag: 0,
-        sys_flags: 0,
-        born_ms: 0,
-        born_host: ([127, 0, 0, 1], 1).into(),
-        store_host: ([127, 0, 0, 1], 2).into(),
-        reconsume_times: 0,
-        body,
-        properties: b"",
-        more_properties: b"",
-        annexes: &[],
-    };
+    let draft = client::draft(topic, body);
     let mut batch = PublishBatch::with_capacity(messages * (body.len() + 200), messages);
     let durability = Durability::Disk.into();
     for _ in 0..messages {

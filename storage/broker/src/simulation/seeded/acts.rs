@@ -97,9 +97,13 @@ impl World {
 
     pub fn settle(&mut self) {
         let receipts = self.take_held();
-        receipts.iter().for_each(|receipt| self.lines.let_go(receipt));
         let retry = Outcome::Retry { delay_ms: None };
         let outcome = self.random.pick(&[Outcome::Ack, Outcome::Ack, Outcome::Ack, retry, Outcome::Release]);
+        self.end_leases(receipts, outcome);
+    }
+
+    pub fn end_leases(&mut self, receipts: Vec<Receipt>, outcome: Outcome) {
+        receipts.iter().for_each(|receipt| self.lines.let_go(receipt));
         let ask = if outcome == Outcome::Ack {
             receipts.iter().for_each(|receipt| self.lines.ask_to_settle(receipt));
             Ask::Ack(receipts.clone())

@@ -85,16 +85,9 @@ impl World {
         let mortals = self.mortals.as_mut().unwrap();
         let count = mortals.held.len().min(1 + self.random.index(4));
         let receipts: Vec<Receipt> = mortals.held.drain(..count).map(|delivery| delivery.receipt).collect();
-        receipts.iter().for_each(|receipt| self.lines.let_go(receipt));
         let retry = Outcome::Retry { delay_ms: Some(self.random.pick(&[0, 300])) };
         let outcome = self.random.pick(&[Outcome::Ack, Outcome::Reject, retry, Outcome::Release]);
-        let ask = if outcome == Outcome::Ack {
-            receipts.iter().for_each(|receipt| self.lines.ask_to_settle(receipt));
-            Ask::Ack(receipts.clone())
-        } else {
-            Ask::Other
-        };
-        self.tell(ask, |token| Command::Settle { token: Some(token), receipts, outcome });
+        self.end_leases(receipts, outcome);
     }
 
     /// Takes what was handed out of mortal messages: each is alive, by its own time and by the grave.
