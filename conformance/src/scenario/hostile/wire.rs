@@ -30,7 +30,8 @@ pub fn holds(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-/// What asks for `topic` from its start again and again, and does not mean to read any of it. `turn` is another group each time.
+/// What asks for `topic` again and again, and does not mean to read any of it: from one message after the other, so that no short
+/// one ends all answers early. `turn` is another group each time.
 pub fn greedy(protocol: Protocol, topic: &str, turn: usize) -> Vec<u8> {
     const PULLS: usize = 32;
     const PAGES: usize = 8;
@@ -43,7 +44,6 @@ pub fn greedy(protocol: Protocol, topic: &str, turn: usize) -> Vec<u8> {
                 );
                 remoting(11, &fields)
             };
-            // From one message after the other, so that no short one ends an answer early.
             (0..PULLS).flat_map(pull).collect()
         }
         Protocol::Amqp => {
@@ -55,10 +55,12 @@ pub fn greedy(protocol: Protocol, topic: &str, turn: usize) -> Vec<u8> {
             [amqp_handshake(), amqp_method(1, &[0, 20, 0, 10, 0]), amqp_method(1, &consume)].concat()
         }
         Protocol::Http => {
-            let page = format!(
-                "GET /v1/topics/{topic}/queues/0/messages?from=earliest&max=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
-            );
-            page.into_bytes().repeat(PAGES)
+            let page = |offset: usize| {
+                format!(
+                    "GET /v1/topics/{topic}/queues/0/messages?from=offset:{offset}&max=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                )
+            };
+            (0..PAGES).flat_map(|offset| page(offset).into_bytes()).collect()
         }
     }
 }
