@@ -22,5 +22,5 @@ mod publisher;
 mod to_wire;
 
 pub use adapter::Connection;
-pub use config::{AmqpConfig, CheckLogin};
+pub use config::AmqpConfig;
 pub use fault::{Fault, Refusal};

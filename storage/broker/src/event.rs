@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::access::{AuditEntry, Identity};
 use crate::command::{BindTarget, Name, Receipt};
 use crate::directory::Topic;
 use crate::error::Error;
@@ -76,7 +77,10 @@ pub struct Stored {
 #[derive(Debug)]
 pub enum Reply {
     Done,
-    Topic { topic: Arc<Topic>, created: bool },
+    Topic {
+        topic: Arc<Topic>,
+        created: bool,
+    },
     Count(u64),
     Offsets(Vec<Option<u64>>),
     Group(GroupView),
@@ -84,6 +88,9 @@ pub enum Reply {
     Members(Vec<Name>),
     Locked(Vec<QueueId>),
     Bindings(Vec<BindingView>),
+    /// Who a login is for; see [`crate::Session::identify`].
+    LoggedIn(Arc<Identity>),
+    Audit(Vec<AuditEntry>),
 }
 
 /// One binding, as an administrator sees it.

@@ -4,6 +4,7 @@
 //! protocol, no socket and no async runtime; sessions are woken through `std::task::Waker`.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
 
+mod access;
 mod backup;
 mod broker;
 mod check;
@@ -42,6 +43,10 @@ mod store;
 mod store_thread;
 mod time;
 
+pub use access::{
+    Access, Action, AuditEntry, Denial, Effect, Identity, PasswordHash, Pattern, Resource, ResourceKind,
+    Rule, SealedSecret, SecretKeyFile, User, UserChange, UserSettings,
+};
 pub use backup::{ArchiveError, Backup, Contents, Piece, RestoreError, Restored, Unpacker, restore};
 pub use broker::{Broker, BrokerConfig, OpenError};
 pub use check::{CheckReport, Checked, check};
@@ -50,7 +55,7 @@ pub use directory::{Directory, Exchange, Group, Topic};
 pub use error::Error;
 pub use event::{BindingView, Delivery, Event, GroupQueueView, GroupView, Recipient, Reply, Stored};
 pub use filter::{Dialect, Filter, FilterError, Misuse};
-pub use ids::{ConsumerId, ExchangeId, GroupId, QueueId, SessionId, Token, TopicId};
+pub use ids::{ConsumerId, ExchangeId, GroupId, QueueId, SessionId, Token, TopicId, UserId};
 pub use lookup::{FindRequest, Found};
 pub use policy::*;
 pub use publish::{Destination, PublishBatch, RoutingKeys};

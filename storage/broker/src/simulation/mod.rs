@@ -20,6 +20,7 @@ mod slices;
 mod space;
 mod store;
 mod topology;
+mod users;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::access::{AuditEntry, UserSettings};
 use crate::queue::IndexImage;
 use crate::schedule::{ScheduleImage, Timer};
 
@@ -21,6 +22,8 @@ pub(crate) enum ItemKey {
     /// Of older versions: each waiting message was a piece.
     Waiting(u64),
     Schedule,
+    User(UserId),
+    Audit,
 }
 
 impl ItemKey {
@@ -35,6 +38,8 @@ impl ItemKey {
             ItemKey::Progress(..) => 5,
             ItemKey::Waiting(_) => 6,
             ItemKey::Schedule => 7,
+            ItemKey::User(_) => 8,
+            ItemKey::Audit => 9,
         }
     }
 }
@@ -102,6 +107,12 @@ pub(crate) enum Item {
         blocks: Vec<(u64, u64)>,
         entries: Vec<(u64, u64)>,
     },
+    User {
+        id: UserId,
+        name: String,
+        settings: Box<UserSettings>,
+    },
+    Audit(Vec<AuditEntry>),
 }
 
 impl Item {
@@ -118,6 +129,8 @@ impl Item {
             Item::Progress { group, queue, .. } => ItemKey::Progress(*group, *queue),
             Item::Waiting { position, .. } => ItemKey::Waiting(*position),
             Item::Schedule(_) => ItemKey::Schedule,
+            Item::User { id, .. } => ItemKey::User(*id),
+            Item::Audit(_) => ItemKey::Audit,
         }
     }
 
@@ -146,6 +159,8 @@ impl Item {
             Item::Index { sealed, entries, .. } => sealed.len() + entries.len(),
             Item::Schedule(image) => image.parts(),
             Item::Expiries { blocks, entries, .. } => blocks.len() + entries.len(),
+            Item::User { settings, .. } => settings.rules.len(),
+            Item::Audit(entries) => entries.len(),
         }
     }
 
@@ -175,6 +190,8 @@ impl State {
         keys.extend(self.exchanges.keys().map(|id| ItemKey::Exchange(*id)));
         keys.extend(self.progress.keys().map(|(group, queue)| ItemKey::Progress(*group, *queue)));
         keys.push(ItemKey::Schedule);
+        keys.extend(self.users.keys().map(|id| ItemKey::User(*id)));
+        keys.push(ItemKey::Audit);
         keys
     }
 
@@ -226,6 +243,8 @@ impl State {
             }
             ItemKey::Waiting(_) => return None,
             ItemKey::Schedule => Item::Schedule(Box::new(self.schedule.image())),
+            ItemKey::User(id) => self.user_item(id)?,
+            ItemKey::Audit => self.audit_item()?,
         })
     }
 
@@ -313,6 +332,8 @@ impl State {
                 self.wait(Timer { due_ms: waiting.due_ms, position, bytes: waiting.bytes })
             }
             Item::Schedule(image) => self.schedule.restore(as_of, *image),
+            Item::User { id, name, settings } => self.put_user(id, &name, &settings),
+            Item::Audit(entries) => entries.into_iter().for_each(|entry| self.audit.add(entry)),
         }
     }
 
