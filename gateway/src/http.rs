@@ -53,8 +53,8 @@ impl Default for Timeouts {
     }
 }
 
-/// Adds the process's metrics to the routes, and keeps their recorder small.
-pub fn with_metrics(rest: Router, metrics: PrometheusHandle, memory: MemoryMeter) -> Router {
+/// The process's metrics, whose recorder is kept small.
+pub fn metrics_routes(metrics: PrometheusHandle, memory: MemoryMeter) -> Router {
     let rendered = metrics.clone();
     tokio::spawn(async move {
         loop {
@@ -63,7 +63,7 @@ pub fn with_metrics(rest: Router, metrics: PrometheusHandle, memory: MemoryMeter
         }
     });
     let memory = Arc::new(memory);
-    rest.route(
+    Router::new().route(
         "/metrics",
         get(move || {
             memory.look();

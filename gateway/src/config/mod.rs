@@ -1,6 +1,7 @@
 //! Settings: flags beat the environment, which beats the file, which beats defaults. Read once into a raw form,
 //! checked once into [`Settings`]; every part of the program gets only its own.
 
+mod access;
 mod flags;
 mod memory;
 
@@ -12,11 +13,13 @@ use mailrail_broker::{DelayLevels, DelayLevelsError, RetentionPolicy, StoreEngin
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+pub use self::access::{AccessSettings, password_in};
 pub use self::memory::MemoryBudget;
 use self::memory::{MEMORY_MIB_MAX, MEMORY_MIB_MIN, TooLittle, Wanted};
 
 pub use self::flags::{
-    BackupFlags, CheckFlags, Cli, Command, RepairFlags, RestoreFlags, ServeFlags, StatusFlags,
+    BackupFlags, CheckFlags, Cli, ClientFlags, Command, RepairFlags, RestoreFlags, RuleFlags, ServeFlags,
+    UserFlags, UserVerb,
 };
 
 /// Checked settings of a server.
@@ -29,6 +32,7 @@ pub struct Settings {
     /// Address that clients are told to dial; its port is that of the listener they are told about.
     pub advertised: IpAddr,
     pub ready_file: Option<PathBuf>,
+    pub access: AccessSettings,
     pub auto_create_topics: bool,
     pub cluster_name: String,
     pub broker_name: String,
@@ -61,7 +65,7 @@ pub enum SettingsError {
     #[error("{key} is {value:?}: {why}")]
     Value { key: &'static str, value: String, why: String },
     #[error(
-        "{key} is {value}, which others can reach, but no users are configured; listen on 127.0.0.1 or pass --insecure"
+        "{key} is {value}, which others can reach, but there are no users; pass --admin-user and its password to make the first, listen on 127.0.0.1, or pass --insecure"
     )]
     Exposed { key: &'static str, value: SocketAddr },
 }
@@ -87,10 +91,17 @@ impl Settings {
     fn check(raw: ServeFlags, memory_limit_bytes: Option<u64>) -> Result<Settings, SettingsError> {
         let insecure = raw.insecure.unwrap_or(false);
         let memory = memory_budget(&raw, memory_limit_bytes)?;
-        let listen = |key, value: Option<String>, default: &str| -> Result<SocketAddr, SettingsError> {
+        let data = raw.data.unwrap_or_else(|| PathBuf::from(DATA));
+        let mut access = AccessSettings::check(
+            raw.admin_user,
+            raw.admin_password_file,
+            raw.admin_password,
+            raw.secret_key_file,
+        )?;
+        let mut listen = |key, value: Option<String>, default: &str| -> Result<SocketAddr, SettingsError> {
             let address = resolve(key, &value.unwrap_or_else(|| default.to_owned()))?;
             if !address.ip().is_loopback() && !insecure {
-                return Err(SettingsError::Exposed { key, value: address });
+                access.needs_users(key, address, &data)?;
             }
             Ok(address)
         };
@@ -111,12 +122,13 @@ impl Settings {
             None => remoting_listen.ip(),
         };
         Ok(Settings {
-            data: raw.data.unwrap_or_else(|| PathBuf::from(DATA)),
+            data,
             http_listen,
             remoting_listen,
             amqp_listen,
             advertised,
             ready_file: raw.ready_file,
+            access,
             auto_create_topics: raw.auto_create_topics.unwrap_or(true),
             cluster_name: raw.cluster_name.unwrap_or_else(|| "DefaultCluster".to_owned()),
             broker_name: raw.broker_name.unwrap_or_else(|| "mailrail".to_owned()),
