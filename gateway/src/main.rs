@@ -17,6 +17,8 @@ mod repair;
 mod restore;
 mod serve;
 mod status;
+mod stream;
+mod tls;
 mod user;
 
 use std::process::ExitCode;

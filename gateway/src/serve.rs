@@ -19,6 +19,7 @@ use crate::http::{self, Timeouts};
 use crate::listeners::{self, Shared, bind};
 use crate::metering::{self, MemoryMeter};
 use crate::ready::Ready;
+use crate::tls::Tls;
 
 /// How long connections may take to end once everything is answered.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,6 +68,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
         remoting: address(&remoting_listener)?,
         amqp: address(&amqp_listener)?,
     };
+    let tls = Tls::open(settings.tls.clone()).map_err(|error| error.to_string())?;
     warn(&settings, files);
     let memory = settings.memory;
     let metrics = metering::install()?;
@@ -76,7 +78,8 @@ async fn serve(settings: Settings) -> Result<(), String> {
     let (phase, phases) = watch::channel(Phase::Running);
     let places = Arc::new(Semaphore::new(count(memory.connections_max)));
     let buffers = Buffers::new(memory.buffer_bytes_max);
-    let shared = Shared { broker: broker.clone(), places, buffers: buffers.clone(), phase: phases };
+    let shared =
+        Shared { broker: broker.clone(), places, buffers: buffers.clone(), phase: phases, tls: tls.clone() };
 
     let mut remoting =
         mailrail_remoting::RemotingConfig::new(advertised, &settings.cluster_name, &settings.broker_name);
@@ -108,7 +111,7 @@ async fn serve(settings: Settings) -> Result<(), String> {
     if let Some(path) = &settings.ready_file {
         ready.write(path).map_err(|error| format!("writing {}: {error}", path.display()))?;
     }
-    let faulted = signals.stop_or_fault(&broker).await;
+    let faulted = signals.stop_or_fault(&broker, &tls).await;
     stop(broker, rest, phase, serving).await?;
     if faulted { Err("the log has failed; what was acknowledged is on disk".to_owned()) } else { Ok(()) }
 }
@@ -197,10 +200,12 @@ async fn let_users_in(broker: &Broker, settings: &AccessSettings) -> Result<(), 
     }
 }
 
-/// The signals that end the program in order.
+/// The signals that the program listens to.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Asks for the certificate to be read again.
+    hangup: Signal,
 }
 
 impl Signals {
@@ -209,15 +214,17 @@ impl Signals {
         Ok(Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
         })
     }
 
     /// Returns on a signal, or with true when the log has failed.
-    async fn stop_or_fault(mut self, broker: &Broker) -> bool {
+    async fn stop_or_fault(mut self, broker: &Broker, tls: &Tls) -> bool {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return false,
                 _ = self.interrupt.recv() => return false,
+                _ = self.hangup.recv() => tls.reload(),
                 _ = tokio::time::sleep(FAULT_CHECK) => if broker.is_faulted() {
                     return true;
                 }

@@ -218,6 +218,19 @@ pub struct ServeFlags {
     /// File of the key that seals what RocketMQ clients sign with; made when it is needed [default: secret.key in data].
     #[arg(long, env = "MAILRAIL_SECRET_KEY_FILE", value_name = "FILE")]
     pub secret_key_file: Option<PathBuf>,
+    /// Whether TLS is spoken: disabled, permissive (both, on the same ports) or enforcing [default: permissive with a
+    /// certificate].
+    #[arg(long, env = "MAILRAIL_TLS_MODE", value_name = "MODE")]
+    pub tls_mode: Option<String>,
+    /// PEM file with the certificate, and those that lead to its root; read again on SIGHUP.
+    #[arg(long, env = "MAILRAIL_TLS_CERTIFICATE_FILE", value_name = "FILE")]
+    pub tls_certificate_file: Option<PathBuf>,
+    /// PEM file with the certificate's key.
+    #[arg(long, env = "MAILRAIL_TLS_KEY_FILE", value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
+    /// PEM file with certificates, one of which must have signed that of every TLS client [default: clients need none].
+    #[arg(long, env = "MAILRAIL_TLS_CLIENT_CA_FILE", value_name = "FILE")]
+    pub tls_client_ca_file: Option<PathBuf>,
     /// Make topics that producers name and that do not exist [default: true].
     #[arg(long, env = "MAILRAIL_AUTO_CREATE_TOPICS", value_name = "BOOL")]
     pub auto_create_topics: Option<bool>,
@@ -279,6 +292,10 @@ impl ServeFlags {
             admin_password_file: self.admin_password_file.or(other.admin_password_file),
             admin_password: self.admin_password.or(other.admin_password),
             secret_key_file: self.secret_key_file.or(other.secret_key_file),
+            tls_mode: self.tls_mode.or(other.tls_mode),
+            tls_certificate_file: self.tls_certificate_file.or(other.tls_certificate_file),
+            tls_key_file: self.tls_key_file.or(other.tls_key_file),
+            tls_client_ca_file: self.tls_client_ca_file.or(other.tls_client_ca_file),
             auto_create_topics: self.auto_create_topics.or(other.auto_create_topics),
             cluster_name: self.cluster_name.or(other.cluster_name),
             broker_name: self.broker_name.or(other.broker_name),

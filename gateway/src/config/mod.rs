@@ -4,6 +4,7 @@
 mod access;
 mod flags;
 mod memory;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use tracing_subscriber::filter::LevelFilter;
 pub use self::access::{AccessSettings, password_in};
 pub use self::memory::MemoryBudget;
 use self::memory::{MEMORY_MIB_MAX, MEMORY_MIB_MIN, TooLittle, Wanted};
+pub use self::tls::{TlsMode, TlsSettings};
 
 pub use self::flags::{
     BackupFlags, CheckFlags, Cli, ClientFlags, Command, RepairFlags, RestoreFlags, RuleFlags, ServeFlags,
@@ -33,6 +35,7 @@ pub struct Settings {
     pub advertised: IpAddr,
     pub ready_file: Option<PathBuf>,
     pub access: AccessSettings,
+    pub tls: Option<TlsSettings>,
     pub auto_create_topics: bool,
     pub cluster_name: String,
     pub broker_name: String,
@@ -129,6 +132,12 @@ impl Settings {
             advertised,
             ready_file: raw.ready_file,
             access,
+            tls: TlsSettings::check(
+                raw.tls_mode,
+                raw.tls_certificate_file,
+                raw.tls_key_file,
+                raw.tls_client_ca_file,
+            )?,
             auto_create_topics: raw.auto_create_topics.unwrap_or(true),
             cluster_name: raw.cluster_name.unwrap_or_else(|| "DefaultCluster".to_owned()),
             broker_name: raw.broker_name.unwrap_or_else(|| "mailrail".to_owned()),
@@ -346,12 +355,20 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named() {
         type Change = fn(&mut ServeFlags);
-        let cases: [(Change, &str); 18] = [
+        let cases: [(Change, &str); 26] = [
             (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
             (
                 |f| f.amqp_listen = Some("0.0.0.0:5672".into()),
                 "amqp-listen is 0.0.0.0:5672, which others can reach",
             ),
+            (|f| f.tls_mode = Some("perhaps".into()), "tls-mode is \"perhaps\""),
+            (|f| f.tls_mode = Some("enforcing".into()), "tls-certificate-file is \"\": TLS needs"),
+            (|f| f.tls_certificate_file = Some("c".into()), "tls-key-file is \"\": the certificate needs"),
+            (|f| f.tls_key_file = Some("k".into()), "tls-certificate-file is \"\": the key needs"),
+            (|f| f.tls_client_ca_file = Some("ca".into()), "tls-certificate-file is \"\": TLS needs"),
+            (|f| f.admin_user = Some("root".into()), "admin-user is \"root\": it needs a password"),
+            (|f| f.admin_password = Some("x".into()), "admin-user is \"\": a password is given"),
+            (|f| f.admin_password_file = Some("/nowhere/password".into()), "reading /nowhere/password"),
             (|f| f.segment_mib = Some(0), "segment-mib is \"0\""),
             (|f| f.retention_hours = Some(1_000_001), "retention-hours is \"1000001\""),
             (|f| f.retention_mib = Some(u64::MAX), "retention-mib is \"18446744073709551615\""),
