@@ -3,6 +3,7 @@
 //! A scenario gets the drivers' SDKs and the world, and says whether it passed, cannot be done, or failed. The list says which SDKs
 //! or pairs each runs for; the skips are not decided here but by what a driver answers, or by a reason that the scenario states.
 
+mod access;
 mod across;
 mod balance;
 mod crash;
@@ -92,7 +93,11 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
             })
         }));
     }
-    cases.extend([routes::cases(sdks), recall::cases(sdks), endings::cases(sdks)].into_iter().flatten());
+    cases.extend(
+        [routes::cases(sdks), recall::cases(sdks), endings::cases(sdks), access::cases(sdks)]
+            .into_iter()
+            .flatten(),
+    );
     if sdks.contains(&Sdk::Celery) {
         cases.extend(tasks::cases());
     }
