@@ -19,8 +19,7 @@ pub(crate) struct BlockRef {
     pub first_store_ms: u64,
     /// Bytes that its messages take in the log.
     pub bytes: u64,
-    /// Earliest expiry of its messages by what they say themselves; 0 = none expires. Stored apart from the rest.
-    #[serde(skip)]
+    /// Earliest expiry of its messages by what they say themselves; 0 = none expires.
     pub expires_ms: u64,
 }
 
@@ -37,12 +36,18 @@ pub(crate) struct DamagedBlock {
     pub first_offset: u64,
 }
 
-/// Packs entries with contiguous offsets. `entries` is not empty.
-pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
-    let first = entries.first()?;
-    let count = u32::try_from(entries.len()).ok()?;
-    let mut out = Vec::with_capacity(32 + entries.len() * 12);
-    let expires_ms = entries.iter().map(|entry| entry.expires_ms).filter(|at| *at > 0).min().unwrap_or(0);
+/// Packs entries with contiguous offsets; `None` where there are none.
+pub(super) fn pack(entries: impl Iterator<Item = Entry> + Clone) -> Option<(BlockRef, Vec<u8>)> {
+    let first = entries.clone().next()?;
+    let (mut count, mut bytes, mut expires_ms) = (0u32, 0, 0);
+    for entry in entries.clone() {
+        count += 1;
+        bytes += stored_bytes(entry.bytes);
+        if entry.expires_ms > 0 && (expires_ms == 0 || entry.expires_ms < expires_ms) {
+            expires_ms = entry.expires_ms;
+        }
+    }
+    let mut out = Vec::with_capacity(32 + usize::try_from(count).ok()? * 12);
     out.push(if expires_ms > 0 { VERSION_WITH_EXPIRY } else { VERSION });
     out.extend_from_slice(&count.to_le_bytes());
     for word in [first.offset, first.position, first.store_ms] {
@@ -56,7 +61,7 @@ pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
         put_varint(&mut out, u64::from(((difference << 1) ^ (difference >> 31)).cast_unsigned()));
         put_varint(&mut out, entry.store_ms.wrapping_sub(store_ms));
         if expires_ms > 0 {
-            put_varint(&mut out, life_and_1(entry));
+            put_varint(&mut out, life_and_1(&entry));
         }
         (position, tag, store_ms) = (entry.position, entry.tag_hash, entry.store_ms);
     }
@@ -65,7 +70,7 @@ pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
         count,
         first_position: first.position,
         first_store_ms: first.store_ms,
-        bytes: entries.iter().map(|entry| stored_bytes(entry.bytes)).sum(),
+        bytes,
         expires_ms,
     };
     Some((block, out))
@@ -73,29 +78,37 @@ pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
 
 /// Unpacks a block and checks it against its directory entry.
 pub(super) fn unpack(block: &BlockRef, bytes: &[u8]) -> Result<Vec<Entry>, DamagedBlock> {
-    let damaged = DamagedBlock { first_offset: block.first_offset };
+    let is_it = |entries: &Vec<Entry>| {
+        wide(entries.len()) == u64::from(block.count)
+            && entries.first().is_some_and(|first| first.offset == block.first_offset)
+    };
+    unpack_any(bytes).filter(is_it).ok_or(DamagedBlock { first_offset: block.first_offset })
+}
+
+/// Unpacks a block; `None` when it is damaged.
+pub(super) fn unpack_any(bytes: &[u8]) -> Option<Vec<Entry>> {
     let mut rest = bytes;
-    let [version] = take(&mut rest).ok_or(damaged)?;
-    let count = u32::from_le_bytes(take(&mut rest).ok_or(damaged)?);
-    let first_offset = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
-    let mut position = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
-    let mut store_ms = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
+    let [version] = take(&mut rest)?;
+    let count = u32::from_le_bytes(take(&mut rest)?);
+    let first_offset = u64::from_le_bytes(take(&mut rest)?);
+    let mut position = u64::from_le_bytes(take(&mut rest)?);
+    let mut store_ms = u64::from_le_bytes(take(&mut rest)?);
     let with_expiry = version == VERSION_WITH_EXPIRY;
-    if (version != VERSION && !with_expiry) || count != block.count || first_offset != block.first_offset {
-        return Err(damaged);
+    if version != VERSION && !with_expiry {
+        return None;
     }
     let mut tag = 0i32;
     let mut entries = Vec::with_capacity(bytes.len() / 4);
     for step in 0..u64::from(count) {
-        position = position.wrapping_add(varint(&mut rest).ok_or(damaged)?);
-        let bytes = u32::try_from(varint(&mut rest).ok_or(damaged)?).map_err(|_| damaged)?;
-        let zigzag = u32::try_from(varint(&mut rest).ok_or(damaged)?).map_err(|_| damaged)?;
+        position = position.wrapping_add(varint(&mut rest)?);
+        let bytes = u32::try_from(varint(&mut rest)?).ok()?;
+        let zigzag = u32::try_from(varint(&mut rest)?).ok()?;
         tag = tag.wrapping_add((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed());
-        store_ms = store_ms.wrapping_add(varint(&mut rest).ok_or(damaged)?);
-        let life = if with_expiry { varint(&mut rest).ok_or(damaged)? } else { 0 };
+        store_ms = store_ms.wrapping_add(varint(&mut rest)?);
+        let life = if with_expiry { varint(&mut rest)? } else { 0 };
         let expires_ms = if life > 0 { store_ms.wrapping_add(life - 1) } else { 0 };
         entries.push(Entry {
-            offset: first_offset + step,
+            offset: first_offset.wrapping_add(step),
             position,
             bytes,
             tag_hash: tag,
@@ -103,7 +116,7 @@ pub(super) fn unpack(block: &BlockRef, bytes: &[u8]) -> Result<Vec<Entry>, Damag
             expires_ms,
         });
     }
-    if rest.is_empty() && wide(entries.len()) == u64::from(count) { Ok(entries) } else { Err(damaged) }
+    rest.is_empty().then_some(entries)
 }
 
 /// Milliseconds that an entry lives, and 1; 0 where it lives for ever.
@@ -163,7 +176,7 @@ mod tests {
                 let offset = first + i as u64;
                 Entry { offset, position, bytes: *bytes, tag_hash: *tag_hash, store_ms, expires_ms }
             }).collect();
-            let (block, bytes) = pack(&entries).unwrap();
+            let (block, bytes) = pack(entries.iter().copied()).unwrap();
             prop_assert_eq!(unpack(&block, &bytes).unwrap(), entries);
             let mut broken = bytes.clone();
             let at = damage.0 % broken.len();

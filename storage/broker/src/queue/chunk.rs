@@ -93,15 +93,6 @@ impl Chunk {
             expires_ms: expires_ms.load(Ordering::Relaxed),
         })
     }
-
-    /// Notes when an entry expires that was appended without.
-    pub fn set_expiry(&self, offset: u64, at_ms: u64) {
-        let index = offset.checked_sub(self.first_offset).and_then(|index| usize::try_from(index).ok());
-        let word = index.filter(|index| *index < self.len()).map(|index| index * ENTRY_WORDS + 3);
-        if let Some(word) = word.and_then(|word| self.words.get(word)) {
-            word.store(at_ms, Ordering::Relaxed);
-        }
-    }
 }
 
 fn pack(bytes: u32, tag_hash: i32) -> u64 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::queue::IndexImage;
+use crate::queue::{IndexImage, PackedRun};
 use crate::schedule::{ScheduleImage, Timer};
 
 /// Names one piece of the state.
@@ -92,16 +92,9 @@ pub(crate) enum Item {
     Index {
         queue: QueueId,
         sealed: Vec<BlockRef>,
-        entries: Vec<(u64, u64, u32, i32, u64)>,
+        open: Vec<PackedRun>,
     },
     Schedule(Box<ScheduleImage>),
-    /// Expiries of the index of the queue of the same number: of sealed blocks (first offset, the earliest in it), and
-    /// of entries behind them (offset, time).
-    Expiries {
-        queue: QueueId,
-        blocks: Vec<(u64, u64)>,
-        entries: Vec<(u64, u64)>,
-    },
 }
 
 impl Item {
@@ -110,9 +103,7 @@ impl Item {
         match self {
             Item::Shard { .. } => ItemKey::Shard,
             Item::Topic { id, .. } => ItemKey::Topic(*id),
-            Item::Queue { id: queue, .. } | Item::Index { queue, .. } | Item::Expiries { queue, .. } => {
-                ItemKey::Queue(*queue)
-            }
+            Item::Queue { id: queue, .. } | Item::Index { queue, .. } => ItemKey::Queue(*queue),
             Item::Group { id, .. } => ItemKey::Group(*id),
             Item::Exchange { id, .. } => ItemKey::Exchange(*id),
             Item::Progress { group, queue, .. } => ItemKey::Progress(*group, *queue),
@@ -123,15 +114,7 @@ impl Item {
 
     /// The index of a queue as it was.
     pub fn index(queue: QueueId, image: &IndexImage) -> Item {
-        let entries = image.entries().map(|e| (e.offset, e.position, e.bytes, e.tag_hash, e.store_ms));
-        Item::Index { queue, sealed: image.sealed().to_vec(), entries: entries.collect() }
-    }
-
-    /// What of that index expires; `None` where nothing does.
-    pub fn expiries(queue: QueueId, image: &IndexImage) -> Option<Item> {
-        let (blocks, entries) = image.expiries();
-        let any = !(blocks.is_empty() && entries.is_empty());
-        any.then_some(Item::Expiries { queue, blocks, entries })
+        Item::Index { queue, sealed: image.sealed().to_vec(), open: image.runs() }
     }
 
     /// Numbers, names and bindings that it lists.
@@ -143,20 +126,14 @@ impl Item {
             Item::Group { settings, .. } => settings.backoff_ms.len(),
             Item::Exchange { bindings, .. } => bindings.len(),
             Item::Progress { settled, failed, .. } => settled.len() + failed.len(),
-            Item::Index { sealed, entries, .. } => sealed.len() + entries.len(),
+            Item::Index { sealed, open, .. } => sealed.len() + open.len(),
             Item::Schedule(image) => image.parts(),
-            Item::Expiries { blocks, entries, .. } => blocks.len() + entries.len(),
         }
     }
 
-    /// Order in which items must be restored: that of their pieces, an index after its queue, and its expiries last.
-    pub fn rank(&self) -> (u8, u8) {
-        let within = match self {
-            Item::Index { .. } => 1,
-            Item::Expiries { .. } => 2,
-            _ => 0,
-        };
-        (self.key().rank(), within)
+    /// Order in which items must be restored: that of their pieces, and an index after its queue.
+    pub fn rank(&self) -> (u8, bool) {
+        (self.key().rank(), matches!(self, Item::Index { .. }))
     }
 }
 
@@ -241,8 +218,8 @@ impl State {
     #[cfg(test)]
     pub fn whole_index(&self, id: QueueId) -> Option<Item> {
         let image = self.queues.get(&id)?.shared.image(u64::MAX);
-        let last = image.entries().last().map(|e| (e.offset, e.position, e.bytes, e.tag_hash, e.store_ms));
-        Some(Item::Index { queue: id, sealed: Vec::new(), entries: last.into_iter().collect() })
+        let last = image.entries().last().and_then(|last| PackedRun::of(&[last]));
+        Some(Item::Index { queue: id, sealed: Vec::new(), open: last.into_iter().collect() })
     }
 
     /// Puts a piece back that was taken at `as_of`.
@@ -262,33 +239,17 @@ impl State {
             Item::Queue { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to, gaps } => {
                 self.saw_id(id.0);
                 let name = self.topics.get(&topic).map_or_else(|| Arc::from(""), |t| t.shared.name.clone());
-                let state = self.queues.entry(id).or_insert_with(|| {
-                    let shared = Arc::new(Queue::new(id, name, index, min_offset));
-                    let gaps = Vec::new();
-                    QueueState { shared, topic, next_offset, last_store_ms, reserved_to, gaps, as_of }
-                });
+                let new = || QueueState::new(Arc::new(Queue::new(id, name, index, min_offset)), topic);
+                let state = self.queues.entry(id).or_insert_with(new);
                 (state.next_offset, state.last_store_ms) = (next_offset, last_store_ms);
                 (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
                 state.shared.trim(min_offset);
             }
-            Item::Index { queue, sealed, entries } => {
-                let entry = |(offset, position, bytes, tag_hash, store_ms)| Entry {
-                    offset,
-                    position,
-                    bytes,
-                    tag_hash,
-                    store_ms,
-                    expires_ms: 0,
-                };
-                let entries: Vec<Entry> = entries.into_iter().map(entry).collect();
+            Item::Index { queue, sealed, open } => {
+                let entries: Vec<Entry> = open.iter().flat_map(PackedRun::entries).collect();
                 if let Some(state) = self.queues.get(&queue) {
                     let min = state.shared.min_offset();
                     state.shared.restore(min, sealed, &entries);
-                }
-            }
-            Item::Expiries { queue, blocks, entries } => {
-                if let Some(state) = self.queues.get(&queue) {
-                    state.shared.restore_expiries(&blocks, &entries);
                 }
             }
             Item::Group { id, name, settings } => self.put_group(id, &name, &settings),
@@ -330,6 +291,12 @@ impl State {
 
     /// After restoring a checkpoint: nothing differs from it.
     pub fn forget_dirty(&mut self) {
-        self.dirty.clear();
+        drop(self.take_dirty());
+    }
+
+    /// Pieces that changed since this was last called.
+    pub(super) fn take_dirty(&mut self) -> FxHashSet<ItemKey> {
+        self.dirty_round += 1;
+        std::mem::take(&mut self.dirty)
     }
 }

@@ -27,7 +27,7 @@ pub(crate) use self::progress::{Failed, Progress};
 use crate::directory::{Directory, Exchange, Group, Topic};
 use crate::ids::*;
 use crate::policy::Policy;
-use crate::queue::{BlockRef, Entry, Queue, Sealing};
+use crate::queue::{BlockRef, Entry, Filling, Queue, Sealing};
 use crate::record::{Binding, Change, RouteEnd};
 use crate::route::{Routes, Traits};
 use crate::schedule::Schedule;
@@ -56,6 +56,7 @@ pub(crate) struct TopicState {
 #[derive(Debug)]
 pub(crate) struct QueueState {
     pub shared: Arc<Queue>,
+    filling: Filling,
     pub topic: TopicId,
     pub next_offset: u64,
     pub last_store_ms: u64,
@@ -63,7 +64,25 @@ pub(crate) struct QueueState {
     pub reserved_to: u64,
     /// Runs of offsets (first, end) that no message has or ever will have.
     pub gaps: Vec<(u64, u64)>,
+    /// Round of [`State::dirty`] that holds it already, or [`NO_ROUND`].
+    dirty_in: u64,
     as_of: u64,
+}
+
+impl QueueState {
+    fn new(shared: Arc<Queue>, topic: TopicId) -> Self {
+        QueueState {
+            shared,
+            filling: Filling::default(),
+            topic,
+            next_offset: 0,
+            last_store_ms: 0,
+            reserved_to: 0,
+            gaps: Vec::new(),
+            dirty_in: NO_ROUND,
+            as_of: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -104,12 +123,18 @@ pub(crate) struct State {
     /// True when the last record seen is that of a clean stop.
     pub closed: bool,
     pub checkpoint: u64,
+    /// Where the newest checkpoint of this run was begun.
+    pub checkpoint_at: u64,
+    /// Pieces that the store does not hold as they are.
     dirty: FxHashSet<ItemKey>,
+    /// Counts how often those were taken.
+    dirty_round: u64,
     picture: Option<Picture>,
     /// Work for the store that applying records brought up.
     pub store_jobs: Vec<StoreJob>,
 }
 
+const NO_ROUND: u64 = u64::MAX;
 /// Gaps of a queue that are remembered. Also those below its first entry: a checkpoint of which only a part was stored
 /// may hold the queue as it is now, and groups as they were before a gap.
 const GAPS_MAX: usize = 256;
@@ -137,25 +162,31 @@ impl State {
         let entry = Entry { store_ms: entry.store_ms.max(last_ms), ..*entry };
         queue.next_offset = entry.offset + 1;
         queue.last_store_ms = entry.store_ms;
-        let sealing: Option<Sealing> = queue.shared.append(&entry);
+        let sealing: Option<Sealing> = queue.shared.append(&mut queue.filling, &entry, self.checkpoint_at);
         self.store_jobs.extend(sealing.map(StoreJob::Seal));
-        self.dirty.insert(ItemKey::Queue(id));
+        // Looking for it among the others, for each message, would cost more than the rest of this.
+        if std::mem::replace(&mut queue.dirty_in, self.dirty_round) != self.dirty_round {
+            self.dirty.insert(ItemKey::Queue(id));
+        }
         Ok(())
     }
 
     /// As [`State::append`], for messages that lie before the snapshot that the rest of the state comes from.
     pub fn append_retained(&mut self, id: QueueId, entry: &Entry) {
-        let Some(queue) = self.queues.get(&id) else { return };
+        let Some(queue) = self.queues.get_mut(&id) else { return };
         if (queue.shared.min_offset()..queue.next_offset).contains(&entry.offset) {
             // Of a row that was settled here and there only the rest is kept. Its index stays one row.
             let entry = Entry { store_ms: entry.store_ms.max(queue.shared.last_store_ms()), ..*entry };
             let is_near = |next: &u64| entry.offset.saturating_sub(*next) <= MISSING_ENTRIES_MAX;
             let next = queue.shared.appended_end().filter(is_near);
+            let checkpoint = self.checkpoint_at;
             for offset in next.unwrap_or(entry.offset)..entry.offset {
                 let missing = Entry { offset, bytes: 0, tag_hash: 0, expires_ms: 0, ..entry };
-                self.store_jobs.extend(queue.shared.append(&missing).map(StoreJob::Seal));
+                let sealing = queue.shared.append(&mut queue.filling, &missing, checkpoint);
+                self.store_jobs.extend(sealing.map(StoreJob::Seal));
             }
-            self.store_jobs.extend(queue.shared.append(&entry).map(StoreJob::Seal));
+            let sealing = queue.shared.append(&mut queue.filling, &entry, checkpoint);
+            self.store_jobs.extend(sealing.map(StoreJob::Seal));
         }
     }
 
@@ -262,18 +293,8 @@ impl State {
         for (index, queue) in (0u32..).zip(queues) {
             self.saw_id(queue.0);
             self.before_change(ItemKey::Queue(*queue));
-            let state = self.queues.entry(*queue).or_insert_with(|| {
-                let shared = Arc::new(Queue::new(*queue, shared_name.clone(), index, 0));
-                QueueState {
-                    shared,
-                    topic: id,
-                    next_offset: 0,
-                    last_store_ms: 0,
-                    reserved_to: 0,
-                    gaps: Vec::new(),
-                    as_of: 0,
-                }
-            });
+            let new = || QueueState::new(Arc::new(Queue::new(*queue, shared_name.clone(), index, 0)), id);
+            let state = self.queues.entry(*queue).or_insert_with(new);
             shared_queues.push(state.shared.clone());
             self.dirty.insert(ItemKey::Queue(*queue));
         }
