@@ -13,7 +13,7 @@ use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
     ALTERNATE_EXCHANGE, BindTarget, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DEAD_LETTER_TOPIC, Destination,
     Dialect, Durability, EXPIRES_MS, Exchange, ExchangeKind, ExchangeSettings, Filter, GroupSettings,
-    LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Overflow, PublishBatch,
+    LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Order, Overflow, PublishBatch,
     Retention, SeekTo, Topic, TopicSettings,
 };
 use mailrail_message::{
@@ -23,7 +23,7 @@ use mailrail_message::{
 use crate::instant::WallTime;
 use crate::problem::{Kind, Refusal};
 use crate::schema::exchange::{BindingRequest, ExchangeRequest, HeaderScalar, KindName, MatchName};
-use crate::schema::group::{GroupRequest, SeekRequest};
+use crate::schema::group::{GroupRequest, OrderName, SeekRequest};
 use crate::schema::publish::{DurabilityName, NewMessage};
 use crate::schema::topic::{LifetimeRequest, OverflowName, RetentionName, TopicRequest};
 
@@ -539,6 +539,13 @@ pub(crate) fn group_settings(
     }
     if let Some(dead_letter) = request.dead_letter {
         settings.dead_letter = dead_letter;
+    }
+    if let Some(order) = request.order {
+        settings.turns.order = match order {
+            OrderName::Any => Order::Any,
+            OrderName::Queue => Order::Queue,
+            OrderName::OrderingKey => Order::Key,
+        };
     }
     Ok(settings)
 }

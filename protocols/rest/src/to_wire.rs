@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mailrail_broker::{
     BindTarget, BindingView as CoreBindingView, DeadLetter, Durability, Exchange, ExchangeKind, Group,
-    GroupView as CoreGroupView, Lifetime, Overflow, Policy, Queue, ReadEntry, Retention, Topic,
+    GroupView as CoreGroupView, Lifetime, Order, Overflow, Policy, Queue, ReadEntry, Retention, Topic,
     TopicSettings,
 };
 use mailrail_message::{AnnexKind, Death, Deaths, HeaderValue, Headers, OffsetId, StoredMessage, property};
@@ -22,7 +22,7 @@ use crate::instant::WallTime;
 use crate::limits::ANSWER_BODY_BYTES_MAX;
 use crate::receipt::ReceiptText;
 use crate::schema::exchange::{BindingView, ExchangeView, HeaderScalar, KindName};
-use crate::schema::group::{GroupQueue, GroupSummary, GroupView};
+use crate::schema::group::{GroupQueue, GroupSummary, GroupView, OrderName};
 use crate::schema::message::{DeathView, Delivery, Message};
 use crate::schema::publish::DurabilityName;
 use crate::schema::topic::{
@@ -401,6 +401,11 @@ pub(crate) fn group_view(topic: &Topic, group: &Group, view: &CoreGroupView) -> 
         max_attempts: settings.attempts_max.map(|failures| failures.saturating_add(1)),
         backoff_ms: settings.backoff_ms.clone(),
         dead_letter: settings.dead_letter.clone(),
+        order: match settings.turns.order {
+            Order::Any => OrderName::Any,
+            Order::Queue => OrderName::Queue,
+            Order::Key => OrderName::OrderingKey,
+        },
         queues: view.queues.iter().map(queue).collect(),
     }
 }

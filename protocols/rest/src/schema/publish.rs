@@ -87,7 +87,8 @@ pub(crate) struct NewMessage<'a> {
     #[serde(default)]
     #[schema(example = 0)]
     pub queue: Option<u32>,
-    /// Messages with the same key go to the same queue, in order, by the rule of RocketMQ's hash selector.
+    /// Messages with the same key go to the same queue, in order, by the rule of RocketMQ's hash selector. A group with the
+    /// order `ordering_key` receives them one batch at a time.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>)]
     pub ordering_key: Option<Text<'a>>,

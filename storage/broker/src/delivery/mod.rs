@@ -1,14 +1,16 @@
 //! Who is being served on which topic: consumers with credit, receives that wait, and members that read by offset.
 //! Volatile: a restart finds none of them.
 
+mod fifo;
 mod flow;
 mod members;
+mod ranks;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use self::flow::{Flow, Lease, LeaseEnd, Run, attempts, wait_until};
+pub(crate) use self::flow::{Ask, Flow, Lease, LeaseEnd, Next, Run, Sequence, attempts, wait_until};
 pub(crate) use self::members::{Member, Members};
 use crate::ids::*;
 use crate::session::Mailbox;

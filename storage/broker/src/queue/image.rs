@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::block::BlockRef;
 use super::chunk::{Chunk, Entry};
+use super::turn::PrioritySet;
 
 /// An offset, and a time in milliseconds of the Unix epoch.
 type OffsetTime = (u64, u64);
@@ -13,6 +14,8 @@ type OffsetTime = (u64, u64);
 #[derive(Debug)]
 pub(crate) struct IndexImage {
     pub(super) sealed: Vec<BlockRef>,
+    /// Of sealed blocks, by their first offset, where the topic has priorities.
+    pub(super) priorities: Vec<(u64, PrioritySet)>,
     pub(super) tail: Arc<Vec<Arc<Chunk>>>,
     pub(super) min: u64,
     pub(super) end: u64,
@@ -39,6 +42,13 @@ impl IndexImage {
             blocks.map(|block| (block.first_offset, block.expires_ms)).collect(),
             entries.map(|entry| (entry.offset, entry.expires_ms)).collect(),
         )
+    }
+
+    /// Turns, where entries have any: the priorities of each block (by its first offset), and those of entries behind
+    /// them.
+    pub fn turns(&self) -> (Vec<(u64, PrioritySet)>, Vec<(u64, u64)>) {
+        let entries = self.entries().map(|entry| (entry.offset, entry.turn()));
+        (self.priorities.clone(), entries.filter(|(_, turn)| *turn > 0).collect())
     }
 
     pub fn is_empty(&self) -> bool {

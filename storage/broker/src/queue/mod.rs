@@ -9,10 +9,11 @@ mod blocks;
 mod chunk;
 mod expiry;
 mod image;
+mod turn;
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -30,6 +31,7 @@ pub(crate) use self::blocks::Blocks;
 pub use self::chunk::Entry;
 pub(crate) use self::expiry::{NEVER_MS, Slice};
 pub(crate) use self::image::IndexImage;
+pub(crate) use self::turn::PrioritySet;
 
 /// Entries that make the open end be sealed into a block: about 20 KiB packed, far below the store's limit.
 const BLOCK_ENTRIES: usize = 2_048;
@@ -55,6 +57,8 @@ pub struct Queue {
     has_expiry: AtomicBool,
     swept: Mutex<expiry::Swept>,
     is_owned: AtomicBool,
+    priority_max: AtomicU8,
+    priorities: Mutex<turn::Priorities>,
 }
 
 #[derive(Debug)]
@@ -99,6 +103,8 @@ impl Queue {
             has_expiry: AtomicBool::new(false),
             swept: Mutex::default(),
             is_owned: AtomicBool::new(false),
+            priority_max: AtomicU8::new(0),
+            priorities: Mutex::default(),
         }
     }
 
@@ -294,6 +300,7 @@ impl Queue {
         if entry.expires_ms > 0 {
             self.has_expiry.store(true, Ordering::Release);
         }
+        let entry = &self.capped(entry);
         let tail = self.tail.load();
         if let Some(last) = tail.last()
             && last.push(entry)
@@ -360,6 +367,7 @@ impl Queue {
                 gone.push(first);
             }
         }
+        self.forget_blocks(&gone);
         let tail = self.tail.load();
         // The last chunk stays: it is the one being filled.
         if tail.len() > 1 && tail.first().is_some_and(|first| first.end_offset() <= min) {
@@ -384,7 +392,7 @@ impl Queue {
         // In this order: what is sealed meanwhile is seen twice rather than never.
         let tail = self.tail.load_full();
         let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
-        IndexImage { sealed, tail, min: self.min_offset(), end }
+        IndexImage { sealed, priorities: self.priorities_of_blocks(), tail, min: self.min_offset(), end }
     }
 
     /// Puts back what [`Queue::image`] gave.
@@ -478,6 +486,7 @@ impl Sealing {
             return Ok(());
         }
         store.apply(vec![(block_key(queue.id, block.first_offset), Some(packed))])?;
+        queue.note_block(&block, &entries);
         queue.sealed.write().unwrap_or_else(PoisonError::into_inner).push_back(block);
         queue.tail.rcu(|tail| {
             let last = tail.len().saturating_sub(1);

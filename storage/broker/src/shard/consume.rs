@@ -168,7 +168,7 @@ impl Shard {
         }
         if !self.flows.contains_key(&line) {
             let progress = self.state.progress(group, queue).cloned().unwrap_or_else(|| Progress::at(min));
-            self.flows.insert(line, Flow::new(&progress, now));
+            self.flows.insert(line, Flow::new(&progress, self.sequence_of(line), now));
             self.reschedule(line);
         }
         Ok(())

@@ -60,7 +60,7 @@ impl Shard {
             .all_progress()
             .filter(|(group, queue, progress)| {
                 let idle = self.flows.get(&(*group, *queue)).is_none_or(|flow| flow.leases() == 0);
-                idle && progress.granted_to > progress.floor
+                idle && progress.has_grants()
             })
             .map(|(group, queue, _)| (group, queue))
             .collect();

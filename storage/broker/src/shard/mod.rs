@@ -22,6 +22,7 @@ mod reclaim;
 mod settle;
 mod sweep;
 mod topology;
+mod turn;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

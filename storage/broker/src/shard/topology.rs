@@ -191,7 +191,8 @@ impl Shard {
             let id = known.map_or_else(|| GroupId(self.state.take_id()), |group| group.id);
             let settings = settings.unwrap_or_else(|| GroupSettings::rocketmq(name));
             settings.dead_letter.as_ref().map_or(Ok(()), |topic| check_name("dead letter topic", topic))?;
-            self.log(Change::GroupPut { id, name: name.to_owned(), settings })?;
+            self.log(Self::group_put(id, name, settings))?;
+            self.turns_changed(id);
         }
         Ok(Reply::Done)
     }

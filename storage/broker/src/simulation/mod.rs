@@ -12,6 +12,7 @@ mod histories;
 mod idle;
 mod length;
 mod lookup;
+mod order;
 mod recovery;
 mod routing;
 mod schedule;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::queue::IndexImage;
+use crate::queue::{IndexImage, PrioritySet};
 use crate::schedule::{ScheduleImage, Timer};
 
 /// Names one piece of the state.
@@ -102,6 +102,30 @@ pub(crate) enum Item {
         blocks: Vec<(u64, u64)>,
         entries: Vec<(u64, u64)>,
     },
+    /// Turns of the index of the queue of the same number: the priorities in sealed blocks (by the first offset), and the
+    /// turns of entries behind them (offset, ordering key and priority).
+    Turns {
+        queue: QueueId,
+        blocks: Vec<(u64, PrioritySet)>,
+        entries: Vec<(u64, u64)>,
+    },
+    /// As [`Item::Group`], of a group whose turns are not the usual ones.
+    GroupInTurns {
+        id: GroupId,
+        name: String,
+        settings: GroupSettings,
+        turns: Turns,
+    },
+    /// As [`Item::Progress`], with offsets that may have been handed out besides those below the mark.
+    ProgressApart {
+        group: GroupId,
+        queue: QueueId,
+        floor: u64,
+        settled: Vec<(u64, u64)>,
+        failed: Vec<(u64, u32, u64)>,
+        granted_to: u64,
+        granted: Vec<(u64, u64)>,
+    },
 }
 
 impl Item {
@@ -110,12 +134,15 @@ impl Item {
         match self {
             Item::Shard { .. } => ItemKey::Shard,
             Item::Topic { id, .. } => ItemKey::Topic(*id),
-            Item::Queue { id: queue, .. } | Item::Index { queue, .. } | Item::Expiries { queue, .. } => {
-                ItemKey::Queue(*queue)
-            }
-            Item::Group { id, .. } => ItemKey::Group(*id),
+            Item::Queue { id: queue, .. }
+            | Item::Index { queue, .. }
+            | Item::Expiries { queue, .. }
+            | Item::Turns { queue, .. } => ItemKey::Queue(*queue),
+            Item::Group { id, .. } | Item::GroupInTurns { id, .. } => ItemKey::Group(*id),
             Item::Exchange { id, .. } => ItemKey::Exchange(*id),
-            Item::Progress { group, queue, .. } => ItemKey::Progress(*group, *queue),
+            Item::Progress { group, queue, .. } | Item::ProgressApart { group, queue, .. } => {
+                ItemKey::Progress(*group, *queue)
+            }
             Item::Waiting { position, .. } => ItemKey::Waiting(*position),
             Item::Schedule(_) => ItemKey::Schedule,
         }
@@ -134,26 +161,37 @@ impl Item {
         any.then_some(Item::Expiries { queue, blocks, entries })
     }
 
+    /// What of that index has turns; `None` where nothing has.
+    pub fn turns(queue: QueueId, image: &IndexImage) -> Option<Item> {
+        let (blocks, entries) = image.turns();
+        let any = !(blocks.is_empty() && entries.is_empty());
+        any.then_some(Item::Turns { queue, blocks, entries })
+    }
+
     /// Numbers, names and bindings that it lists.
     pub fn parts(&self) -> usize {
         match self {
             Item::Shard { .. } | Item::Waiting { .. } => 0,
             Item::Topic { queues, bindings, .. } => queues.len() + bindings.len(),
             Item::Queue { gaps, .. } => gaps.len(),
-            Item::Group { settings, .. } => settings.backoff_ms.len(),
+            Item::Group { settings, .. } | Item::GroupInTurns { settings, .. } => settings.backoff_ms.len(),
             Item::Exchange { bindings, .. } => bindings.len(),
             Item::Progress { settled, failed, .. } => settled.len() + failed.len(),
+            Item::ProgressApart { settled, failed, granted, .. } => {
+                settled.len() + failed.len() + granted.len()
+            }
             Item::Index { sealed, entries, .. } => sealed.len() + entries.len(),
             Item::Schedule(image) => image.parts(),
             Item::Expiries { blocks, entries, .. } => blocks.len() + entries.len(),
+            Item::Turns { blocks, entries, .. } => blocks.len() + entries.len(),
         }
     }
 
-    /// Order in which items must be restored: that of their pieces, an index after its queue, and its expiries last.
+    /// Order in which items must be restored: that of their pieces, an index after its queue, and its expiries and turns last.
     pub fn rank(&self) -> (u8, u8) {
         let within = match self {
             Item::Index { .. } => 1,
-            Item::Expiries { .. } => 2,
+            Item::Expiries { .. } | Item::Turns { .. } => 2,
             _ => 0,
         };
         (self.key().rank(), within)
@@ -206,24 +244,20 @@ impl State {
             }
             ItemKey::Group(id) => {
                 let group = self.groups.get(&id)?;
-                Item::Group { id, name: group.name.to_string(), settings: (*group.settings()).clone() }
+                let (name, settings) = (group.name.to_string(), (*group.settings()).clone());
+                let turns = settings.turns;
+                if turns == Turns::default() {
+                    Item::Group { id, name, settings }
+                } else {
+                    Item::GroupInTurns { id, name, settings, turns }
+                }
             }
             ItemKey::Exchange(id) => {
                 let exchange = self.exchanges.get(&id)?;
                 let (name, settings) = (exchange.shared.name.to_string(), exchange.shared.settings.clone());
                 Item::Exchange { id, name, settings, bindings: exchange.routes.bindings().cloned().collect() }
             }
-            ItemKey::Progress(group, queue) => {
-                let progress = self.progress(group, queue)?;
-                let failed = progress
-                    .failed
-                    .iter()
-                    .map(|(offset, f)| (*offset, f.attempts, f.not_before_ms))
-                    .collect();
-                let (floor, settled, granted_to) =
-                    (progress.floor, progress.settled.iter().collect(), progress.granted_to);
-                Item::Progress { group, queue, floor, settled, failed, granted_to }
-            }
+            ItemKey::Progress(group, queue) => progress_item((group, queue), self.progress(group, queue)?),
             ItemKey::Waiting(_) => return None,
             ItemKey::Schedule => Item::Schedule(Box::new(self.schedule.image())),
         })
@@ -279,6 +313,8 @@ impl State {
                     tag_hash,
                     store_ms,
                     expires_ms: 0,
+                    key_hash: 0,
+                    priority: 0,
                 };
                 let entries: Vec<Entry> = entries.into_iter().map(entry).collect();
                 if let Some(state) = self.queues.get(&queue) {
@@ -291,7 +327,15 @@ impl State {
                     state.shared.restore_expiries(&blocks, &entries);
                 }
             }
+            Item::Turns { queue, blocks, entries } => {
+                if let Some(state) = self.queues.get(&queue) {
+                    state.shared.restore_turns(&blocks, &entries);
+                }
+            }
             Item::Group { id, name, settings } => self.put_group(id, &name, &settings),
+            Item::GroupInTurns { id, name, settings, turns } => {
+                self.put_group(id, &name, &GroupSettings { turns, ..settings })
+            }
             Item::Exchange { id, name, settings, bindings } => {
                 self.put_exchange(id, &name, &settings);
                 if let Some(exchange) = self.exchanges.get_mut(&id) {
@@ -300,13 +344,12 @@ impl State {
                 bindings.into_iter().for_each(|binding| self.add_binding(RouteEnd::Exchange(id), binding));
             }
             Item::Progress { group, queue, floor, settled, failed, granted_to } => {
-                let mut progress = Progress::at(floor);
-                settled.into_iter().for_each(|(first, end)| progress.settled.insert(first, end));
-                let failures = failed
-                    .into_iter()
-                    .map(|(o, attempts, not_before_ms)| (o, Failed { attempts, not_before_ms }));
-                progress.failed = failures.collect();
-                progress.granted_to = granted_to;
+                let progress = progress_of(floor, settled, failed, granted_to);
+                self.progress.insert((group, queue), ProgressState { progress, as_of });
+            }
+            Item::ProgressApart { group, queue, floor, settled, failed, granted_to, granted } => {
+                let mut progress = progress_of(floor, settled, failed, granted_to);
+                granted.into_iter().for_each(|(first, end)| progress.granted.insert(first, end));
                 self.progress.insert((group, queue), ProgressState { progress, as_of });
             }
             Item::Waiting { position, waiting } => {
@@ -332,4 +375,31 @@ impl State {
     pub fn forget_dirty(&mut self) {
         self.dirty.clear();
     }
+}
+
+fn progress_item((group, queue): (GroupId, QueueId), progress: &Progress) -> Item {
+    let failed = progress.failed.iter().map(|(offset, f)| (*offset, f.attempts, f.not_before_ms)).collect();
+    let settled = progress.settled.iter().collect();
+    let Progress { floor, granted_to, .. } = *progress;
+    if progress.granted.len() == 0 {
+        return Item::Progress { group, queue, floor, settled, failed, granted_to };
+    }
+    let granted = progress.granted.iter().collect();
+    Item::ProgressApart { group, queue, floor, settled, failed, granted_to, granted }
+}
+
+fn progress_of(
+    floor: u64,
+    settled: Vec<(u64, u64)>,
+    failed: Vec<(u64, u32, u64)>,
+    granted_to: u64,
+) -> Progress {
+    let mut progress = Progress::at(floor);
+    settled.into_iter().for_each(|(first, end)| progress.settled.insert(first, end));
+    let failures = failed
+        .into_iter()
+        .map(|(offset, attempts, not_before_ms)| (offset, Failed { attempts, not_before_ms }));
+    progress.failed = failures.collect();
+    progress.granted_to = granted_to;
+    progress
 }

@@ -216,13 +216,13 @@ fn decode_items(as_of: u64, encoded: &[u8], items: &mut Vec<(u64, Item)>) -> boo
 /// The items of a piece: it, and of a queue its index.
 fn encode_piece(piece: &Piece) -> Option<Vec<u8>> {
     let item = piece.item.as_ref()?;
-    let (index, expiries) = match (piece.key, &piece.index) {
+    let index = match (piece.key, &piece.index) {
         (ItemKey::Queue(queue), Some(image)) => {
-            (Some(Item::index(queue, image)), Item::expiries(queue, image))
+            [Some(Item::index(queue, image)), Item::expiries(queue, image), Item::turns(queue, image)]
         }
-        _ => (None, None),
+        _ => [None, None, None],
     };
-    let items: Vec<&Item> = [Some(item), index.as_ref(), expiries.as_ref()].into_iter().flatten().collect();
+    let items: Vec<&Item> = std::iter::once(item).chain(index.iter().flatten()).collect();
     postcard::to_stdvec(&items).ok()
 }
 

@@ -27,6 +27,25 @@ impl Ranges {
         self.runs.insert(first, end);
     }
 
+    pub fn remove(&mut self, first: u64, end: u64) {
+        if self.runs.is_empty() || first >= end {
+            return;
+        }
+        let before = self.runs.range(..first).next_back().map(|(f, e)| (*f, *e));
+        if let Some((before, before_end)) = before.filter(|(_, before_end)| *before_end > first) {
+            self.runs.insert(before, first);
+            if before_end > end {
+                self.runs.insert(end, before_end);
+            }
+        }
+        while let Some((next, next_end)) = self.runs.range(first..end).next().map(|(f, e)| (*f, *e)) {
+            self.runs.remove(&next);
+            if next_end > end {
+                self.runs.insert(end, next_end);
+            }
+        }
+    }
+
     pub fn contains(&self, offset: u64) -> bool {
         self.run_of(offset).is_some()
     }
@@ -70,11 +89,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_plain_set(inserts in proptest::collection::vec((0u64..60, 0u64..12), 0..40)) {
+        fn agrees_with_a_plain_set(changes in proptest::collection::vec((0u64..60, 0u64..12, 0u8..4), 0..40)) {
             let (mut ranges, mut plain) = (Ranges::default(), BTreeSet::new());
-            for (first, len) in inserts {
-                ranges.insert(first, first + len);
-                plain.extend(first..first + len);
+            for (first, len, how) in changes {
+                if how == 0 {
+                    ranges.remove(first, first + len);
+                    plain.retain(|offset| !(first..first + len).contains(offset));
+                } else {
+                    ranges.insert(first, first + len);
+                    plain.extend(first..first + len);
+                }
                 prop_assert_eq!(ranges.len(), plain.len() as u64);
                 prop_assert!((0..80).all(|offset| ranges.contains(offset) == plain.contains(&offset)));
                 let runs: Vec<_> = ranges.iter().collect();
