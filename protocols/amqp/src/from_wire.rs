@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use mailrail_broker as broker;
 use mailrail_broker::{
-    ALTERNATE_EXCHANGE, Durability, ExchangeKind, GroupSettings, Lifetime, Now, TopicSettings,
+    ALTERNATE_EXCHANGE, Durability, ExchangeKind, GroupSettings, Lifetime, Now, Order, TopicSettings, Turns,
 };
 use mailrail_message::{PROPERTIES_BYTES_MAX, property, tag_hash};
 
@@ -222,18 +222,26 @@ pub(crate) fn topic_settings(settings: &QueueSettings) -> TopicSettings {
 
 /// Settings of the default group of such a topic.
 pub(crate) fn group_settings(settings: &QueueSettings) -> GroupSettings {
-    GroupSettings { attempts_max: settings.delivery_limit, ..GroupSettings::at_once() }
+    let turns = Turns { single_active: settings.single_active, ..Turns::default() };
+    GroupSettings { attempts_max: settings.delivery_limit, turns, ..GroupSettings::at_once() }
 }
 
-/// True for a group whose settings came from a declared queue; those of other protocols wait between attempts or have
-/// a dead letter.
+/// True for a group whose settings came from a declared queue; those of other protocols wait between attempts, have a
+/// dead letter, or are strict about order.
 pub(crate) fn is_declared_group(settings: &GroupSettings) -> bool {
-    settings.backoff_ms.is_empty() && settings.dead_letter.is_none()
+    let is_strict = settings.turns.order != Order::Any;
+    settings.backoff_ms.is_empty() && settings.dead_letter.is_none() && !is_strict
 }
 
 /// True for a topic that a declared queue made.
 pub(crate) fn is_declared(settings: &TopicSettings) -> bool {
     settings.attributes.contains_key(DECLARED)
+}
+
+/// True for a queue that was declared as a quorum queue of which one consumer is active.
+pub(crate) fn is_quorum_with_single_active(settings: &TopicSettings) -> bool {
+    let says = |name, value| settings.attributes.get(name).is_some_and(|said| said == value);
+    says("x-queue-type", "quorum") && says("x-single-active-consumer", "true")
 }
 
 /// Compares a queue with what is declared again. A topic that AMQP did not make passes as a durable queue without

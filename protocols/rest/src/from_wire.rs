@@ -547,5 +547,6 @@ pub(crate) fn group_settings(
             OrderName::OrderingKey => Order::Key,
         };
     }
+    settings.turns.single_active = request.single_active.unwrap_or(settings.turns.single_active);
     Ok(settings)
 }

@@ -406,6 +406,7 @@ pub(crate) fn group_view(topic: &Topic, group: &Group, view: &CoreGroupView) -> 
             Order::Queue => OrderName::Queue,
             Order::Key => OrderName::OrderingKey,
         },
+        single_active: settings.turns.single_active,
         queues: view.queues.iter().map(queue).collect(),
     }
 }

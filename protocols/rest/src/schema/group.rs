@@ -26,6 +26,9 @@ pub(crate) struct GroupRequest {
     pub dead_letter: Option<Option<String>>,
     /// How strict the order is in which messages are received; `any` by default.
     pub order: Option<OrderName>,
+    /// One consumer that holds a connection open gets all messages until it leaves, and receives get none meanwhile; false
+    /// by default.
+    pub single_active: Option<bool>,
 }
 
 /// How strict the order is in which a group receives the messages of a queue.
@@ -46,6 +49,7 @@ pub(crate) enum OrderName {
 #[schema(example = json!({
     "topic": "orders", "group": "billing", "lag": 3, "ready": 2, "leased": 1, "consumers": 0,
     "max_attempts": 17, "backoff_ms": [10000, 30000], "dead_letter": "%DLQ%billing", "order": "any",
+    "single_active": false,
     "queues": [{"queue": 0, "min": 0, "max": 10, "committed": 7, "lag": 3}],
 }))]
 pub(crate) struct GroupView {
@@ -57,6 +61,8 @@ pub(crate) struct GroupView {
     /// Topic for messages that are given up; null = they are dropped.
     pub dead_letter: Option<String>,
     pub order: OrderName,
+    /// Whether one consumer that holds a connection open gets all messages until it leaves.
+    pub single_active: bool,
     pub queues: Vec<GroupQueue>,
 }
 

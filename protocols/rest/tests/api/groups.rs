@@ -140,7 +140,7 @@ async fn a_group_in_strict_order_receives_one_batch_of_a_key_at_a_time() {
     let world = World::new();
     world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
     let made = world.put(GROUP, json!({"order": "ordering_key"})).await.expect(201);
-    assert_eq!(made["order"], "ordering_key");
+    assert_eq!((&made["order"], &made["single_active"]), (&json!("ordering_key"), &json!(false)));
     assert_eq!(world.put(GROUP, json!({"backoff_ms": [0]})).await.expect(200)["order"], "ordering_key");
     let message = |body: &str, key: &str| json!({"body": body, "ordering_key": key});
     let messages = [message("a1", "a"), message("b1", "b"), message("a2", "a"), message("a3", "a")];
@@ -166,7 +166,7 @@ async fn a_group_in_strict_order_receives_one_batch_of_a_key_at_a_time() {
     let again = receive(9).await;
     assert_eq!(bodies(&again), ["a1", "a3"], "what was acknowledged does not come again");
     assert_eq!((again[0].1, again[1].1), (2, 1));
-    let changed = world.put(GROUP, json!({"order": "any"})).await.expect(200);
-    assert_eq!(changed["order"], "any");
+    let changed = world.put(GROUP, json!({"order": "any", "single_active": true})).await.expect(200);
+    assert_eq!((&changed["order"], &changed["single_active"]), (&json!("any"), &json!(true)));
     world.put(GROUP, json!({"order": "strict"})).await.problem(400, "invalid-request");
 }

@@ -17,7 +17,7 @@ impl Shard {
         affected.extend(self.receive_times.iter().map(|(_, group, topic)| (*group, *topic)));
         for key in &affected {
             if let Some(subscription) = self.subscriptions.get_mut(key) {
-                subscription.consumers.retain(|consumer| consumer.mailbox.session != session);
+                subscription.remove(session, None);
                 subscription.receivers.retain(|receiver| receiver.mailbox.session != session);
             }
         }
@@ -26,6 +26,7 @@ impl Shard {
             self.tell_members(&group);
         }
         for key in affected {
+            self.hungry.insert(key);
             self.left(key);
         }
         let owned: Vec<TopicId> =

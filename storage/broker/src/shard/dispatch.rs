@@ -42,7 +42,11 @@ impl Shard {
 
     /// Serves the receive that has waited longest, all it asks for at once.
     fn serve_receiver(&mut self, now: Now, key: (GroupId, TopicId)) -> bool {
+        let single_active = self.is_single_active(key.0);
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return false };
+        if single_active && !subscription.consumers().is_empty() {
+            return false;
+        }
         let Some(receiver) = subscription.receivers.pop_front() else { return false };
         let to = Recipient::Request(receiver.token);
         let lease_ms = receiver.lease_ms >> u8::from(planted(Bug::LeaseEndsEarly));
@@ -75,24 +79,21 @@ impl Shard {
 
     /// Serves the next consumer in turn that has credit.
     fn serve_consumer(&mut self, now: Now, key: (GroupId, TopicId)) -> bool {
+        let single_active = self.is_single_active(key.0);
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return false };
-        let Some(at) = subscription.consumers.iter().position(|consumer| consumer.credit > 0) else {
-            return false;
-        };
-        subscription.consumers.rotate_left(at);
-        let Some(consumer) = subscription.consumers.front() else { return false };
-        let to = Recipient::Consumer(consumer.id);
+        let Some(consumer) = subscription.next(single_active) else { return false };
+        let (id, max) = (consumer.id, consumer.credit.min(TURN_ENTRIES_MAX));
         let (mailbox, no_ack) = (consumer.mailbox.clone(), consumer.no_ack);
         let taker = Taker { mailbox, end: LeaseEnd::WithOwner, no_ack, batch: self.next_lease };
-        let max = consumer.credit.min(TURN_ENTRIES_MAX);
         let Some(grant) = self.grant(now, key, max, &taker) else { return false };
+        let session = taker.mailbox.session;
         if let Some(subscription) = self.subscriptions.get_mut(&key) {
-            if let Some(consumer) = subscription.consumers.front_mut() {
+            if let Some(consumer) = subscription.consumer_mut(session, id) {
                 consumer.credit = consumer.credit.saturating_sub(grant.count.into());
             }
-            subscription.consumers.rotate_left(1);
+            subscription.had_turn(session, id);
         }
-        self.send(&taker.mailbox, Letter::Granted { to, grants: vec![grant] });
+        self.send(&taker.mailbox, Letter::Granted { to: Recipient::Consumer(id), grants: vec![grant] });
         true
     }
 

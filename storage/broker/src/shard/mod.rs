@@ -317,8 +317,8 @@ impl Shard {
                     self.reply(mailbox, token, Err(error));
                 }
             }
-            Command::Consume { token, consumer, group, topic, credit, no_ack, exclusive } => {
-                let asked = consume::Wanted { consumer, credit, no_ack, exclusive };
+            Command::Consume { token, consumer, group, topic, credit, no_ack, exclusive, priority } => {
+                let asked = consume::Wanted { consumer, credit, no_ack, exclusive, priority };
                 let result = self.consume(now, mailbox, &group, &topic, asked);
                 self.reply(mailbox, token, result.map(|()| Reply::Done));
             }

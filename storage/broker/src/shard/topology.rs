@@ -119,7 +119,7 @@ impl Shard {
         let topic = self.state.directory.topic(name).ok_or_else(|| Error::NoTopic(name.to_owned()))?;
         self.check_owner(&topic, session)?;
         let consumed = |key: &(GroupId, TopicId)| key.1 == topic.id;
-        if if_unused && self.subscriptions.iter().any(|(key, s)| consumed(key) && !s.consumers.is_empty()) {
+        if if_unused && self.subscriptions.iter().any(|(key, s)| consumed(key) && !s.consumers().is_empty()) {
             return Err(Error::InUse(name.to_owned()));
         }
         let group = self.state.directory.group(name);
@@ -171,7 +171,7 @@ impl Shard {
     /// Tells whoever consumes a topic for a group that it is over, and why.
     fn end_subscription(&mut self, key: (GroupId, TopicId), why: &Error) {
         let Some(subscription) = self.subscriptions.remove(&key) else { return };
-        for consumer in subscription.consumers {
+        for consumer in subscription.consumers() {
             self.consumers.remove(&(consumer.mailbox.session, consumer.id));
             self.send(&consumer.mailbox, Letter::Event(Event::ConsumerEnded { consumer: consumer.id }));
         }

@@ -26,6 +26,11 @@ impl Shard {
         }
     }
 
+    /// True where one consumer of a group gets all deliveries.
+    pub(super) fn is_single_active(&self, group: GroupId) -> bool {
+        self.state.groups.get(&group).is_some_and(|group| group.settings().turns.single_active)
+    }
+
     /// A group goes by other settings.
     pub(super) fn turns_changed(&mut self, group: GroupId) {
         let lines: Vec<Line> = self.flows.keys().filter(|(id, _)| *id == group).copied().collect();

@@ -160,6 +160,7 @@ fn consume(consumer: u64, credit: u32, no_ack: bool) -> impl FnOnce(Token) -> Co
         credit,
         no_ack,
         exclusive: false,
+        priority: 0,
     }
 }
 

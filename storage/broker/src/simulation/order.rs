@@ -145,6 +145,7 @@ fn what_its_owner_leaves_behind_comes_first() {
         credit: 2,
         no_ack: false,
         exclusive: false,
+        priority: 0,
     };
     sim.tell(&owner, consume);
     assert!(receive(&mut sim, &client, "key", 9).is_empty());
