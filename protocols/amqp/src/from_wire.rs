@@ -188,12 +188,13 @@ pub(crate) fn tag_of<'a>(name: &str, routing_key: &'a str) -> &'a str {
 }
 
 /// Arguments of a queue that the broker knows by names of its own.
-const ATTRIBUTES: [(&str, &str); 7] = [
+const ATTRIBUTES: [(&str, &str); 8] = [
     ("x-dead-letter-exchange", broker::DEAD_LETTER_EXCHANGE),
     ("x-dead-letter-routing-key", broker::DEAD_LETTER_KEY),
     ("x-expires", broker::EXPIRES_MS),
     ("x-max-length", broker::LENGTH_MAX),
     ("x-max-length-bytes", broker::LENGTH_BYTES_MAX),
+    ("x-max-priority", broker::PRIORITY_MAX),
     ("x-message-ttl", broker::MESSAGE_TTL_MS),
     ("x-overflow", broker::OVERFLOW),
 ];

@@ -13,8 +13,8 @@ use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
     ALTERNATE_EXCHANGE, BindTarget, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DEAD_LETTER_TOPIC, Destination,
     Dialect, Durability, EXPIRES_MS, Exchange, ExchangeKind, ExchangeSettings, Filter, GroupSettings,
-    LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Order, Overflow, PublishBatch,
-    Retention, SeekTo, Topic, TopicSettings,
+    LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Order, Overflow, PRIORITY_MAX,
+    PublishBatch, Retention, SeekTo, Topic, TopicSettings,
 };
 use mailrail_message::{
     BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, property, push_header, tag_hash,
@@ -437,6 +437,7 @@ fn policy_attributes(
         (LENGTH_MAX, number(request.length_max)),
         (LENGTH_BYTES_MAX, number(request.length_bytes_max)),
         (OVERFLOW, overflow.map(|overflow| overflow.name().to_owned())),
+        (PRIORITY_MAX, number(request.priority_max.map(u64::from))),
         (DEAD_LETTER_TOPIC, to.and_then(|to| to.topic.clone())),
         (DEAD_LETTER_EXCHANGE, to.and_then(|to| to.exchange.clone())),
         (DEAD_LETTER_KEY, to.and_then(|to| to.key.clone())),

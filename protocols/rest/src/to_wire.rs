@@ -365,6 +365,7 @@ fn topic_policy(settings: &TopicSettings) -> TopicPolicy {
         length_bytes_max: policy.length_bytes_max,
         overflow,
         dead_letter: policy.dead_letter.map(target),
+        priority_max: Some(policy.priority_max).filter(|max| *max > 0),
     }
 }
 

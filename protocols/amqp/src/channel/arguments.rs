@@ -23,12 +23,12 @@ const QUEUE_REFUSED: &[&str] = &[
     "x-delayed-retry-min",
     "x-delayed-retry-type",
     "x-max-age",
-    "x-max-priority",
     "x-message-deduplication",
 ];
 /// Integer arguments, with the least that each may be.
 const QUEUE_INTEGERS: &[(&str, i64)] =
     &[("x-message-ttl", 0), ("x-expires", 1), ("x-max-length", 0), ("x-max-length-bytes", 0)];
+const PRIORITY_MAX: &str = "x-max-priority";
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
 const OVERFLOW: &str = "x-overflow";
@@ -61,6 +61,9 @@ pub(super) fn queue_settings(method: &QueueDeclare<'_>) -> Result<QueueSettings,
         if let Some(value) = method.arguments.get(name) {
             arguments.insert((*name).to_owned(), integer(name, value, *least)?.to_string());
         }
+    }
+    if let Some(value) = method.arguments.get(PRIORITY_MAX) {
+        arguments.insert(PRIORITY_MAX.to_owned(), priority_max(value)?.to_string());
     }
     for name in [DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, OVERFLOW] {
         if let Some(value) = method.arguments.get(name) {
@@ -104,6 +107,12 @@ fn integer(name: &str, value: Value<'_>, least: i64) -> Result<i64, Fault> {
     if found < least { Err(invalid(name, &format!("{found} is less than {least}"))) } else { Ok(found) }
 }
 
+fn priority_max(value: Value<'_>) -> Result<u8, Fault> {
+    let found = integer(PRIORITY_MAX, value, 0)?;
+    let too_much = || invalid(PRIORITY_MAX, &format!("{found} is over the limit of {}", u8::MAX));
+    u8::try_from(found).map_err(|_| too_much())
+}
+
 fn text<'a>(name: &str, value: Value<'a>) -> Result<&'a str, Fault> {
     value.as_text().ok_or_else(|| invalid(name, "not a text"))
 }
@@ -112,6 +121,9 @@ fn text<'a>(name: &str, value: Value<'a>) -> Result<&'a str, Fault> {
 fn check_together(arguments: &BTreeMap<String, String>) -> Result<(), Fault> {
     if arguments.contains_key(DEAD_LETTER_KEY) && !arguments.contains_key(DEAD_LETTER_EXCHANGE) {
         return Err(invalid(DEAD_LETTER_KEY, &format!("there is no {DEAD_LETTER_EXCHANGE}")));
+    }
+    if arguments.contains_key(PRIORITY_MAX) && arguments.contains_key(QUEUE_TYPE) {
+        return Err(invalid(PRIORITY_MAX, "a quorum queue has none"));
     }
     match arguments.get(OVERFLOW).filter(|overflow| !OVERFLOWS.contains(&overflow.as_str())) {
         Some(other) => Err(invalid(OVERFLOW, &format!("'{other}' is none of {}", OVERFLOWS.join(", ")))),
@@ -205,7 +217,10 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_refused_by_name() {
         let cases: &[(&str, Value<'_>, &str, u16, &str)] = &[
-            ("x-max-priority", Value::I32(5), "q", 540, "x-max-priority"),
+            ("x-max-age", Value::Text(b"1h"), "q", 540, "x-max-age"),
+            (PRIORITY_MAX, Value::I32(256), "q", 406, "256 is over the limit of 255"),
+            (PRIORITY_MAX, Value::I32(-1), "q", 406, "-1 is less than 0"),
+            (PRIORITY_MAX, Value::Text(b"5"), "q", 406, "not an integer"),
             (SINGLE_ACTIVE, Value::I32(1), "q", 406, "not a boolean"),
             (SINGLE_ACTIVE, Value::Text(b"true"), "q", 406, "not a boolean"),
             ("x-message-ttl", Value::I32(-5), "q", 406, "-5 is less than 0"),
@@ -227,6 +242,17 @@ mod tests {
             let (found, text) = declared(queue, true, &arguments).unwrap_err();
             assert!(found == *code && text.contains(word), "{key}: {found} {text}");
         }
+    }
+
+    #[test]
+    fn priorities_go_up_to_255_and_a_quorum_queue_has_none() {
+        let mut arguments = TableBuffer::default();
+        arguments.put(PRIORITY_MAX, Value::I32(255));
+        let settings = declared("q", true, &arguments).unwrap();
+        assert_eq!(settings.arguments.get(PRIORITY_MAX).map(String::as_str), Some("255"));
+        arguments.put_text(QUEUE_TYPE, "quorum");
+        let (code, text) = declared("q", true, &arguments).unwrap_err();
+        assert!(code == 406 && text.contains(PRIORITY_MAX), "{code} {text}");
     }
 
     #[test]

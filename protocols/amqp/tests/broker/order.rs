@@ -1,7 +1,7 @@
-//! Whose turn it is: the one active consumer of a queue, and priorities of consumers.
+//! Whose turn it is: the one active consumer of a queue, and priorities of consumers and of messages.
 
 use mailrail_amqp::codec::methods::*;
-use mailrail_amqp::codec::{TableBuffer, Value};
+use mailrail_amqp::codec::{BasicProperties, TableBuffer, Value};
 
 use super::client::*;
 
@@ -91,4 +91,27 @@ fn consumers_of_a_higher_priority_are_served_first() {
     high.send(1, &BasicAck { delivery_tag: 1, multiple: false });
     low.send(1, &BasicAck { delivery_tag: 1, multiple: false });
     assert_eq!(bodies(&mut high, 1), ["3"]);
+}
+
+#[test]
+fn messages_of_a_higher_priority_come_first_up_to_the_most_there_is() {
+    let house = House::open();
+    let mut client = house.client();
+    let mut arguments = TableBuffer::default();
+    arguments.put("x-max-priority", Value::I32(5));
+    client.call(1, &QueueDeclare { arguments: arguments.as_table(), ..QUEUE }, "QueueDeclareOk");
+    for (number, priority) in [Some(1), Some(5), None, Some(3), Some(9), Some(0)].into_iter().enumerate() {
+        let properties = BasicProperties { priority, ..PERSISTENT };
+        client.publish("", "q", &properties, number.to_string().as_bytes());
+    }
+    client.call(1, &QueueDeclare { passive: true, ..QUEUE }, "QueueDeclareOk");
+    client.call(1, &CONSUME, "BasicConsumeOk");
+    assert_eq!(bodies(&mut client, 6), ["1", "4", "3", "0", "2", "5"]);
+    client.send(1, &BasicNack { delivery_tag: 2, multiple: true, requeue: true });
+    let again = [client.message("BasicDeliver"), client.message("BasicDeliver")];
+    let seen = again.each_ref().map(|got| (got.body[0], got.properties().priority));
+    assert_eq!(seen, [(b'1', Some(5)), (b'4', Some(9))], "each says what it was sent with");
+    arguments.put("x-single-active-consumer", Value::Bool(false));
+    client.send(1, &QueueDeclare { arguments: arguments.as_table(), ..QUEUE });
+    assert_eq!(client.closed().1, 406);
 }

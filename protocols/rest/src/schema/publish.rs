@@ -70,7 +70,8 @@ pub(crate) struct NewMessage<'a> {
     /// from when it comes. Where its group owns it, it goes to the dead letter then, if the topic has one.
     #[serde(default)]
     pub expires_in_ms: Option<u64>,
-    /// 0 to 255, higher is more urgent. Carried to consumers of every protocol; it does not change their order yet.
+    /// 0 to 255, higher is more urgent: leased before others where the topic has a `priority_max`, and carried to consumers
+    /// of every protocol.
     #[serde(default)]
     #[schema(maximum = 255)]
     pub priority: Option<u8>,

@@ -39,6 +39,8 @@ pub(crate) struct Run {
     pub count: u64,
     /// Failed attempts of each so far.
     pub attempts: u32,
+    /// Of each; 0 where they are handed out in another sequence.
+    pub priority: u8,
 }
 
 /// The sequence in which a group gets the entries of a queue.
@@ -148,7 +150,8 @@ impl Flow {
         if max == 0 {
             return Next::Nothing;
         }
-        let run = |(first, count)| Run { first, count, attempts: attempts(progress, first) };
+        let run =
+            |(first, count), priority| Run { first, count, attempts: attempts(progress, first), priority };
         let alike = |first: u64, other: u64| attempts(progress, first) == attempts(progress, other);
         let Flow { known, delayed, leases, .. } = self;
         match known {
@@ -157,7 +160,7 @@ impl Flow {
                 let is_delayed = |offset: u64| delayed.contains_key(&offset);
                 loop {
                     if let Some(found) = fifo.next(ask.batch, max, &is_delayed, alike) {
-                        return Next::Run(run(found));
+                        return Next::Run(run(found, 0));
                     }
                     let Some(wanted) = fifo.wanted(progress.floor, ask.end) else { return Next::Nothing };
                     if fifo.needs_keys() {
@@ -171,7 +174,7 @@ impl Flow {
             Known::Ranks(ranks) => {
                 let in_use = ask.priorities.descending();
                 match ranks.next((progress.floor, ask.end), in_use, max, alike) {
-                    ranks::Next::Run(first, count) => Next::Run(run((first, count))),
+                    ranks::Next::Run { first, count, priority } => Next::Run(run((first, count), priority)),
                     ranks::Next::LookFor(priority, from) => Next::OfPriority(priority, from),
                     ranks::Next::Nothing => Next::Nothing,
                 }
@@ -219,7 +222,12 @@ impl Flow {
                 **offset == first + step && attempts_eq(progress, **offset, attempts)
             };
             let count = (0u64..).zip(self.returned.range(first..end)).take_while(same).count();
-            return Some(Run { first, count: u64::try_from(count).unwrap_or(1).min(max), attempts });
+            return Some(Run {
+                first,
+                count: u64::try_from(count).unwrap_or(1).min(max),
+                attempts,
+                priority: 0,
+            });
         }
         // Skip what was settled out of order, or came back and is waiting.
         loop {
@@ -237,7 +245,12 @@ impl Flow {
         stop = failed.map_or(stop, |next| stop.min(next));
         let leased = self.leases.range(self.cursor..).next().map(|(offset, _)| *offset);
         stop = leased.map_or(stop, |next| stop.min(next));
-        (stop > self.cursor).then(|| Run { first: self.cursor, count: stop - self.cursor, attempts: 0 })
+        (stop > self.cursor).then(|| Run {
+            first: self.cursor,
+            count: stop - self.cursor,
+            attempts: 0,
+            priority: 0,
+        })
     }
 
     /// Leases a run that [`Flow::next_run`] gave; lease numbers count up from `lease.number`.
@@ -474,7 +487,10 @@ mod tests {
         flow.come_back(1, Duration::from_millis(50), at(0));
         assert_eq!(next(&mut flow, &progress, (5, 10), 49), None);
         assert_eq!(flow.deadline(), Some(Duration::from_millis(50)));
-        assert_eq!(next(&mut flow, &progress, (5, 10), 50), Some(Run { first: 1, count: 1, attempts: 1 }));
+        assert_eq!(
+            next(&mut flow, &progress, (5, 10), 50),
+            Some(Run { first: 1, count: 1, attempts: 1, priority: 0 })
+        );
     }
 
     #[test]
@@ -482,7 +498,7 @@ mod tests {
         let max = u64::try_from(GROUP_LEASES_MAX).unwrap();
         let (mut progress, end) = (Progress::at(0), max + 10);
         let mut flow = Flow::new(&progress, Sequence::Arrival, at(0));
-        flow.grant(&Run { first: 0, count: max - 1, attempts: 0 }, lease(1));
+        flow.grant(&Run { first: 0, count: max - 1, attempts: 0, priority: 0 }, lease(1));
         let run = next(&mut flow, &progress, (end, 10), 0).unwrap();
         assert_eq!((run.first, run.count), (max - 1, 1), "no run goes past the limit");
         flow.grant(&run, lease(max));
@@ -497,9 +513,18 @@ mod tests {
         let mut progress = Progress::at(3);
         progress.fail(4, 2, Failed { attempts: 2, not_before_ms: 100 });
         let mut flow = Flow::new(&progress, Sequence::Arrival, at(0));
-        assert_eq!(next(&mut flow, &progress, (9, 1), 0), Some(Run { first: 3, count: 1, attempts: 0 }));
-        flow.grant(&Run { first: 3, count: 1, attempts: 0 }, lease(1));
-        assert_eq!(next(&mut flow, &progress, (9, 9), 0), Some(Run { first: 6, count: 3, attempts: 0 }));
-        assert_eq!(next(&mut flow, &progress, (9, 9), 100), Some(Run { first: 4, count: 2, attempts: 2 }));
+        assert_eq!(
+            next(&mut flow, &progress, (9, 1), 0),
+            Some(Run { first: 3, count: 1, attempts: 0, priority: 0 })
+        );
+        flow.grant(&Run { first: 3, count: 1, attempts: 0, priority: 0 }, lease(1));
+        assert_eq!(
+            next(&mut flow, &progress, (9, 9), 0),
+            Some(Run { first: 6, count: 3, attempts: 0, priority: 0 })
+        );
+        assert_eq!(
+            next(&mut flow, &progress, (9, 9), 100),
+            Some(Run { first: 4, count: 2, attempts: 2, priority: 0 })
+        );
     }
 }

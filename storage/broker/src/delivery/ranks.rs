@@ -23,8 +23,12 @@ struct Rank {
 
 /// What comes next.
 pub(super) enum Next {
-    /// First offset and how many follow without a gap.
-    Run(u64, u64),
+    /// So many entries without a gap.
+    Run {
+        first: u64,
+        count: u64,
+        priority: u8,
+    },
     /// Entries of a priority are to be looked for from an offset on.
     LookFor(u8, u64),
     Nothing,
@@ -51,7 +55,8 @@ impl Ranks {
             if let Some(first) = rank.waiting.first().copied() {
                 let in_a_row = (0..max).zip(&rank.waiting);
                 let run = in_a_row.take_while(|(step, at)| first + step == **at && alike(first, **at));
-                return Next::Run(first, u64::try_from(run.count()).unwrap_or(1));
+                let count = u64::try_from(run.count()).unwrap_or(1);
+                return Next::Run { first, count, priority };
             }
             if rank.looked_to < end {
                 return Next::LookFor(priority, rank.looked_to);

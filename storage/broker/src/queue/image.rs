@@ -9,13 +9,17 @@ use super::turn::PrioritySet;
 
 /// An offset, and a time in milliseconds of the Unix epoch.
 type OffsetTime = (u64, u64);
+/// An offset, and the priorities of the block that begins there.
+type OffsetPriorities = (u64, PrioritySet);
+/// An offset, and its turn.
+type OffsetTurn = (u64, u64);
 
 /// The index of a queue as it was when the image was taken. Chunks only grow, so those that it holds still show that.
 #[derive(Debug)]
 pub(crate) struct IndexImage {
     pub(super) sealed: Vec<BlockRef>,
     /// Of sealed blocks, by their first offset, where the topic has priorities.
-    pub(super) priorities: Vec<(u64, PrioritySet)>,
+    pub(super) priorities: Vec<OffsetPriorities>,
     pub(super) tail: Arc<Vec<Arc<Chunk>>>,
     pub(super) min: u64,
     pub(super) end: u64,
@@ -46,7 +50,7 @@ impl IndexImage {
 
     /// Turns, where entries have any: the priorities of each block (by its first offset), and those of entries behind
     /// them.
-    pub fn turns(&self) -> (Vec<(u64, PrioritySet)>, Vec<(u64, u64)>) {
+    pub fn turns(&self) -> (Vec<OffsetPriorities>, Vec<OffsetTurn>) {
         let entries = self.entries().map(|entry| (entry.offset, entry.turn()));
         (self.priorities.clone(), entries.filter(|(_, turn)| *turn > 0).collect())
     }

@@ -1,5 +1,7 @@
 //! Handing out: who gets which entries. Entries of several queues are taken in the order of their store times.
 
+use std::cmp::Reverse;
+
 use mailrail_message::DeathReason;
 
 use super::sweep::Live;
@@ -14,6 +16,9 @@ use crate::settings::AfterFailure;
 const TURN_ENTRIES_MAX: u64 = 64;
 /// How far the logged mark runs ahead of what was handed out.
 const GRANTED_AHEAD: u64 = 256;
+
+/// Which of several queues comes first: by priority, then by store time.
+type Turn = (Reverse<u8>, u64);
 
 /// Somebody to hand entries to.
 struct Taker {
@@ -128,7 +133,8 @@ impl Shard {
         }
     }
 
-    /// The run of the topic's queues that was stored first, as far as it goes before another queue's turn.
+    /// The run of the topic's queues that has the highest priority, and of those the one that was stored first, as far as
+    /// it goes before another queue's turn.
     fn oldest_run(
         &mut self,
         now: Now,
@@ -138,8 +144,8 @@ impl Shard {
     ) -> Option<(QueueId, Run)> {
         let (group, topic) = key;
         let shared = self.state.topics.get(&topic)?.shared.queues();
-        let mut best: Option<(u64, &Arc<Queue>, Run)> = None;
-        let mut next_ms = u64::MAX;
+        let mut best: Option<(Turn, &Arc<Queue>, Run)> = None;
+        let mut next: Option<Turn> = None;
         for queue in shared.iter() {
             if let Err(error) = self.open_flow(now, (group, queue.id)) {
                 tracing::warn!(%error, "a group cannot begin on a queue");
@@ -147,16 +153,17 @@ impl Shard {
             }
             let Some(run) = self.next_run(now, (group, queue.id), max, batch) else { continue };
             let store_ms = if shared.len() > 1 { queue.store_ms_about(run.first) } else { 0 };
+            let turn = (Reverse(run.priority), store_ms);
             match best {
-                Some((oldest, ..)) if store_ms >= oldest => next_ms = next_ms.min(store_ms),
+                Some((first, ..)) if turn >= first => next = next.into_iter().chain([turn]).min(),
                 _ => {
-                    next_ms = best.map_or(next_ms, |(oldest, ..)| oldest);
-                    best = Some((store_ms, queue, run));
+                    next = best.map(|(first, ..)| first).or(next);
+                    best = Some((turn, queue, run));
                 }
             }
         }
-        let (_, queue, mut run) = best?;
-        if next_ms < u64::MAX {
+        let ((priority, _), queue, mut run) = best?;
+        if let Some((_, next_ms)) = next.filter(|(next, _)| *next == priority) {
             let own = (1..run.count).take_while(|step| queue.store_ms_about(run.first + step) <= next_ms);
             run.count = u64::try_from(own.count()).map_or(1, |more| more + 1);
         }

@@ -23,8 +23,11 @@ fn consume(sim: &mut Simulation, client: &Client, number: u64, priority: i64, cr
     sim.tell(client, Command::Consume { token, consumer, group, topic, credit, no_ack, exclusive, priority });
 }
 
-/// What a client got: by consumer, bodies and attempts.
-fn got(sim: &Simulation, client: &Client) -> (BTreeMap<u64, Vec<(String, u32)>>, Vec<Delivery>) {
+/// Bodies and attempts by consumer.
+type Got = BTreeMap<u64, Vec<(String, u32)>>;
+
+/// What a client got.
+fn got(sim: &Simulation, client: &Client) -> (Got, Vec<Delivery>) {
     let (mut by_consumer, mut all) = (BTreeMap::<u64, Vec<_>>::new(), Vec::new());
     for event in sim.events(client) {
         if let Event::Deliveries { to: Recipient::Consumer(consumer), deliveries } = event {

@@ -14,6 +14,7 @@ mod idle;
 mod length;
 mod lookup;
 mod order;
+mod priority;
 mod recovery;
 mod routing;
 mod schedule;

@@ -276,7 +276,7 @@ impl History {
                 for key in keys {
                     let offset = self.keys.len() as u64;
                     self.keys.push(key);
-                    self.left.iter_mut().for_each(|left| drop(left.insert(offset, Expected::default())));
+                    self.left.iter_mut().for_each(|left| left.extend([(offset, Expected::default())]));
                 }
             }
             Act::Receive { group, max } => self.receive(group, max.into())?,

@@ -305,32 +305,8 @@ impl State {
                 (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
                 state.shared.trim(min_offset);
             }
-            Item::Index { queue, sealed, entries } => {
-                let entry = |(offset, position, bytes, tag_hash, store_ms)| Entry {
-                    offset,
-                    position,
-                    bytes,
-                    tag_hash,
-                    store_ms,
-                    expires_ms: 0,
-                    key_hash: 0,
-                    priority: 0,
-                };
-                let entries: Vec<Entry> = entries.into_iter().map(entry).collect();
-                if let Some(state) = self.queues.get(&queue) {
-                    let min = state.shared.min_offset();
-                    state.shared.restore(min, sealed, &entries);
-                }
-            }
-            Item::Expiries { queue, blocks, entries } => {
-                if let Some(state) = self.queues.get(&queue) {
-                    state.shared.restore_expiries(&blocks, &entries);
-                }
-            }
-            Item::Turns { queue, blocks, entries } => {
-                if let Some(state) = self.queues.get(&queue) {
-                    state.shared.restore_turns(&blocks, &entries);
-                }
+            index @ (Item::Index { .. } | Item::Expiries { .. } | Item::Turns { .. }) => {
+                self.restore_index(index);
             }
             Item::Group { id, name, settings } => self.put_group(id, &name, &settings),
             Item::GroupInTurns { id, name, settings, turns } => {
@@ -356,6 +332,31 @@ impl State {
                 self.wait(Timer { due_ms: waiting.due_ms, position, bytes: waiting.bytes })
             }
             Item::Schedule(image) => self.schedule.restore(as_of, *image),
+        }
+    }
+
+    /// Puts back a part of a queue's index.
+    fn restore_index(&mut self, item: Item) {
+        let ItemKey::Queue(queue) = item.key() else { return };
+        let Some(shared) = self.queues.get(&queue).map(|state| &state.shared) else { return };
+        match item {
+            Item::Index { sealed, entries, .. } => {
+                let entry = |(offset, position, bytes, tag_hash, store_ms)| Entry {
+                    offset,
+                    position,
+                    bytes,
+                    tag_hash,
+                    store_ms,
+                    expires_ms: 0,
+                    key_hash: 0,
+                    priority: 0,
+                };
+                let entries: Vec<Entry> = entries.into_iter().map(entry).collect();
+                shared.restore(shared.min_offset(), sealed, &entries);
+            }
+            Item::Expiries { blocks, entries, .. } => shared.restore_expiries(&blocks, &entries),
+            Item::Turns { blocks, entries, .. } => shared.restore_turns(&blocks, &entries),
+            _ => {}
         }
     }
 

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ranges {
     runs: BTreeMap<u64, u64>,
+    /// Offsets in all runs.
+    len: u64,
 }
 
 impl Ranges {
@@ -18,13 +20,24 @@ impl Ranges {
             && before_end >= first
         {
             (first, end) = (before, end.max(before_end));
-            self.runs.remove(&before);
+            self.take(before);
         }
         while let Some((next, next_end)) = self.runs.range(first..=end).next().map(|(f, e)| (*f, *e)) {
             end = end.max(next_end);
-            self.runs.remove(&next);
+            self.take(next);
         }
+        self.put(first, end);
+    }
+
+    fn put(&mut self, first: u64, end: u64) {
         self.runs.insert(first, end);
+        self.len += end - first;
+    }
+
+    fn take(&mut self, first: u64) {
+        if let Some(end) = self.runs.remove(&first) {
+            self.len -= end - first;
+        }
     }
 
     pub fn remove(&mut self, first: u64, end: u64) {
@@ -33,15 +46,16 @@ impl Ranges {
         }
         let before = self.runs.range(..first).next_back().map(|(f, e)| (*f, *e));
         if let Some((before, before_end)) = before.filter(|(_, before_end)| *before_end > first) {
-            self.runs.insert(before, first);
+            self.take(before);
+            self.put(before, first);
             if before_end > end {
-                self.runs.insert(end, before_end);
+                self.put(end, before_end);
             }
         }
         while let Some((next, next_end)) = self.runs.range(first..end).next().map(|(f, e)| (*f, *e)) {
-            self.runs.remove(&next);
+            self.take(next);
             if next_end > end {
-                self.runs.insert(end, next_end);
+                self.put(end, next_end);
             }
         }
     }
@@ -64,14 +78,14 @@ impl Ranges {
     pub fn take_from(&mut self, offset: u64) -> Option<u64> {
         let (first, end) = self.runs.first_key_value().map(|(f, e)| (*f, *e))?;
         (first <= offset).then(|| {
-            self.runs.remove(&first);
+            self.take(first);
             end
         })
     }
 
     /// Offsets in the set.
     pub fn len(&self) -> u64 {
-        self.runs.iter().map(|(first, end)| end - first).sum()
+        self.len
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
