@@ -13,8 +13,8 @@ use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
     ALTERNATE_EXCHANGE, BindTarget, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DEAD_LETTER_TOPIC, Destination,
     Dialect, Durability, EXPIRES_MS, Exchange, ExchangeKind, ExchangeSettings, Filter, GroupSettings,
-    LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Overflow, PublishBatch,
-    Retention, SeekTo, Topic, TopicSettings,
+    LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Order, Overflow, PRIORITY_MAX,
+    PublishBatch, Retention, SeekTo, Topic, TopicSettings,
 };
 use mailrail_message::{
     BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, property, push_header, tag_hash,
@@ -23,7 +23,7 @@ use mailrail_message::{
 use crate::instant::WallTime;
 use crate::problem::{Kind, Refusal};
 use crate::schema::exchange::{BindingRequest, ExchangeRequest, HeaderScalar, KindName, MatchName};
-use crate::schema::group::{GroupRequest, SeekRequest};
+use crate::schema::group::{GroupRequest, OrderName, SeekRequest};
 use crate::schema::publish::{DurabilityName, NewMessage};
 use crate::schema::topic::{LifetimeRequest, OverflowName, RetentionName, TopicRequest};
 
@@ -437,6 +437,7 @@ fn policy_attributes(
         (LENGTH_MAX, number(request.length_max)),
         (LENGTH_BYTES_MAX, number(request.length_bytes_max)),
         (OVERFLOW, overflow.map(|overflow| overflow.name().to_owned())),
+        (PRIORITY_MAX, number(request.priority_max.map(u64::from))),
         (DEAD_LETTER_TOPIC, to.and_then(|to| to.topic.clone())),
         (DEAD_LETTER_EXCHANGE, to.and_then(|to| to.exchange.clone())),
         (DEAD_LETTER_KEY, to.and_then(|to| to.key.clone())),
@@ -540,5 +541,13 @@ pub(crate) fn group_settings(
     if let Some(dead_letter) = request.dead_letter {
         settings.dead_letter = dead_letter;
     }
+    if let Some(order) = request.order {
+        settings.turns.order = match order {
+            OrderName::Any => Order::Any,
+            OrderName::Queue => Order::Queue,
+            OrderName::OrderingKey => Order::Key,
+        };
+    }
+    settings.turns.single_active = request.single_active.unwrap_or(settings.turns.single_active);
     Ok(settings)
 }

@@ -129,7 +129,8 @@ pub enum Command {
         lease_ms: u64,
     },
     /// Starts a consumer whose leases end with the session, or that settles at once (`no_ack`). It gets deliveries as
-    /// long as it has credit. Answer: [`crate::Reply::Done`], before the first [`crate::Event::Deliveries`].
+    /// long as it has credit and none of a higher priority has; equals take turns. Answer: [`crate::Reply::Done`], before
+    /// the first [`crate::Event::Deliveries`].
     Consume {
         token: Token,
         consumer: ConsumerId,
@@ -138,6 +139,7 @@ pub enum Command {
         credit: u32,
         no_ack: bool,
         exclusive: bool,
+        priority: i64,
     },
     /// More credit for a consumer: so many further messages.
     Credit {

@@ -29,6 +29,9 @@ pub const MEMBER_MS_MAX: u64 = LEASE_MS_MAX;
 pub const DAMAGED_RETRY_MS_MAX: u64 = 60 * 60 * 1_000;
 /// Most leases of one group on one queue.
 pub const GROUP_LEASES_MAX: usize = 1_000_000;
+/// Entries behind the oldest unsettled one among which a group in strict order looks for a message group that may be
+/// handed out.
+pub const FIFO_LOOKAHEAD_ENTRIES_MAX: u64 = 16_384;
 /// Most bindings of one exchange.
 pub const EXCHANGE_BINDINGS_MAX: usize = 100_000;
 /// Most bytes of a binding's attributes.

@@ -36,8 +36,7 @@ pub(crate) struct PublishItem {
     pub message_len: usize,
     pub destination: Destination,
     pub tag_hash: i32,
-    /// How long it lives, by what it says itself.
-    pub ttl_ms: Option<u64>,
+    pub handling: Handling,
     pub durability: Durability,
     /// Not to be seen before this time, in milliseconds of the Unix epoch.
     pub due_ms: Option<u64>,
@@ -71,7 +70,7 @@ impl PublishBatch {
             message_len,
             destination,
             tag_hash,
-            ttl_ms: ttl_of(draft),
+            handling: Handling::of_draft(draft),
             durability,
             due_ms: None,
         });
@@ -100,8 +99,8 @@ impl PublishBatch {
             message_len,
             destination: Destination::Topic { topic, queue_index },
             tag_hash,
-            // It lives from when it comes.
-            ttl_ms: None,
+            // It lives from when it comes, and is handed out by what its copy says.
+            handling: Handling::default(),
             durability,
             due_ms: Some(due_ms),
         });
@@ -131,14 +130,49 @@ impl PublishBatch {
     }
 }
 
-fn ttl_of(draft: &Draft<'_>) -> Option<u64> {
-    let more = time_to_live_ms(Properties::new(draft.more_properties));
-    more.or_else(|| time_to_live_ms(Properties::new(draft.properties)))
+/// What a message's own properties say of how it is to be handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Handling {
+    /// How long it lives; what is no number of milliseconds is no limit.
+    pub ttl_ms: Option<u64>,
+    /// Of its ordering key, by which its message group is known; 0 = it has none.
+    pub key_hash: u32,
+    /// As far as its topic allows.
+    pub priority: u8,
 }
 
-/// How long a message lives, by its own properties; what is no number of milliseconds is no limit.
-pub(crate) fn time_to_live_ms(properties: Properties<'_>) -> Option<u64> {
-    properties.get(property::TTL)?.parse().ok()
+impl Handling {
+    pub fn of(properties: Properties<'_>) -> Self {
+        let [ttl, key, priority] =
+            properties.get_each([property::TTL, property::ORDERING_KEY, property::PRIORITY]);
+        Handling {
+            ttl_ms: ttl.and_then(|ttl| ttl.parse().ok()),
+            key_hash: key.map_or(0, key_hash),
+            priority: priority.and_then(|text| text.parse::<u64>().ok()).map_or(0, priority_of),
+        }
+    }
+
+    fn of_draft(draft: &Draft<'_>) -> Self {
+        let own = Handling::of(Properties::new(draft.properties));
+        if draft.more_properties.is_empty() {
+            return own;
+        }
+        let more = Handling::of(Properties::new(draft.more_properties));
+        Handling {
+            ttl_ms: more.ttl_ms.or(own.ttl_ms),
+            key_hash: if more.key_hash == 0 { own.key_hash } else { more.key_hash },
+            priority: if more.priority == 0 { own.priority } else { more.priority },
+        }
+    }
+}
+
+/// Names a message group in 32 bits. Two keys may have one name: their messages then wait for each other.
+fn key_hash(key: &str) -> u32 {
+    crc32c::crc32c(key.as_bytes()).max(1)
+}
+
+fn priority_of(number: u64) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
 }
 
 /// When a message expires that was stored at a time; 0 = never.

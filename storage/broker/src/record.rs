@@ -162,6 +162,20 @@ pub(crate) enum Change {
     WaitingRecalled {
         timer: Timer,
     },
+    /// As [`Change::GroupPut`], of a group whose turns are not the usual ones.
+    GroupPutInTurns {
+        id: GroupId,
+        name: String,
+        settings: GroupSettings,
+        turns: Turns,
+    },
+    /// Entries that may have been handed out in this epoch, besides those below the mark.
+    GrantedApart {
+        group: GroupId,
+        queue: QueueId,
+        first: u64,
+        count: u64,
+    },
 }
 
 impl Change {

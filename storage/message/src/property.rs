@@ -113,11 +113,19 @@ impl<'a> Properties<'a> {
 
     /// The value of a key; a later duplicate wins.
     pub fn get(&self, key: &str) -> Option<&'a str> {
-        let mut found = None;
+        let [found] = self.get_each([key]);
+        found
+    }
+
+    /// The values of several keys, found in one pass; a later duplicate wins.
+    pub fn get_each<const N: usize>(&self, keys: [&str; N]) -> [Option<&'a str>; N] {
+        let mut found = [None; N];
         for pair in self.bytes.split(|byte| *byte == PAIR_END) {
-            let value = pair.strip_prefix(key.as_bytes()).and_then(|rest| rest.strip_prefix(&[KEY_END]));
-            if let Some(value) = value.filter(|value| !value.is_empty()) {
-                found = std::str::from_utf8(value).ok();
+            for (key, found) in keys.iter().zip(&mut found) {
+                let value = pair.strip_prefix(key.as_bytes()).and_then(|rest| rest.strip_prefix(&[KEY_END]));
+                if let Some(value) = value.filter(|value| !value.is_empty()) {
+                    *found = std::str::from_utf8(value).ok();
+                }
             }
         }
         found
@@ -180,6 +188,7 @@ mod tests {
         let properties = Properties::new(b"KEY\x01x\x02KEYS\x011\x02KEYS\x012\x02");
         assert_eq!(properties.get(KEYS), Some("2"));
         assert_eq!(properties.get("KE"), None);
+        assert_eq!(properties.get_each([KEYS, "KE", "KEY"]), [Some("2"), None, Some("x")]);
     }
 
     #[test]

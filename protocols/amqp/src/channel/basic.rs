@@ -38,7 +38,7 @@ impl<L> Channel<L> {
         terms: &mut Terms,
     ) -> Result<Handled<L>, Fault> {
         let id = BasicConsume::ID;
-        arguments::check_consume(method.arguments)?;
+        let priority = arguments::consumer_priority(method.arguments)?;
         if self.consumers.len() >= CHANNEL_CONSUMERS_MAX {
             let text =
                 format!("channel has {CHANNEL_CONSUMERS_MAX} consumers, which is the most it may have");
@@ -58,7 +58,7 @@ impl<L> Channel<L> {
         let credit = self.consumers.add(consumer, tag, method.no_ack);
         let (no_ack, exclusive) = (method.no_ack, method.exclusive);
         let expected = Expected { method: id, reply: Reply::ConsumeOk(consumer), no_wait: method.no_wait };
-        Ok(self.ask(expected, Request::Consume { consumer, queue, no_ack, exclusive, credit }))
+        Ok(self.ask(expected, Request::Consume { consumer, queue, no_ack, exclusive, credit, priority }))
     }
 
     pub(super) fn basic_cancel(&mut self, method: &BasicCancel<'_>, out: &mut impl Outgoing) -> Handled<L> {

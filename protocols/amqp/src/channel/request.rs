@@ -70,6 +70,7 @@ pub enum Request<L> {
         no_ack: bool,
         exclusive: bool,
         credit: u32,
+        priority: i64,
     },
     /// Answer after the last delivery.
     Cancel {
@@ -152,6 +153,8 @@ pub struct QueueSettings {
     pub arguments: BTreeMap<String, String>,
     /// Failed deliveries after which a message is given up.
     pub delivery_limit: Option<u32>,
+    /// One consumer gets all messages, until it leaves.
+    pub single_active: bool,
 }
 
 /// What a binding leads to.

@@ -39,8 +39,8 @@ pub(crate) fn carry_out(
             queue::delete(connection, id, &queue, if_unused, if_empty)
         }
         Request::PurgeQueue { queue } => queue::purge(connection, id, &queue),
-        Request::Consume { consumer, queue, exclusive, credit, no_ack: _ } => {
-            let wanted = consume::Wanted { consumer, exclusive, credit };
+        Request::Consume { consumer, queue, exclusive, credit, priority, no_ack: _ } => {
+            let wanted = consume::Wanted { consumer, exclusive, credit, priority };
             consume::start(connection, id, &queue, &wanted)
         }
         Request::Cancel { consumer } => consume::cancel(connection, id, consumer),

@@ -58,6 +58,18 @@ impl Line {
         Ok(())
     }
 
+    /// As with RabbitMQ, only a consumer gets anything from a quorum queue of which one consumer is active.
+    pub fn check_get(&self, queue: &str) -> Result<(), Refusal> {
+        if !from_wire::is_quorum_with_single_active(&self.found.settings()) {
+            return Ok(());
+        }
+        let text = format!(
+            "cannot obtain access to locked queue '{queue}' in vhost '/'. basic.get operations are not supported by \
+             quorum queues with single active consumer"
+        );
+        Err(Refusal::new(ReplyCode::ResourceLocked, text))
+    }
+
     /// True when the queue was declared: then it goes as a whole.
     fn is_declared(&self) -> bool {
         self.group == self.topic && from_wire::is_declared(&self.found.settings())

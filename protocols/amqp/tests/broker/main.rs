@@ -6,6 +6,7 @@ mod client;
 mod consume;
 mod expiry;
 mod messages;
+mod order;
 mod pressure;
 mod publish;
 mod routing;

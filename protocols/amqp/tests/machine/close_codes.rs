@@ -134,17 +134,13 @@ fn what_is_not_there_ends_the_connection_with_540() {
     check("recover", |wire| wire.send(1, &BasicRecover { requeue: false }), ends("requeue=false"));
     check("recover-async", |wire| wire.send(1, &BasicRecoverAsync { requeue: false }), ends("requeue=false"));
     let mut table = TableBuffer::default();
-    table.put("x-max-priority", Value::I32(1)).put("x-priority", Value::I32(1));
+    table.put("x-max-age", Value::I32(1)).put("x-stream-offset", Value::I32(1));
     let arguments = table.as_table();
-    check(
-        "queue argument",
-        |wire| wire.send(1, &QueueDeclare { arguments, ..QUEUE }),
-        ends("x-max-priority"),
-    );
+    check("queue argument", |wire| wire.send(1, &QueueDeclare { arguments, ..QUEUE }), ends("x-max-age"));
     check(
         "consumer argument",
         |wire| wire.send(1, &BasicConsume { arguments, ..CONSUME }),
-        ends("x-priority"),
+        ends("x-stream-offset"),
     );
 }
 

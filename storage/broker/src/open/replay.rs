@@ -8,7 +8,7 @@ use mailrail_commitlog::{Position, Visitor};
 use mailrail_message::{AnnexKind, StoredMessage, property, tag_hash};
 
 use crate::ids::QueueId;
-use crate::publish::{expiry_ms, time_to_live_ms};
+use crate::publish::{Handling, expiry_ms};
 use crate::queue::Entry;
 use crate::record::{Change, kind};
 use crate::schedule::{self, GatherError, Timer, TimerKey};
@@ -73,11 +73,12 @@ impl Replay {
         let stored = StoredMessage::parse(payload).map_err(|error| error.to_string())?;
         let bytes = u32::try_from(payload.len()).map_err(|error| error.to_string())?;
         let tag_hash = stored.properties().get(property::TAGS).map_or(0, tag_hash);
-        let ttl_ms = time_to_live_ms(stored.properties()).filter(|_| !planted(Bug::ExpiryNotReplayed));
+        let Handling { ttl_ms, key_hash, priority } = Handling::of(stored.properties());
+        let ttl_ms = ttl_ms.filter(|_| !planted(Bug::ExpiryNotReplayed));
         let expires_ms = expiry_ms(stored.store_ms(), ttl_ms);
         for target in stored.targets().map_err(|error| error.to_string())? {
             let (offset, store_ms) = (target.offset, stored.store_ms());
-            let entry = Entry { offset, position, bytes, tag_hash, store_ms, expires_ms };
+            let entry = Entry { offset, position, bytes, tag_hash, store_ms, expires_ms, key_hash, priority };
             let queue = QueueId(target.queue);
             if self.state.is_transient(queue) {
                 // It goes before anybody is served.

@@ -9,11 +9,16 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::block::{self, BlockRef};
 use super::chunk::{Chunk, Entry};
+use super::turn::PrioritySet;
+
+/// An offset, and the priorities of the block that begins there.
+type OffsetPriorities = (u64, PrioritySet);
 
 /// The index of a queue as it was when the image was taken. Chunks only grow, so those that it holds still show that.
 #[derive(Debug)]
 pub(crate) struct IndexImage {
     pub(super) sealed: Vec<BlockRef>,
+    pub(super) priorities: Vec<OffsetPriorities>,
     pub(super) tail: Arc<Vec<Arc<Chunk>>>,
     pub(super) min: u64,
     pub(super) end: u64,
@@ -54,6 +59,11 @@ impl IndexImage {
             block::pack(self.entries_in(run)).map(|(_, packed)| PackedRun(packed))
         };
         ends.into_iter().filter_map(&mut run).collect()
+    }
+
+    /// Of those blocks, by their first offset, where the topic has priorities.
+    pub fn priorities(&self) -> &[OffsetPriorities] {
+        &self.priorities
     }
 
     pub fn is_empty(&self) -> bool {

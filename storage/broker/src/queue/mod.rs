@@ -9,10 +9,11 @@ mod blocks;
 mod chunk;
 mod expiry;
 mod image;
+mod turn;
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -30,6 +31,7 @@ pub(crate) use self::blocks::Blocks;
 pub use self::chunk::Entry;
 pub(crate) use self::expiry::{NEVER_MS, Slice};
 pub(crate) use self::image::{IndexImage, PackedRun};
+pub(crate) use self::turn::PrioritySet;
 
 /// Entries that make the open end be sealed into a block: about 20 KiB packed, far below the store's limit.
 const BLOCK_ENTRIES: usize = 2_048;
@@ -54,6 +56,7 @@ pub struct Queue {
     has_waits: AtomicBool,
     gone: AtomicBool,
     is_owned: AtomicBool,
+    priority_max: AtomicU8,
     /// Number within its topic, from 0.
     pub index: u32,
     /// Name of its topic.
@@ -63,6 +66,7 @@ pub struct Queue {
     sealing_to: AtomicU64,
     waits: Mutex<Vec<Wait>>,
     swept: Mutex<expiry::Swept>,
+    priorities: Mutex<turn::Priorities>,
 }
 
 #[derive(Debug)]
@@ -113,6 +117,8 @@ impl Queue {
             has_expiry: AtomicBool::new(false),
             swept: Mutex::default(),
             is_owned: AtomicBool::new(false),
+            priority_max: AtomicU8::new(0),
+            priorities: Mutex::default(),
         }
     }
 
@@ -315,6 +321,7 @@ impl Queue {
         if entry.expires_ms > 0 {
             self.has_expiry.store(true, Ordering::Release);
         }
+        let entry = &self.capped(entry);
         if filling.0.as_ref().is_some_and(|chunk| chunk.push(entry)) {
             return None;
         }
@@ -370,6 +377,7 @@ impl Queue {
                 gone.push(first);
             }
         }
+        self.forget_blocks(&gone);
         let tail = self.tail.load();
         // The last chunk stays: it is the one being filled.
         if tail.len() > 1 && tail.first().is_some_and(|first| first.end_offset() <= min) {
@@ -394,11 +402,18 @@ impl Queue {
         // In this order: what is sealed meanwhile is seen twice rather than never.
         let tail = self.tail.load_full();
         let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
-        IndexImage { sealed, tail, min: self.min_offset(), end }
+        IndexImage { sealed, priorities: self.priorities_of_blocks(), tail, min: self.min_offset(), end }
     }
 
     /// Puts back what [`Queue::image`] gave.
-    pub(crate) fn restore(self: &Arc<Self>, min: u64, sealed: Vec<BlockRef>, entries: &[Entry]) {
+    pub(crate) fn restore(
+        &self,
+        min: u64,
+        sealed: Vec<BlockRef>,
+        priorities: Vec<(u64, PrioritySet)>,
+        entries: &[Entry],
+    ) {
+        self.restore_priorities(priorities, entries);
         let expire = sealed.iter().any(|block| block.expires_ms > 0)
             || entries.iter().any(|entry| entry.expires_ms > 0);
         self.has_expiry.fetch_or(expire, Ordering::AcqRel);
@@ -484,12 +499,14 @@ impl Sealing {
             let chunk = chunk.clone();
             (chunk.first_offset..chunk.end_offset()).filter_map(move |offset| chunk.get(offset))
         };
-        let Some((block, packed)) = block::pack(run.iter().flat_map(chunk_entries)) else { return Ok(()) };
+        let entries = run.iter().flat_map(chunk_entries);
+        let Some((block, packed)) = block::pack(entries.clone()) else { return Ok(()) };
         let queue = &self.queue;
         if queue.is_gone() || queue.min_offset() >= block.end_offset() {
             return Ok(());
         }
         store.apply(vec![(block_key(queue.id, block.first_offset), Some(packed))])?;
+        queue.note_block(&block, entries);
         queue.sealed.write().unwrap_or_else(PoisonError::into_inner).push_back(block);
         queue.tail.rcu(|tail| {
             let last = tail.len().saturating_sub(1);

@@ -6,6 +6,7 @@
 use mailrail_message::DeathReason;
 
 use super::*;
+use crate::delivery::Sequence;
 use crate::policy::{Overflow, Policy};
 use crate::queue::{IndexError, Queue};
 
@@ -133,7 +134,7 @@ impl Shard {
         }
     }
 
-    /// Gives up the oldest ready entries of queues that have become too long.
+    /// Gives up the first ready entries of queues that have become too long.
     pub(super) fn limit_lengths(&mut self, now: Now) {
         let mut longer = std::mem::take(&mut self.lengths.longer);
         longer.sort_unstable();
@@ -161,6 +162,14 @@ impl Shard {
             return Ok(());
         }
         self.open_flow(now, line)?;
+        // As with RabbitMQ, the head of a queue is what would be handed out next.
+        while self.sequence_of(line) == Sequence::Priority
+            && ready.over(&policy).is_some()
+            && let Some(next) = self.next_in_turn(now, line, 1, self.next_lease)
+        {
+            self.end_all(line, &[next.first], DeathReason::LengthLimit)?;
+            ready = self.ready_length(&shared, end, &policy);
+        }
         let (Some(progress), Some(flow)) = (self.state.progress(line.0, id), self.flows.get(&line)) else {
             return Ok(());
         };

@@ -22,6 +22,7 @@ mod reclaim;
 mod settle;
 mod sweep;
 mod topology;
+mod turn;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -316,8 +317,8 @@ impl Shard {
                     self.reply(mailbox, token, Err(error));
                 }
             }
-            Command::Consume { token, consumer, group, topic, credit, no_ack, exclusive } => {
-                let asked = consume::Wanted { consumer, credit, no_ack, exclusive };
+            Command::Consume { token, consumer, group, topic, credit, no_ack, exclusive, priority } => {
+                let asked = consume::Wanted { consumer, credit, no_ack, exclusive, priority };
                 let result = self.consume(now, mailbox, &group, &topic, asked);
                 self.reply(mailbox, token, result.map(|()| Reply::Done));
             }

@@ -501,7 +501,9 @@ impl Shard {
             bytes: u32::try_from(item.message_len).unwrap_or(u32::MAX),
             tag_hash: item.tag_hash,
             store_ms,
-            expires_ms: expiry_ms(store_ms, item.ttl_ms),
+            expires_ms: expiry_ms(store_ms, item.handling.ttl_ms),
+            key_hash: item.handling.key_hash,
+            priority: item.handling.priority,
         };
         self.sweeps.note(&place.queue, &entry);
         let entered = self.state.append(place.queue.id, &entry);

@@ -2,6 +2,7 @@
 //! the same. The code under it is the code that runs in the broker; only threads and sockets are missing.
 
 mod bounds;
+mod consumers;
 mod consumption;
 mod dead_letters;
 mod durability;
@@ -12,6 +13,8 @@ mod histories;
 mod idle;
 mod length;
 mod lookup;
+mod order;
+mod priority;
 mod recovery;
 mod routing;
 mod schedule;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::*;
-use crate::queue::{IndexImage, PackedRun};
+use crate::queue::{IndexImage, PackedRun, PrioritySet};
 use crate::schedule::{ScheduleImage, Timer};
 
 /// Names one piece of the state.
@@ -88,13 +88,32 @@ pub(crate) enum Item {
         position: u64,
         waiting: Waiting,
     },
-    /// The index of the queue of the same number: directory of sealed blocks, then entries behind them.
+    /// The index of the queue of the same number: directory of sealed blocks, the priorities in them by their first
+    /// offsets, then entries behind them.
     Index {
         queue: QueueId,
         sealed: Vec<BlockRef>,
+        priorities: Vec<(u64, PrioritySet)>,
         open: Vec<PackedRun>,
     },
     Schedule(Box<ScheduleImage>),
+    /// As [`Item::Group`], of a group whose turns are not the usual ones.
+    GroupInTurns {
+        id: GroupId,
+        name: String,
+        settings: GroupSettings,
+        turns: Turns,
+    },
+    /// As [`Item::Progress`], with offsets that may have been handed out besides those below the mark.
+    ProgressApart {
+        group: GroupId,
+        queue: QueueId,
+        floor: u64,
+        settled: Vec<(u64, u64)>,
+        failed: Vec<(u64, u32, u64)>,
+        granted_to: u64,
+        granted: Vec<(u64, u64)>,
+    },
 }
 
 impl Item {
@@ -104,9 +123,11 @@ impl Item {
             Item::Shard { .. } => ItemKey::Shard,
             Item::Topic { id, .. } => ItemKey::Topic(*id),
             Item::Queue { id: queue, .. } | Item::Index { queue, .. } => ItemKey::Queue(*queue),
-            Item::Group { id, .. } => ItemKey::Group(*id),
+            Item::Group { id, .. } | Item::GroupInTurns { id, .. } => ItemKey::Group(*id),
             Item::Exchange { id, .. } => ItemKey::Exchange(*id),
-            Item::Progress { group, queue, .. } => ItemKey::Progress(*group, *queue),
+            Item::Progress { group, queue, .. } | Item::ProgressApart { group, queue, .. } => {
+                ItemKey::Progress(*group, *queue)
+            }
             Item::Waiting { position, .. } => ItemKey::Waiting(*position),
             Item::Schedule(_) => ItemKey::Schedule,
         }
@@ -114,7 +135,8 @@ impl Item {
 
     /// The index of a queue as it was.
     pub fn index(queue: QueueId, image: &IndexImage) -> Item {
-        Item::Index { queue, sealed: image.sealed().to_vec(), open: image.runs() }
+        let (sealed, priorities) = (image.sealed().to_vec(), image.priorities().to_vec());
+        Item::Index { queue, sealed, priorities, open: image.runs() }
     }
 
     /// Numbers, names and bindings that it lists.
@@ -123,9 +145,12 @@ impl Item {
             Item::Shard { .. } | Item::Waiting { .. } => 0,
             Item::Topic { queues, bindings, .. } => queues.len() + bindings.len(),
             Item::Queue { gaps, .. } => gaps.len(),
-            Item::Group { settings, .. } => settings.backoff_ms.len(),
+            Item::Group { settings, .. } | Item::GroupInTurns { settings, .. } => settings.backoff_ms.len(),
             Item::Exchange { bindings, .. } => bindings.len(),
             Item::Progress { settled, failed, .. } => settled.len() + failed.len(),
+            Item::ProgressApart { settled, failed, granted, .. } => {
+                settled.len() + failed.len() + granted.len()
+            }
             Item::Index { sealed, open, .. } => sealed.len() + open.len(),
             Item::Schedule(image) => image.parts(),
         }
@@ -183,24 +208,20 @@ impl State {
             }
             ItemKey::Group(id) => {
                 let group = self.groups.get(&id)?;
-                Item::Group { id, name: group.name.to_string(), settings: (*group.settings()).clone() }
+                let (name, settings) = (group.name.to_string(), (*group.settings()).clone());
+                let turns = settings.turns;
+                if turns == Turns::default() {
+                    Item::Group { id, name, settings }
+                } else {
+                    Item::GroupInTurns { id, name, settings, turns }
+                }
             }
             ItemKey::Exchange(id) => {
                 let exchange = self.exchanges.get(&id)?;
                 let (name, settings) = (exchange.shared.name.to_string(), exchange.shared.settings.clone());
                 Item::Exchange { id, name, settings, bindings: exchange.routes.bindings().cloned().collect() }
             }
-            ItemKey::Progress(group, queue) => {
-                let progress = self.progress(group, queue)?;
-                let failed = progress
-                    .failed
-                    .iter()
-                    .map(|(offset, f)| (*offset, f.attempts, f.not_before_ms))
-                    .collect();
-                let (floor, settled, granted_to) =
-                    (progress.floor, progress.settled.iter().collect(), progress.granted_to);
-                Item::Progress { group, queue, floor, settled, failed, granted_to }
-            }
+            ItemKey::Progress(group, queue) => progress_item((group, queue), self.progress(group, queue)?),
             ItemKey::Waiting(_) => return None,
             ItemKey::Schedule => Item::Schedule(Box::new(self.schedule.image())),
         })
@@ -219,7 +240,8 @@ impl State {
     pub fn whole_index(&self, id: QueueId) -> Option<Item> {
         let image = self.queues.get(&id)?.shared.image(u64::MAX);
         let last = image.entries().last().and_then(|last| PackedRun::of(&[last]));
-        Some(Item::Index { queue: id, sealed: Vec::new(), open: last.into_iter().collect() })
+        let (sealed, priorities) = (Vec::new(), Vec::new());
+        Some(Item::Index { queue: id, sealed, priorities, open: last.into_iter().collect() })
     }
 
     /// Puts a piece back that was taken at `as_of`.
@@ -245,14 +267,17 @@ impl State {
                 (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
                 state.shared.trim(min_offset);
             }
-            Item::Index { queue, sealed, open } => {
+            Item::Index { queue, sealed, priorities, open } => {
                 let entries: Vec<Entry> = open.iter().flat_map(PackedRun::entries).collect();
                 if let Some(state) = self.queues.get(&queue) {
                     let min = state.shared.min_offset();
-                    state.shared.restore(min, sealed, &entries);
+                    state.shared.restore(min, sealed, priorities, &entries);
                 }
             }
             Item::Group { id, name, settings } => self.put_group(id, &name, &settings),
+            Item::GroupInTurns { id, name, settings, turns } => {
+                self.put_group(id, &name, &GroupSettings { turns, ..settings })
+            }
             Item::Exchange { id, name, settings, bindings } => {
                 self.put_exchange(id, &name, &settings);
                 if let Some(exchange) = self.exchanges.get_mut(&id) {
@@ -261,13 +286,12 @@ impl State {
                 bindings.into_iter().for_each(|binding| self.add_binding(RouteEnd::Exchange(id), binding));
             }
             Item::Progress { group, queue, floor, settled, failed, granted_to } => {
-                let mut progress = Progress::at(floor);
-                settled.into_iter().for_each(|(first, end)| progress.settled.insert(first, end));
-                let failures = failed
-                    .into_iter()
-                    .map(|(o, attempts, not_before_ms)| (o, Failed { attempts, not_before_ms }));
-                progress.failed = failures.collect();
-                progress.granted_to = granted_to;
+                let progress = progress_of(floor, settled, failed, granted_to);
+                self.progress.insert((group, queue), ProgressState { progress, as_of });
+            }
+            Item::ProgressApart { group, queue, floor, settled, failed, granted_to, granted } => {
+                let mut progress = progress_of(floor, settled, failed, granted_to);
+                granted.into_iter().for_each(|(first, end)| progress.granted.insert(first, end));
                 self.progress.insert((group, queue), ProgressState { progress, as_of });
             }
             Item::Waiting { position, waiting } => {
@@ -299,4 +323,31 @@ impl State {
         self.dirty_round += 1;
         std::mem::take(&mut self.dirty)
     }
+}
+
+fn progress_item((group, queue): (GroupId, QueueId), progress: &Progress) -> Item {
+    let failed = progress.failed.iter().map(|(offset, f)| (*offset, f.attempts, f.not_before_ms)).collect();
+    let settled = progress.settled.iter().collect();
+    let Progress { floor, granted_to, .. } = *progress;
+    if progress.granted.len() == 0 {
+        return Item::Progress { group, queue, floor, settled, failed, granted_to };
+    }
+    let granted = progress.granted.iter().collect();
+    Item::ProgressApart { group, queue, floor, settled, failed, granted_to, granted }
+}
+
+fn progress_of(
+    floor: u64,
+    settled: Vec<(u64, u64)>,
+    failed: Vec<(u64, u32, u64)>,
+    granted_to: u64,
+) -> Progress {
+    let mut progress = Progress::at(floor);
+    settled.into_iter().for_each(|(first, end)| progress.settled.insert(first, end));
+    let failures = failed
+        .into_iter()
+        .map(|(offset, attempts, not_before_ms)| (offset, Failed { attempts, not_before_ms }));
+    progress.failed = failures.collect();
+    progress.granted_to = granted_to;
+    progress
 }

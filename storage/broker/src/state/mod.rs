@@ -181,7 +181,8 @@ impl State {
             let next = queue.shared.appended_end().filter(is_near);
             let checkpoint = self.checkpoint_at;
             for offset in next.unwrap_or(entry.offset)..entry.offset {
-                let missing = Entry { offset, bytes: 0, tag_hash: 0, expires_ms: 0, ..entry };
+                let missing =
+                    Entry { offset, bytes: 0, tag_hash: 0, expires_ms: 0, key_hash: 0, priority: 0, ..entry };
                 let sealing = queue.shared.append(&mut queue.filling, &missing, checkpoint);
                 self.store_jobs.extend(sealing.map(StoreJob::Seal));
             }
@@ -204,6 +205,9 @@ impl State {
             }
             Change::TopicDeleted { id } => self.delete_topic(*id),
             Change::GroupPut { id, name, settings } => self.put_group(*id, name, settings),
+            Change::GroupPutInTurns { id, name, settings, turns } => {
+                self.put_group(*id, name, &GroupSettings { turns: *turns, ..settings.clone() });
+            }
             Change::GroupForgotten { group, topic } => self.forget_group(*group, *topic),
             Change::ExchangePut { id, name, settings } => self.put_exchange(*id, name, settings),
             Change::ExchangeDeleted { id } => self.delete_exchange(*id),
@@ -237,7 +241,11 @@ impl State {
                 });
             }
             Change::Granted { group, queue, to } => {
-                self.change_progress(position, *group, *queue, |progress| progress.granted_to = *to);
+                self.change_progress(position, *group, *queue, |progress| progress.mark_granted(*to));
+            }
+            Change::GrantedApart { group, queue, first, count } => {
+                let end = first.saturating_add(*count);
+                self.change_progress(position, *group, *queue, |progress| progress.grant(*first, end));
             }
             Change::OffsetsReserved { queue, to } => self.change_queue(position, *queue, |state| {
                 state.reserved_to = state.reserved_to.max(*to);
@@ -304,7 +312,10 @@ impl State {
             Policy::default()
         });
         let is_owned = settings.retention == Retention::UntilSettled;
-        shared_queues.iter().for_each(|queue| queue.set_ttl(policy.message_ttl_ms, is_owned));
+        for queue in &shared_queues {
+            queue.set_ttl(policy.message_ttl_ms, is_owned);
+            queue.set_priority_max(policy.priority_max);
+        }
         match self.topics.get_mut(&id) {
             Some(topic) => {
                 topic.policy = policy;

@@ -79,8 +79,12 @@ impl World {
             sim.make_topic(client, name, settings);
         }
         for group in ["g", "h", "q", "o"] {
-            let settings =
-                GroupSettings { attempts_max: None, backoff_ms: vec![0, 100, 1_000], dead_letter: None };
+            let settings = GroupSettings {
+                attempts_max: None,
+                backoff_ms: vec![0, 100, 1_000],
+                dead_letter: None,
+                ..GroupSettings::at_once()
+            };
             sim.make_group(client, group, settings);
         }
         let settings = ExchangeSettings {
