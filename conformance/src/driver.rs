@@ -92,6 +92,8 @@ pub struct Consume<'a> {
     pub max_attempts: Option<u32>,
     pub hold: bool,
     pub prefetch: u32,
+    /// Of the consumer among others; only AMQP has it.
+    pub priority: i32,
     pub lease_ms: u64,
     /// User properties that the scenario looks at; an SDK that cannot list a message's properties looks these up.
     pub property_names: &'a [&'a str],
@@ -111,6 +113,7 @@ impl<'a> Consume<'a> {
             max_attempts: None,
             hold: false,
             prefetch: 10,
+            priority: 0,
             lease_ms: 10_000,
             property_names: &[],
         }
@@ -340,7 +343,7 @@ impl Driver {
             "consumer": wanted.consumer, "topic": wanted.topic, "group": wanted.group,
             "mode": if wanted.orderly { "orderly" } else { "concurrent" }, "from": wanted.from, "tag": wanted.tag,
             "fail_times": wanted.fail_times, "hold": wanted.hold, "prefetch": wanted.prefetch, "lease_ms": wanted.lease_ms,
-            "property_names": wanted.property_names,
+            "priority": wanted.priority, "property_names": wanted.property_names,
         });
         if let Some(attempts) = wanted.max_attempts {
             fields["max_attempts"] = json!(attempts);

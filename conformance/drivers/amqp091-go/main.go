@@ -41,6 +41,7 @@ type command struct {
 	FailTimes int               `json:"fail_times"`
 	Hold      bool              `json:"hold"`
 	Prefetch  int               `json:"prefetch"`
+	Priority  int64             `json:"priority"`
 	Messages  []outgoingMessage `json:"messages"`
 	routing
 	Receipts  []string          `json:"receipts"`

@@ -32,6 +32,7 @@ type outgoingMessage struct {
 	Text     string         `json:"text"`
 	// Expiration is in milliseconds; empty is none.
 	Expiration string `json:"expiration"`
+	Priority   uint8  `json:"priority"`
 }
 
 func url(address string) string { return "amqp://guest:guest@" + address + "/" }

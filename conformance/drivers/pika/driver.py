@@ -91,7 +91,8 @@ def route(command):
     returned, nacked = [], []
     for message in command["messages"]:
         props = pika.BasicProperties(
-            headers=message.get("headers"), delivery_mode=pika.DeliveryMode.Persistent, expiration=message.get("expiration"))
+            headers=message.get("headers"), delivery_mode=pika.DeliveryMode.Persistent, expiration=message.get("expiration"),
+            priority=message.get("priority"))
         try:
             channel.basic_publish(message["exchange"], message["key"], message["text"].encode(), props, mandatory=True)
         except pika.exceptions.UnroutableError as error:
@@ -146,6 +147,7 @@ class Consumer(threading.Thread):
         self.name_ = command["consumer"]
         self.queue = command["topic"]
         self.prefetch = command.get("prefetch", 10)
+        self.arguments = {"x-priority": command["priority"]} if command.get("priority") else None
         self.judge = Judge(command)
         self.started = threading.Event()
         self.failure = None
@@ -155,7 +157,7 @@ class Consumer(threading.Thread):
             self.connection = connection()
             self.channel = self.connection.channel()
             self.channel.basic_qos(prefetch_count=self.prefetch)
-            self.channel.basic_consume(self.queue, self.arrived)
+            self.channel.basic_consume(self.queue, self.arrived, arguments=self.arguments)
             self.started.set()
             self.channel.start_consuming()
             self.connection.close()

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) use self::flow::{Ask, Flow, Lease, LeaseEnd, Next, Run, Sequence, attempts, wait_until};
-pub(crate) use self::members::{Member, Members};
+pub(crate) use self::members::{Lock, Member, Members};
 use crate::ids::*;
 use crate::session::Mailbox;
 

@@ -129,7 +129,9 @@ impl Shard {
         if !found.1.settings().readable {
             return Err(Error::NotReadable(topic.to_owned()));
         }
-        if self.members.reads(group, topic, now.mono) {
+        let queues = &self.state.topics.get(&found.1.id).map_or(&[][..], |topic| &topic.queues);
+        let is_locked = self.members.is_locked(group, queues.iter().copied(), now.mono);
+        if is_locked || self.members.reads(group, topic, now.mono) {
             let (group, topic) = (group.to_owned(), topic.to_owned());
             return Err(Error::Mode { group, topic, found: "offset", asked: "lease" });
         }

@@ -371,7 +371,7 @@ impl Shard {
                 self.reply(mailbox, token, Ok(Reply::Members(names)));
             }
             Command::Lock { token, group, member, queues, lease_ms } => {
-                let locked = self.lock(now, &group, &member, &queues, lease_ms);
+                let locked = self.lock(now, mailbox.session, (&group, member), &queues, lease_ms);
                 self.reply(mailbox, token, Ok(Reply::Locked(locked)));
             }
             Command::Unlock { token, group, member, queues } => {

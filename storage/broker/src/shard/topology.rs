@@ -160,6 +160,7 @@ impl Shard {
             self.unsynced.remove(&queue.id);
             self.sweeps.forget(queue.id);
             self.lengths.forget(queue.id);
+            self.members.forget_queue(queue.id);
             let lines: Vec<Line> = self.flows.keys().filter(|(_, id)| *id == queue.id).copied().collect();
             for line in lines {
                 self.flows.remove(&line);
