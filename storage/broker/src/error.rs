@@ -62,6 +62,8 @@ pub enum Error {
     Damaged(u64),
     #[error("durability {0:?} is not available here")]
     Durability(Durability),
+    #[error("no half message is open at log position {position}: {why}")]
+    NotHalf { position: u64, why: &'static str },
     #[error("no message waits at log position {position}: {why}")]
     NotWaiting { position: u64, why: &'static str },
 }

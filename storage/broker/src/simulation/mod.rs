@@ -19,7 +19,9 @@ mod seeded;
 mod slices;
 mod space;
 mod store;
+mod together;
 mod topology;
+mod transaction;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::queue::IndexImage;
 use crate::schedule::{ScheduleImage, Timer};
+use crate::transaction::HalfImage;
 
 /// Names one piece of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub(crate) enum ItemKey {
     /// Of older versions: each waiting message was a piece.
     Waiting(u64),
     Schedule,
+    /// Half messages of a region of the log.
+    Halves(u64),
 }
 
 impl ItemKey {
@@ -35,6 +38,7 @@ impl ItemKey {
             ItemKey::Progress(..) => 5,
             ItemKey::Waiting(_) => 6,
             ItemKey::Schedule => 7,
+            ItemKey::Halves(_) => 8,
         }
     }
 }
@@ -102,6 +106,11 @@ pub(crate) enum Item {
         blocks: Vec<(u64, u64)>,
         entries: Vec<(u64, u64)>,
     },
+    /// Half messages whose records lie in one region of the log.
+    Halves {
+        region: u64,
+        halves: Vec<HalfImage>,
+    },
 }
 
 impl Item {
@@ -118,6 +127,7 @@ impl Item {
             Item::Progress { group, queue, .. } => ItemKey::Progress(*group, *queue),
             Item::Waiting { position, .. } => ItemKey::Waiting(*position),
             Item::Schedule(_) => ItemKey::Schedule,
+            Item::Halves { region, .. } => ItemKey::Halves(*region),
         }
     }
 
@@ -145,6 +155,7 @@ impl Item {
             Item::Progress { settled, failed, .. } => settled.len() + failed.len(),
             Item::Index { sealed, entries, .. } => sealed.len() + entries.len(),
             Item::Schedule(image) => image.parts(),
+            Item::Halves { halves, .. } => halves.len(),
             Item::Expiries { blocks, entries, .. } => blocks.len() + entries.len(),
         }
     }
@@ -175,6 +186,7 @@ impl State {
         keys.extend(self.exchanges.keys().map(|id| ItemKey::Exchange(*id)));
         keys.extend(self.progress.keys().map(|(group, queue)| ItemKey::Progress(*group, *queue)));
         keys.push(ItemKey::Schedule);
+        keys.extend(self.halves.regions().into_iter().map(ItemKey::Halves));
         keys
     }
 
@@ -226,6 +238,7 @@ impl State {
             }
             ItemKey::Waiting(_) => return None,
             ItemKey::Schedule => Item::Schedule(Box::new(self.schedule.image())),
+            ItemKey::Halves(region) => Item::Halves { region, halves: self.halves.image(region)? },
         })
     }
 
@@ -313,6 +326,7 @@ impl State {
                 self.wait(Timer { due_ms: waiting.due_ms, position, bytes: waiting.bytes })
             }
             Item::Schedule(image) => self.schedule.restore(as_of, *image),
+            Item::Halves { region, halves } => self.halves.restore(as_of, region, halves),
         }
     }
 
