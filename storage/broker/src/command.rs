@@ -222,7 +222,7 @@ pub enum Command {
     },
     /// Ends the half message whose record is at a position, as its receipt says, of any producers or of one group's.
     /// Answer, once that is synced: [`crate::Reply::Stored`] for a commit, [`crate::Reply::Done`] for a roll back, or
-    /// [`crate::Error::NotHalf`].
+    /// [`crate::Error::NotHalf`], or [`crate::Error::Ending`] where another end came first and is not done.
     EndHalf {
         token: Token,
         position: u64,

@@ -64,6 +64,8 @@ pub enum Error {
     Durability(Durability),
     #[error("no half message is open at log position {position}: {why}")]
     NotHalf { position: u64, why: &'static str },
+    #[error("the half message at log position {0} is being ended another way")]
+    Ending(u64),
     #[error("no message waits at log position {position}: {why}")]
     NotWaiting { position: u64, why: &'static str },
 }

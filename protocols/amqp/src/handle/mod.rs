@@ -106,8 +106,12 @@ pub(crate) fn event(connection: &mut Connection, event: Event, output: &mut Outp
         Event::ConsumerEnded { consumer } => {
             connection.machine.cancel_consumer(consume::consumer_key(consumer), output);
         }
-        // Nothing is read by offset or searched for, and members are not kept, over AMQP.
-        Event::Read { .. } | Event::Found { .. } | Event::Readable { .. } | Event::MembersChanged { .. } => {}
+        // Nothing is read by offset or searched for, members are not kept and nobody is asked, over AMQP.
+        Event::Read { .. }
+        | Event::Found { .. }
+        | Event::Readable { .. }
+        | Event::Check(_)
+        | Event::MembersChanged { .. } => {}
     }
 }
 

@@ -76,8 +76,7 @@ impl Shard {
                 ending.waiters.push(waiter);
             }
             (Some(_), _) if !planted(Bug::RolledBackHalfCommitted) => {
-                let why = "it is being ended another way";
-                self.reply(mailbox, token, Err(Error::NotHalf { position, why }));
+                self.reply(mailbox, token, Err(Error::Ending(position)));
             }
             (None, Decision::Commit) if self.is_short_of_room => {
                 self.reply(mailbox, token, Err(Error::NoSpace));

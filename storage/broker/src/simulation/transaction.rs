@@ -156,7 +156,9 @@ fn whoever_ends_a_half_message_while_it_is_being_committed_gets_one_answer() {
     for event in sim.events(&client) {
         match event {
             Event::Reply { token, result: Ok(Reply::Stored(at)) } => stored.push((token, at)),
-            Event::Reply { token, result } => assert!(token == roll_back && is_refused(&result, position)),
+            Event::Reply { token, result } => {
+                assert!(token == roll_back && matches!(result, Err(Error::Ending(at)) if at == position))
+            }
             other => panic!("{other:?}"),
         }
     }

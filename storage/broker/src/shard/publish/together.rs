@@ -16,9 +16,11 @@ impl Shard {
         now: Now,
         mailbox: &Arc<Mailbox>,
         token: Token,
-        batch: PublishBatch,
+        mut batch: PublishBatch,
         settlements: Vec<(Vec<Receipt>, Outcome)>,
     ) {
+        // Nothing of it is told before it is on the disk.
+        batch.items.iter_mut().for_each(|item| item.durability = Durability::Disk);
         let bytes = to_u64(batch.bytes());
         let result = match self.check_together(now, &batch, &settlements) {
             Ok(room) => self.journal.reserve(room),
