@@ -377,6 +377,12 @@ impl Driver {
         self.command("prepare", fields, COMMAND_MS_MAX).map(drop)
     }
 
+    /// Carries out steps on a channel, and gives what came of each; see the README of the drivers.
+    pub fn transact(&mut self, queue: &str, steps: &[&str]) -> Result<Vec<String>, Failure> {
+        let ok = self.command("transact", json!({"topic": queue, "steps": steps}), COMMAND_MS_MAX)?;
+        self.decode("transact", ok["seen"].clone())
+    }
+
     /// Starts a producer of a group, which says this when it is asked.
     pub fn produce(&mut self, group: &str, check: &str) -> Result<(), Failure> {
         self.command("produce", json!({"group": group, "check": check}), COMMAND_MS_MAX).map(drop)

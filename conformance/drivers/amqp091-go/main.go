@@ -42,6 +42,7 @@ type command struct {
 	Hold      bool              `json:"hold"`
 	Prefetch  int               `json:"prefetch"`
 	Messages  []outgoingMessage `json:"messages"`
+	Steps     []string          `json:"steps"`
 	routing
 	Receipts  []string          `json:"receipts"`
 	Outcome   string            `json:"outcome"`
@@ -133,6 +134,8 @@ func (d *driver) run(ctx context.Context, c *command) (any, error) {
 		return d.send(ctx, c)
 	case "route":
 		return d.route(ctx, c)
+	case "transact":
+		return d.transact(c)
 	case "load":
 		return d.startLoad(c)
 	case "stop_load":

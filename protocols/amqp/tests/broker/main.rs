@@ -10,3 +10,4 @@ mod pressure;
 mod publish;
 mod routing;
 mod topology;
+mod transaction;
