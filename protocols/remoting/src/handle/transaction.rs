@@ -78,6 +78,10 @@ pub(crate) fn check(connection: &mut Connection, check: &Check, output: &mut Out
     }
     let mut more = Vec::new();
     property::push(&mut more, property::CHECK_TIMES, &check.checks.saturating_add(1).to_string());
+    if message.properties().get(property::PRODUCER_GROUP).is_none() {
+        // By it the client finds its producer.
+        property::push(&mut more, property::PRODUCER_GROUP, &check.group);
+    }
     let rewrite = Rewrite {
         queue_offset: Some(check.position),
         store_host: Some(connection.config.advertised),
