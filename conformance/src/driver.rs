@@ -364,6 +364,38 @@ impl Driver {
         .map(drop)
     }
 
+    /// Sends a half message of a group of producers. `local` is what its producer says of it at once: `commit`, `rollback`,
+    /// `unknown`, or `wait` for [`Driver::decide`]; `check` what it says when it is asked.
+    pub fn prepare(
+        &mut self,
+        topic: &str,
+        group: &str,
+        text: &str,
+        local: &str,
+        check: &str,
+    ) -> Result<(), Failure> {
+        let message = json!(Outgoing::text(text));
+        let fields =
+            json!({"topic": topic, "group": group, "body": message["body"], "local": local, "check": check});
+        self.command("prepare", fields, COMMAND_MS_MAX).map(drop)
+    }
+
+    /// Carries out steps on a channel, and gives what came of each; see the README of the drivers.
+    pub fn transact(&mut self, queue: &str, steps: &[&str]) -> Result<Vec<String>, Failure> {
+        let ok = self.command("transact", json!({"topic": queue, "steps": steps}), COMMAND_MS_MAX)?;
+        self.decode("transact", ok["seen"].clone())
+    }
+
+    /// Starts a producer of a group, which says this when it is asked.
+    pub fn produce(&mut self, group: &str, check: &str) -> Result<(), Failure> {
+        self.command("produce", json!({"group": group, "check": check}), COMMAND_MS_MAX).map(drop)
+    }
+
+    /// What is said of the half message that waits for it.
+    pub fn decide(&mut self, group: &str, outcome: &str) -> Result<(), Failure> {
+        self.command("decide", json!({"group": group, "outcome": outcome}), COMMAND_MS_MAX).map(drop)
+    }
+
     /// Starts a Celery worker for the tasks of a queue; each task that it runs is told as a delivery.
     pub fn work(&mut self, consumer: &str, topic: &str) -> Result<(), Failure> {
         self.command("work", json!({"consumer": consumer, "topic": topic}), COMMAND_MS_MAX).map(drop)

@@ -51,6 +51,10 @@ type command struct {
 	Window      int               `json:"window"`
 	Journal     string            `json:"journal"`
 	IdleMs      int64             `json:"idle_ms"`
+	Body        string            `json:"body"`
+	Local       string            `json:"local"`
+	Check       string            `json:"check"`
+	Outcome     string            `json:"outcome"`
 }
 
 type object map[string]any
@@ -69,7 +73,7 @@ func emit(line object) {
 
 func main() {
 	rlog.SetLogLevel("error")
-	driver := &driver{consumers: map[string]*pushConsumer{}}
+	driver := &driver{consumers: map[string]*pushConsumer{}, transactors: map[string]*transactor{}}
 	input := bufio.NewScanner(os.Stdin)
 	input.Buffer(make([]byte, 1<<20), commandBytesMax)
 	for input.Scan() {
@@ -120,6 +124,8 @@ type driver struct {
 	sender    *sender
 	load      *load
 	consumers map[string]*pushConsumer
+	// By group.
+	transactors map[string]*transactor
 }
 
 func (d *driver) run(ctx context.Context, c *command) (any, error) {
@@ -139,6 +145,8 @@ func (d *driver) run(ctx context.Context, c *command) (any, error) {
 		return d.consume(c)
 	case "drain":
 		return d.drain(c)
+	case "prepare", "produce", "decide":
+		return d.transact(ctx, c)
 	case "stop":
 		return d.stopConsumer(c.Consumer)
 	case "reset":
@@ -156,6 +164,12 @@ func (d *driver) reset() error {
 		if _, err := d.stopConsumer(name); err != nil {
 			failed = err
 		}
+	}
+	for group, transactor := range d.transactors {
+		if err := transactor.sdk.Shutdown(); err != nil {
+			failed = err
+		}
+		delete(d.transactors, group)
 	}
 	if d.sender != nil {
 		if err := d.sender.sdk.Shutdown(); err != nil {

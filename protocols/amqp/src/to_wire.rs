@@ -199,6 +199,8 @@ pub(crate) fn refusal(error: &Error) -> Refusal {
         | Error::Read(_)
         | Error::Damaged(_)
         | Error::Durability(_)
+        | Error::NotHalf { .. }
+        | Error::Ending(_)
         | Error::NotWaiting { .. } => (ReplyCode::InternalError, error.to_string()),
     };
     Refusal::new(code, text)

@@ -13,8 +13,8 @@ use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
     ALTERNATE_EXCHANGE, BindTarget, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DEAD_LETTER_TOPIC, Destination,
     Dialect, Durability, EXPIRES_MS, Exchange, ExchangeKind, ExchangeSettings, Filter, GroupSettings,
-    LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Order, Overflow, PRIORITY_MAX,
-    PublishBatch, Retention, SeekTo, Topic, TopicSettings,
+    HalfTerms, LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Order, Overflow,
+    PRIORITY_MAX, PublishBatch, Retention, SeekTo, Topic, TopicSettings,
 };
 use mailrail_message::{
     BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, property, push_header, tag_hash,
@@ -183,12 +183,14 @@ pub(crate) struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// Adds a message with this body, or the body it names. Returns when it becomes visible, if that is later.
+    /// Adds a message with this body, or the body it names; where there are terms, to be seen once it is committed.
+    /// Returns when it becomes visible, if that is later.
     pub fn push(
         &mut self,
         batch: &mut PublishBatch,
         message: &NewMessage<'_>,
         body: Option<&[u8]>,
+        half: Option<HalfTerms>,
     ) -> Result<Option<WallTime>, Refusal> {
         self.properties.clear();
         put_properties(&mut self.properties, message)?;
@@ -213,6 +215,11 @@ impl Encoder<'_> {
         let tag_hash = message.tag.as_ref().map_or(0, |tag| tag_hash(tag));
         let due = due(message, self.now_ms)?;
         match (due, destination) {
+            (None, Destination::Topic { topic, queue_index }) if half.is_some() => {
+                if let Some(half) = half {
+                    batch.push_half(&draft, topic, queue_index, tag_hash, self.durability, half)?;
+                }
+            }
             (Some(WallTime(due_ms)), Destination::Topic { topic, queue_index }) => {
                 batch.push_due(&draft, topic, queue_index, tag_hash, self.durability, due_ms)?;
             }

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Locked,
     ReceiptEnded,
     NotWaiting,
+    TransactionNotFound,
+    TransactionEnding,
     TooLarge,
     UnsupportedMediaType,
     Busy,
@@ -86,6 +88,12 @@ impl Kind {
             Kind::Locked => (S::CONFLICT, "locked", "It belongs to another session"),
             Kind::ReceiptEnded => (S::GONE, "receipt-ended", "The receipt's lease has ended"),
             Kind::NotWaiting => (S::CONFLICT, "not-waiting", "The message does not wait for its time"),
+            Kind::TransactionNotFound => {
+                (S::NOT_FOUND, "transaction-not-found", "No such transaction is open")
+            }
+            Kind::TransactionEnding => {
+                (S::CONFLICT, "transaction-ending", "The transaction is being ended another way")
+            }
             Kind::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Kind::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The content type is not supported")
@@ -253,6 +261,8 @@ impl From<Error> for Refusal {
             Error::Read(_) | Error::Damaged(_) => Kind::Internal,
             Error::Durability(_) => Kind::NotSupported,
             Error::NotWaiting { .. } => Kind::NotWaiting,
+            Error::NotHalf { .. } => Kind::TransactionNotFound,
+            Error::Ending(_) => Kind::TransactionEnding,
         };
         if kind == Kind::Internal {
             tracing::error!(%error, "a REST request failed");
@@ -363,6 +373,8 @@ mod tests {
             (Error::Damaged(7), 500),
             (Error::Durability(Durability::Disk), 501),
             (Error::NotWaiting { position: 7, why: "it was dispatched" }, 409),
+            (Error::NotHalf { position: 7, why: "it was committed" }, 404),
+            (Error::Ending(7), 409),
         ];
         for (error, status) in cases {
             let response = Refusal::from(error.clone()).into_response();

@@ -21,6 +21,8 @@ pub(crate) mod kind {
     pub const WAITING_MESSAGE: u8 = 2;
     /// A [`super::Change`].
     pub const CHANGE: u8 = 3;
+    /// A message that nobody sees before its producer commits it: its half annex says who that is.
+    pub const HALF_MESSAGE: u8 = 4;
 }
 
 /// One end of a binding, by number.
@@ -175,6 +177,16 @@ pub(crate) enum Change {
         queue: QueueId,
         first: u64,
         count: u64,
+    },
+    /// The half message at a position will never be seen. (One that is committed is replaced by a record that says so
+    /// itself.)
+    HalfRolledBack {
+        position: u64,
+    },
+    /// The producers of half messages were asked once more what becomes of them, and are not asked again before a time.
+    HalvesChecked {
+        positions: Vec<u64>,
+        next_check_ms: u64,
     },
 }
 

@@ -16,6 +16,16 @@ pub const WAIT: &str = "WAIT";
 pub const DELAY_LEVEL: &str = "DELAY";
 pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
 pub const REAL_TOPIC: &str = "REAL_TOPIC";
+pub const REAL_QUEUE: &str = "REAL_QID";
+/// `true` on a message that is to be a half message.
+pub const PREPARED: &str = "TRAN_MSG";
+/// Group of producers that decide what becomes of a half message.
+pub const PRODUCER_GROUP: &str = "PGROUP";
+/// Seconds for which the producers of a half message are not asked, as decimal text.
+pub const CHECK_IMMUNITY_SECONDS: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
+/// How often they were asked.
+pub const CHECK_TIMES: &str = "TRANSACTION_CHECK_TIMES";
+pub const TRANSACTION_ID: &str = "__transactionId__";
 pub const ORIGIN_MESSAGE_ID: &str = "ORIGIN_MESSAGE_ID";
 pub const RECONSUME_TIME: &str = "RECONSUME_TIME";
 pub const MAX_RECONSUME_TIMES: &str = "MAX_RECONSUME_TIMES";
@@ -37,6 +47,10 @@ pub const DAMAGED: &str = "DAMAGED";
 pub const CONTENT_TYPE: &str = "content-type";
 pub const CONTENT_ENCODING: &str = "content-encoding";
 
+/// What delays a message.
+pub const DELAYS: &[&str] =
+    &[DELAY_LEVEL, "TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS", "TIMER_OUT_MS"];
+
 /// Names that are not an application's own: readers of other protocols leave them out of the user properties.
 pub const RESERVED: &[&str] = &[
     TAGS,
@@ -46,9 +60,9 @@ pub const RESERVED: &[&str] = &[
     DELAY_LEVEL,
     RETRY_TOPIC,
     REAL_TOPIC,
-    "REAL_QID",
-    "TRAN_MSG",
-    "PGROUP",
+    REAL_QUEUE,
+    PREPARED,
+    PRODUCER_GROUP,
     "MIN_OFFSET",
     "MAX_OFFSET",
     ORIGIN_MESSAGE_ID,
@@ -71,9 +85,9 @@ pub const RESERVED: &[&str] = &[
     "TIMER_OUT_MS",
     "TIMER_DEL_UNIQKEY",
     ORDERING_KEY,
-    "__transactionId__",
-    "CHECK_IMMUNITY_TIME_IN_SECONDS",
-    "TRANSACTION_CHECK_TIMES",
+    TRANSACTION_ID,
+    CHECK_IMMUNITY_SECONDS,
+    CHECK_TIMES,
     "INNER_MULTI_DISPATCH",
     "INNER_MULTI_QUEUE_OFFSET",
     "INNER_NUM",

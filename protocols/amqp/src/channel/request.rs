@@ -81,6 +81,12 @@ pub enum Request<L> {
         queue: String,
         no_ack: bool,
     },
+    /// Everything that was published in the transaction, and these leases: all of it is stored, or the answer is a refusal.
+    Commit {
+        settlements: Vec<(Settlement, Vec<L>)>,
+    },
+    /// Everything that was published in the transaction is dropped.
+    RollBack,
     /// The client has closed the channel; answered when all of it is undone.
     Close(ChannelEnd<L>),
 }
@@ -221,6 +227,8 @@ pub struct Publish<'a> {
     pub channel: ChannelKey,
     /// Number for [`crate::connection::Connection::confirm`], when the channel is in confirm mode.
     pub sequence: Option<u64>,
+    /// It counts only once it is committed.
+    pub in_transaction: bool,
     pub mandatory: bool,
     pub exchange: &'a str,
     pub routing_key: ShortBytes<'a>,

@@ -11,3 +11,4 @@ mod pressure;
 mod publish;
 mod routing;
 mod topology;
+mod transaction;

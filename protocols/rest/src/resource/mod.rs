@@ -14,6 +14,7 @@ pub(crate) mod recall;
 pub(crate) mod receive;
 pub(crate) mod settle;
 pub(crate) mod topics;
+pub(crate) mod transactions;
 
 use std::sync::Arc;
 

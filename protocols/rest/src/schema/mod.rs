@@ -7,3 +7,4 @@ pub(crate) mod message;
 pub(crate) mod publish;
 pub(crate) mod text;
 pub(crate) mod topic;
+pub(crate) mod transaction;

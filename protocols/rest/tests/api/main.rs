@@ -12,4 +12,5 @@ mod read;
 mod receive;
 mod statuses;
 mod topics;
+mod transactions;
 mod world;

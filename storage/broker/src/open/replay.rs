@@ -15,6 +15,7 @@ use crate::schedule::{self, GatherError, Timer, TimerKey};
 use crate::state::{Item, State};
 use crate::store::Store;
 use crate::store_thread;
+use crate::transaction::Half;
 
 /// Applies records to a state.
 pub(super) struct Replay {
@@ -90,6 +91,12 @@ impl Replay {
                 self.state.append(queue, &entry).map_err(|error| error.to_string())?;
             }
         }
+        if let Some(half) = stored.annex(AnnexKind::CommitOf).filter(|_| position >= self.snapshot) {
+            let half = half.first_chunk().ok_or("it does not say in which half message's place it is")?;
+            if !planted(Bug::HalfEndsTwice) {
+                self.state.half_ended(position, u64::from_le_bytes(*half));
+            }
+        }
         match stored.annex(AnnexKind::DispatchOf).filter(|_| !planted(Bug::DispatchNotReplayed)) {
             Some(waited) if position >= self.snapshot => self.dispatch(position, waited),
             _ => Ok(()),
@@ -144,6 +151,14 @@ impl Replay {
         Ok(())
     }
 
+    /// Below a snapshot it is there, and nowhere else, that it is said what is open.
+    fn half(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
+        if position >= self.snapshot {
+            self.state.add_half(position, Half::of_record(payload)?);
+        }
+        Ok(())
+    }
+
     fn change(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
         let change = Change::decode(payload).map_err(|error| error.to_string())?;
         match change {
@@ -175,6 +190,7 @@ impl Visitor for Replay {
             kind::MESSAGE => self.message(position, payload)?,
             kind::WAITING_MESSAGE => self.waiting(position, payload)?,
             kind::CHANGE => self.change(position, payload)?,
+            kind::HALF_MESSAGE => self.half(position, payload)?,
             unknown => return Err(format!("its kind {unknown} is unknown: use the release that wrote it")),
         }
         self.carry_out_jobs()

@@ -22,6 +22,7 @@ impl Shard {
             }
         }
         self.return_leases(now, session);
+        self.forget_producer(session);
         for group in self.members.remove_gone(Some(session), now.mono) {
             self.tell_members(&group);
         }

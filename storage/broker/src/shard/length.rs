@@ -18,6 +18,8 @@ pub(super) struct Lengths {
     sizes: FxHashMap<QueueId, Sizes>,
     /// Topics that refused the message being taken, and want it dead-lettered.
     refused: Vec<TopicId>,
+    /// What messages take that are not stored yet, while several are looked at before the first of them is.
+    claims: Option<FxHashMap<TopicId, Ready>>,
 }
 
 /// Bytes of the entries of a queue.
@@ -67,7 +69,7 @@ impl Sizes {
 }
 
 /// What lies ready.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Ready {
     entries: u64,
     bytes: u64,
@@ -101,6 +103,15 @@ impl Lengths {
         self.longer.push(queue);
     }
 
+    /// From now on what finds room takes it from those that come next.
+    pub fn begin_claims(&mut self) {
+        self.claims = Some(FxHashMap::default());
+    }
+
+    pub fn end_claims(&mut self) {
+        self.claims = None;
+    }
+
     pub fn take_refused(&mut self) -> Vec<TopicId> {
         std::mem::take(&mut self.refused)
     }
@@ -122,9 +133,18 @@ impl Shard {
         let next = self.state.queues.get(&queue.id).map_or(0, |queue| queue.next_offset);
         let ready = self.ready_length(&queue, next, &policy);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let with = Ready { entries: ready.entries + 1, bytes: ready.bytes.saturating_add(bytes) };
+        let claims = self.lengths.claims.as_ref();
+        let claimed = claims.and_then(|claims| claims.get(&topic)).copied().unwrap_or_default();
+        let own = Ready { entries: claimed.entries + 1, bytes: claimed.bytes.saturating_add(bytes) };
+        let with =
+            Ready { entries: ready.entries + own.entries, bytes: ready.bytes.saturating_add(own.bytes) };
         match with.over(&policy) {
-            None => Ok(()),
+            None => {
+                if let Some(claims) = &mut self.lengths.claims {
+                    claims.insert(topic, own);
+                }
+                Ok(())
+            }
             Some((what, value, max)) => {
                 if policy.overflow == Overflow::RejectToDeadLetter {
                     self.lengths.refused.push(topic);

@@ -2,6 +2,7 @@
 //! it; it blocks on nothing, reads no clock and knows no protocol. A simulation drives it with the same inputs.
 
 mod begin;
+mod check_back;
 mod checkpoint;
 mod consume;
 mod copy;
@@ -22,6 +23,7 @@ mod reclaim;
 mod settle;
 mod sweep;
 mod topology;
+mod transaction;
 mod turn;
 mod waiting;
 
@@ -34,6 +36,7 @@ use mailrail_commitlog::Position;
 use mailrail_commitlog::planted::{Bug, planted};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use self::check_back::{Checks, Producers};
 pub(crate) use self::checkpoint::CheckpointPolicy;
 use self::checkpoint::Checkpoints;
 use self::dead_letter::Dead;
@@ -47,6 +50,7 @@ use self::recall::Recall;
 use self::reclaim::Reclaim;
 pub(crate) use self::reclaim::ReclaimPolicy;
 use self::sweep::{Sweep, Sweeps};
+use self::transaction::{Ending, Endings};
 use self::waiting::{Dispatch, Waits};
 use crate::command::{Command, Receipt};
 use crate::delivery::{Flow, Members, Subscription};
@@ -87,6 +91,8 @@ pub(crate) struct Shard {
     owned: FxHashMap<TopicId, SessionId>,
     members: Members,
     waits: Waits,
+    endings: Endings,
+    producers: Producers,
     sweeps: Sweeps,
     lengths: Lengths,
     idle: Idle,
@@ -143,6 +149,8 @@ impl Shard {
             owned: FxHashMap::default(),
             members: Members::default(),
             waits: Waits::default(),
+            endings: Endings::default(),
+            producers: Producers::default(),
             sweeps,
             lengths: Lengths::default(),
             idle,
@@ -196,6 +204,8 @@ impl Shard {
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
             Input::RecallReady(recall) => self.go_on_with_recall(recall),
+            Input::HalfRead(ending) => self.go_on_with_ending(now, ending),
+            Input::ChecksRead(checks) => self.ask_producers(checks),
             Input::Gathered(outcome) => self.timers_gathered(now, outcome),
             Input::CheckpointStored { number, stored } => self.checkpoint_stored(now, number, stored),
             Input::Trim { mailbox, token, before } => self.trim(&mailbox, token, before),
@@ -210,6 +220,7 @@ impl Shard {
         self.expire_receives(now);
         self.expire_members(now);
         self.start_due_dispatches(now);
+        self.start_due_checks(now);
         self.serve_hungry(now);
         self.limit_lengths(now);
         self.start_due_sweeps(now);
@@ -234,6 +245,7 @@ impl Shard {
         let receives = self.receive_times.first().map(|(at, _, _)| *at);
         let members = self.members.deadline();
         let waits = self.waits_deadline(now);
+        let checks = self.checks_deadline(now);
         if self.is_amid_work() {
             return Some(now.mono);
         }
@@ -242,7 +254,8 @@ impl Shard {
         let is_serving = self.refusal().is_none();
         let sweeps = self.sweeps.deadline(now).filter(|_| is_serving);
         let idle = self.idle.deadline().filter(|_| is_serving);
-        let all = [flows, receives, members, waits, checkpoints, self.reclaim_deadline(), sweeps, idle];
+        let all =
+            [flows, receives, members, waits, checks, checkpoints, self.reclaim_deadline(), sweeps, idle];
         all.into_iter().flatten().min()
     }
 
@@ -354,6 +367,28 @@ impl Shard {
                 self.journal.want_sync();
                 self.reply_when_synced(mailbox, token, self.journal.end(), Ok(Reply::Done));
             }
+            command => self.transact(now, mailbox, command),
+        }
+    }
+
+    /// Commands that are about half messages, or are carried out as a whole.
+    fn transact(&mut self, now: Now, mailbox: &Arc<Mailbox>, command: Command) {
+        match command {
+            Command::Produce { token, group } => {
+                let result = self.produce(mailbox, group).map(|()| Reply::Done);
+                self.reply(mailbox, token, result);
+            }
+            Command::StopProducing { group } => self.stop_producing(mailbox.session, &group),
+            Command::EndHalf { token, position, group, decision } => {
+                self.end_half(mailbox, token, position, group, decision);
+            }
+            Command::OpenHalves { token, group, after, max } => {
+                let halves = self.list_halves(group.as_ref(), after, max);
+                self.reply(mailbox, token, Ok(Reply::Halves(halves)));
+            }
+            Command::PublishTogether { token, batch, settlements } => {
+                self.publish_together(now, mailbox, token, batch, settlements);
+            }
             command => self.administer(now, mailbox, command),
         }
     }
@@ -411,6 +446,7 @@ impl Shard {
                 self.send(mailbox, Letter::Event(Event::Published { token, results }));
             }
             command => {
+                self.free(command.weight());
                 if let Some(token) = command.token() {
                     self.reply(mailbox, token, Err(error));
                 }

@@ -23,7 +23,9 @@ mod seeded;
 mod slices;
 mod space;
 mod store;
+mod together;
 mod topology;
+mod transaction;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
@@ -335,7 +337,7 @@ impl Simulation {
         for event in self.events(client) {
             match event {
                 Event::Reply { token: answered, result } if answered == token => found = Some(result),
-                Event::MembersChanged { .. } => {}
+                Event::MembersChanged { .. } | Event::Check(_) => {}
                 other => panic!("not an answer: {other:?}"),
             }
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::queue::{IndexImage, PackedRun, PrioritySet};
 use crate::schedule::{ScheduleImage, Timer};
+use crate::transaction::HalfImage;
 
 /// Names one piece of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub(crate) enum ItemKey {
     /// Of older versions: each waiting message was a piece.
     Waiting(u64),
     Schedule,
+    /// Half messages of a region of the log.
+    Halves(u64),
 }
 
 impl ItemKey {
@@ -35,6 +38,7 @@ impl ItemKey {
             ItemKey::Progress(..) => 5,
             ItemKey::Waiting(_) => 6,
             ItemKey::Schedule => 7,
+            ItemKey::Halves(_) => 8,
         }
     }
 }
@@ -114,6 +118,11 @@ pub(crate) enum Item {
         granted_to: u64,
         granted: Vec<(u64, u64)>,
     },
+    /// Half messages whose records lie in one region of the log.
+    Halves {
+        region: u64,
+        halves: Vec<HalfImage>,
+    },
 }
 
 impl Item {
@@ -130,6 +139,7 @@ impl Item {
             }
             Item::Waiting { position, .. } => ItemKey::Waiting(*position),
             Item::Schedule(_) => ItemKey::Schedule,
+            Item::Halves { region, .. } => ItemKey::Halves(*region),
         }
     }
 
@@ -153,6 +163,7 @@ impl Item {
             }
             Item::Index { sealed, open, .. } => sealed.len() + open.len(),
             Item::Schedule(image) => image.parts(),
+            Item::Halves { halves, .. } => halves.len(),
         }
     }
 
@@ -177,6 +188,7 @@ impl State {
         keys.extend(self.exchanges.keys().map(|id| ItemKey::Exchange(*id)));
         keys.extend(self.progress.keys().map(|(group, queue)| ItemKey::Progress(*group, *queue)));
         keys.push(ItemKey::Schedule);
+        keys.extend(self.halves.regions().into_iter().map(ItemKey::Halves));
         keys
     }
 
@@ -224,6 +236,7 @@ impl State {
             ItemKey::Progress(group, queue) => progress_item((group, queue), self.progress(group, queue)?),
             ItemKey::Waiting(_) => return None,
             ItemKey::Schedule => Item::Schedule(Box::new(self.schedule.image())),
+            ItemKey::Halves(region) => Item::Halves { region, halves: self.halves.image(region)? },
         })
     }
 
@@ -298,6 +311,7 @@ impl State {
                 self.wait(Timer { due_ms: waiting.due_ms, position, bytes: waiting.bytes })
             }
             Item::Schedule(image) => self.schedule.restore(as_of, *image),
+            Item::Halves { region, halves } => self.halves.restore(as_of, region, halves),
         }
     }
 

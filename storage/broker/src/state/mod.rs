@@ -4,6 +4,7 @@
 //! Each part remembers the log position up to which a checkpoint already holds it (`as_of`), so that replay skips what
 //! is in it.
 
+mod halves;
 mod item;
 mod pack;
 mod picture;
@@ -33,6 +34,7 @@ use crate::route::{Routes, Traits};
 use crate::schedule::Schedule;
 use crate::settings::*;
 use crate::store_thread::StoreJob;
+use crate::transaction::Halves;
 
 /// A record that contradicts the state it is applied to: the log is damaged or was written wrongly.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -117,6 +119,7 @@ pub(crate) struct State {
     sources: BTreeSet<(RouteEnd, RouteEnd)>,
     progress: FxHashMap<(GroupId, QueueId), ProgressState>,
     schedule: Schedule,
+    halves: Halves,
     pub next_id: u64,
     pub epoch: u64,
     pub boot: String,
@@ -255,6 +258,10 @@ impl State {
             // A replay gives them with what it knows of them besides.
             Change::WaitingDropped { .. } => {}
             Change::WaitingRecalled { timer } => self.recalled(position, *timer),
+            Change::HalfRolledBack { position: half } => self.half_ended(position, *half),
+            Change::HalvesChecked { positions, next_check_ms } => {
+                self.halves_checked(position, positions, *next_check_ms)
+            }
             // Snapshots repeat what the state holds already; a rebuild reads them before anything else.
             Change::Snapshot(_) | Change::SnapshotEnd { .. } => {}
             Change::Checkpoint { number, .. } => self.checkpoint = self.checkpoint.max(*number),

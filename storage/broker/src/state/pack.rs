@@ -250,6 +250,7 @@ fn place_of(key: ItemKey) -> Place {
         ItemKey::Progress(group, queue) => [queue.0, group.0],
         ItemKey::Waiting(position) => [position, 0],
         ItemKey::Schedule => [0, 0],
+        ItemKey::Halves(region) => [region, 0],
     };
     (key.rank(), numbers)
 }
