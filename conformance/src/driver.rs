@@ -92,6 +92,8 @@ pub struct Consume<'a> {
     pub max_attempts: Option<u32>,
     pub hold: bool,
     pub prefetch: u32,
+    /// Of the consumer among others; only AMQP has it.
+    pub priority: i32,
     pub lease_ms: u64,
     /// User properties that the scenario looks at; an SDK that cannot list a message's properties looks these up.
     pub property_names: &'a [&'a str],
@@ -111,6 +113,7 @@ impl<'a> Consume<'a> {
             max_attempts: None,
             hold: false,
             prefetch: 10,
+            priority: 0,
             lease_ms: 10_000,
             property_names: &[],
         }
@@ -340,7 +343,7 @@ impl Driver {
             "consumer": wanted.consumer, "topic": wanted.topic, "group": wanted.group,
             "mode": if wanted.orderly { "orderly" } else { "concurrent" }, "from": wanted.from, "tag": wanted.tag,
             "fail_times": wanted.fail_times, "hold": wanted.hold, "prefetch": wanted.prefetch, "lease_ms": wanted.lease_ms,
-            "property_names": wanted.property_names,
+            "priority": wanted.priority, "property_names": wanted.property_names,
         });
         if let Some(attempts) = wanted.max_attempts {
             fields["max_attempts"] = json!(attempts);
@@ -359,6 +362,38 @@ impl Driver {
             COMMAND_MS_MAX,
         )
         .map(drop)
+    }
+
+    /// Sends a half message of a group of producers. `local` is what its producer says of it at once: `commit`, `rollback`,
+    /// `unknown`, or `wait` for [`Driver::decide`]; `check` what it says when it is asked.
+    pub fn prepare(
+        &mut self,
+        topic: &str,
+        group: &str,
+        text: &str,
+        local: &str,
+        check: &str,
+    ) -> Result<(), Failure> {
+        let message = json!(Outgoing::text(text));
+        let fields =
+            json!({"topic": topic, "group": group, "body": message["body"], "local": local, "check": check});
+        self.command("prepare", fields, COMMAND_MS_MAX).map(drop)
+    }
+
+    /// Carries out steps on a channel, and gives what came of each; see the README of the drivers.
+    pub fn transact(&mut self, queue: &str, steps: &[&str]) -> Result<Vec<String>, Failure> {
+        let ok = self.command("transact", json!({"topic": queue, "steps": steps}), COMMAND_MS_MAX)?;
+        self.decode("transact", ok["seen"].clone())
+    }
+
+    /// Starts a producer of a group, which says this when it is asked.
+    pub fn produce(&mut self, group: &str, check: &str) -> Result<(), Failure> {
+        self.command("produce", json!({"group": group, "check": check}), COMMAND_MS_MAX).map(drop)
+    }
+
+    /// What is said of the half message that waits for it.
+    pub fn decide(&mut self, group: &str, outcome: &str) -> Result<(), Failure> {
+        self.command("decide", json!({"group": group, "outcome": outcome}), COMMAND_MS_MAX).map(drop)
     }
 
     /// Starts a Celery worker for the tasks of a queue; each task that it runs is told as a delivery.

@@ -61,7 +61,11 @@ func (d *driver) subscribe(c *command, prefetch int) (*amqp.Connection, *amqp.Ch
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	deliveries, err := channel.Consume(c.Topic, "conformance", false, false, false, false, nil)
+	arguments := amqp.Table{}
+	if c.Priority != 0 {
+		arguments["x-priority"] = c.Priority
+	}
+	deliveries, err := channel.Consume(c.Topic, "conformance", false, false, false, false, arguments)
 	return connection, channel, deliveries, err
 }
 

@@ -44,7 +44,9 @@ type command struct {
 	FailTimes int               `json:"fail_times"`
 	Hold      bool              `json:"hold"`
 	Prefetch  int               `json:"prefetch"`
+	Priority  int64             `json:"priority"`
 	Messages  []outgoingMessage `json:"messages"`
+	Steps     []string          `json:"steps"`
 	routing
 	Receipts []string `json:"receipts"`
 	Outcome  string   `json:"outcome"`
@@ -136,6 +138,8 @@ func (d *driver) run(ctx context.Context, c *command) (any, error) {
 		return d.send(ctx, c)
 	case "route":
 		return d.route(ctx, c)
+	case "transact":
+		return d.transact(c)
 	case "load":
 		return d.startLoad(c)
 	case "stop_load":

@@ -35,6 +35,7 @@ type outgoingMessage struct {
 	Text     string         `json:"text"`
 	// Expiration is in milliseconds; empty is none.
 	Expiration string `json:"expiration"`
+	Priority   uint8  `json:"priority"`
 }
 
 // Who logs in, and what is trusted to sign the broker's certificate where TLS is spoken.

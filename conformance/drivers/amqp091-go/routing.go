@@ -145,7 +145,7 @@ func publishToExchanges(ctx context.Context, channel *amqp.Channel, messages []o
 	}
 	returned, nacked = []string{}, []string{}
 	for _, message := range messages {
-		publishing := amqp.Publishing{Headers: table(message.Headers), DeliveryMode: amqp.Persistent, Expiration: message.Expiration, Body: []byte(message.Text)}
+		publishing := amqp.Publishing{Headers: table(message.Headers), DeliveryMode: amqp.Persistent, Expiration: message.Expiration, Priority: message.Priority, Body: []byte(message.Text)}
 		confirmation, err := channel.PublishWithDeferredConfirmWithContext(ctx, message.Exchange, message.Key, true, false, publishing)
 		if err != nil {
 			return nil, nil, err

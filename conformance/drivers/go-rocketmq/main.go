@@ -55,6 +55,10 @@ type command struct {
 	Window      int               `json:"window"`
 	Journal     string            `json:"journal"`
 	IdleMs      int64             `json:"idle_ms"`
+	Body        string            `json:"body"`
+	Local       string            `json:"local"`
+	Check       string            `json:"check"`
+	Outcome     string            `json:"outcome"`
 }
 
 type object map[string]any
@@ -73,7 +77,7 @@ func emit(line object) {
 
 func main() {
 	rlog.SetLogLevel("error")
-	driver := &driver{consumers: map[string]*pushConsumer{}}
+	driver := &driver{consumers: map[string]*pushConsumer{}, transactors: map[string]*transactor{}}
 	input := bufio.NewScanner(os.Stdin)
 	input.Buffer(make([]byte, 1<<20), commandBytesMax)
 	for input.Scan() {
@@ -126,6 +130,8 @@ type driver struct {
 	sender      *sender
 	load        *load
 	consumers   map[string]*pushConsumer
+	// By group.
+	transactors map[string]*transactor
 }
 
 func (d *driver) run(ctx context.Context, c *command) (any, error) {
@@ -149,6 +155,8 @@ func (d *driver) run(ctx context.Context, c *command) (any, error) {
 		return d.consume(c)
 	case "drain":
 		return d.drain(c)
+	case "prepare", "produce", "decide":
+		return d.transact(ctx, c)
 	case "stop":
 		return d.stopConsumer(c.Consumer)
 	case "reset":
@@ -166,6 +174,12 @@ func (d *driver) reset() error {
 		if _, err := d.stopConsumer(name); err != nil {
 			failed = err
 		}
+	}
+	for group, transactor := range d.transactors {
+		if err := transactor.sdk.Shutdown(); err != nil {
+			failed = err
+		}
+		delete(d.transactors, group)
 	}
 	if d.sender != nil {
 		if err := d.sender.sdk.Shutdown(); err != nil {

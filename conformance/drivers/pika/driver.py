@@ -97,7 +97,8 @@ def route(command):
     returned, nacked = [], []
     for message in command["messages"]:
         props = pika.BasicProperties(
-            headers=message.get("headers"), delivery_mode=pika.DeliveryMode.Persistent, expiration=message.get("expiration"))
+            headers=message.get("headers"), delivery_mode=pika.DeliveryMode.Persistent, expiration=message.get("expiration"),
+            priority=message.get("priority"))
         try:
             channel.basic_publish(message["exchange"], message["key"], message["text"].encode(), props, mandatory=True)
         except pika.exceptions.UnroutableError as error:
@@ -144,6 +145,57 @@ def taken(channel, queue):
         yield {"text": body.decode(), "headers": sorted(headers), "deaths": deaths, "expiration": props.expiration}
 
 
+class Channel:
+    """A channel in whatever mode the steps bring it to; another one counts."""
+
+    def __init__(self, queue):
+        self.queue = queue
+        self.connection = connection()
+        self.counting = self.connection.channel()
+        self.open()
+
+    def open(self):
+        self.channel = self.connection.channel()
+        self.tag = None
+
+    def reopen(self):
+        self.channel.close()
+        self.open()
+
+    def step(self, step):
+        try:
+            return self.carry_out(*step.split(" ", 1)) or ""
+        except pika.exceptions.ChannelClosedByBroker as closed:
+            self.open()
+            return str(closed.reply_code)
+
+    def carry_out(self, word, text=None):
+        if word == "publish":
+            self.channel.basic_publish("", self.queue, text.encode(), pika.BasicProperties(delivery_mode=pika.DeliveryMode.Persistent))
+        elif word == "get":
+            method, _props, body = self.channel.basic_get(self.queue)
+            if method is None:
+                return "none"
+            self.tag = method.delivery_tag
+            return body.decode()
+        elif word == "depth":
+            return str(self.counting.queue_declare(self.queue, passive=True).method.message_count)
+        elif word == "ack":
+            self.channel.basic_ack(self.tag)
+        elif word == "requeue":
+            self.channel.basic_nack(self.tag, requeue=True)
+        else:
+            calls = {"select": "tx_select", "commit": "tx_commit", "rollback": "tx_rollback", "confirm": "confirm_delivery"}
+            getattr(self.channel, calls[word])() if word in calls else self.reopen()
+
+
+def transact(command):
+    channel = Channel(command["topic"])
+    seen = [channel.step(step) for step in command["steps"]]
+    channel.connection.close()
+    return {"seen": seen}
+
+
 class Consumer(threading.Thread):
     """One connection with one consumer; the connection belongs to this thread."""
 
@@ -152,6 +204,7 @@ class Consumer(threading.Thread):
         self.name_ = command["consumer"]
         self.queue = command["topic"]
         self.prefetch = command.get("prefetch", 10)
+        self.arguments = {"x-priority": command["priority"]} if command.get("priority") else None
         self.judge = Judge(command)
         self.started = threading.Event()
         self.failure = None
@@ -161,7 +214,7 @@ class Consumer(threading.Thread):
             self.connection = connection()
             self.channel = self.connection.channel()
             self.channel.basic_qos(prefetch_count=self.prefetch)
-            self.channel.basic_consume(self.queue, self.arrived)
+            self.channel.basic_consume(self.queue, self.arrived, arguments=self.arguments)
             self.started.set()
             self.channel.start_consuming()
             self.connection.close()
@@ -261,7 +314,7 @@ def reset(_command):
 if __name__ == "__main__":
     lines.serve({
         "hello": lambda _: {"sdk": "pika", "version": importlib.metadata.version("pika")}, "connect": connect, "create_topic": create_topic,
-        "send": send, "route": route, "consume": consume, "settle": settle, "stop": stop, "load": start_load, "stop_load": stop_load, "drain": drain,
+        "send": send, "route": route, "transact": transact, "consume": consume, "settle": settle, "stop": stop, "load": start_load, "stop_load": stop_load, "drain": drain,
         "reset": reset, "offsets": amqp_message.no_offsets, "seek_time": amqp_message.no_offsets,
     })
     sys.exit(0)

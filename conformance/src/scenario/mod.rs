@@ -25,6 +25,8 @@ mod routes;
 mod seek;
 mod tag;
 mod tasks;
+mod transaction;
+mod turns;
 
 use std::time::Instant;
 
@@ -93,11 +95,15 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
             })
         }));
     }
-    cases.extend(
-        [routes::cases(sdks), recall::cases(sdks), endings::cases(sdks), access::cases(sdks)]
-            .into_iter()
-            .flatten(),
-    );
+    let families = [
+        routes::cases(sdks),
+        recall::cases(sdks),
+        transaction::cases(sdks),
+        endings::cases(sdks),
+        turns::cases(sdks),
+        access::cases(sdks),
+    ];
+    cases.extend(families.into_iter().flatten());
     if sdks.contains(&Sdk::Celery) {
         cases.extend(tasks::cases());
     }

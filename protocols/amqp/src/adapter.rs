@@ -24,8 +24,9 @@ use crate::connection::{Action, Config, Connection as Machine, Login, Step};
 use crate::fault::Refusal;
 use crate::handle;
 use crate::outstanding::{Copy, Later, Outstanding, Waiting, What};
-use crate::publisher::{Envelope, Publisher, Taken};
+use crate::publisher::{Envelope, Into, Publisher, Taken};
 use crate::to_wire::Room;
+use crate::transaction::Transactions;
 
 /// Name and password of the user that every AMQP client tries first; whoever may, while there are no users.
 const GUEST: &str = "guest";
@@ -59,6 +60,7 @@ pub struct Connection {
     peer: SocketAddr,
     user: String,
     publisher: Publisher,
+    pub(crate) transactions: Transactions,
     /// Runs of leases with the same outcome, in the order in which the client ended them.
     settles: Vec<(Outcome, Vec<Receipt>)>,
     /// Deliveries that the state machine would not take.
@@ -103,6 +105,7 @@ impl Connection {
             peer,
             user: String::new(),
             publisher: Publisher::default(),
+            transactions: Transactions::default(),
             settles: Vec::new(),
             releases: Vec::new(),
             later: VecDeque::new(),
@@ -135,9 +138,11 @@ impl Connection {
                         advertised: self.config.advertised,
                         input_bytes: rest.len(),
                     };
-                    let taken =
-                        self.publisher.take(&publish, &envelope, &mut self.asks, &mut self.outstanding);
-                    let then = match taken {
+                    let into = match publish.in_transaction {
+                        true => Into::Transaction(&mut self.transactions),
+                        false => Into::Batch(&mut self.asks, &mut self.outstanding),
+                    };
+                    let then = match self.publisher.take(&publish, &envelope, into) {
                         Taken::Batched => Then::Nothing,
                         Taken::Unroutable => {
                             let copy = publish.mandatory.then(|| Copy::of(&publish));
@@ -384,7 +389,8 @@ impl Driven for Connection {
     }
 
     fn kept_bytes(&self) -> usize {
-        self.held.len() + self.outstanding.bytes() + self.machine.assembled_bytes()
+        let kept = self.outstanding.bytes() + self.transactions.bytes();
+        self.held.len() + kept + self.machine.assembled_bytes()
     }
 
     fn is_amid_message(&self) -> bool {
@@ -410,7 +416,7 @@ impl Drop for Connection {
     }
 }
 
-fn outcome(settlement: Settlement) -> Outcome {
+pub(crate) fn outcome(settlement: Settlement) -> Outcome {
     match settlement {
         Settlement::Ack => Outcome::Ack,
         Settlement::Requeue => handle::REQUEUE,

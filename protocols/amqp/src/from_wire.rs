@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use mailrail_broker as broker;
 use mailrail_broker::{
-    ALTERNATE_EXCHANGE, Durability, ExchangeKind, GroupSettings, Lifetime, Now, TopicSettings,
+    ALTERNATE_EXCHANGE, Durability, ExchangeKind, GroupSettings, Lifetime, Now, Order, TopicSettings, Turns,
 };
 use mailrail_message::{PROPERTIES_BYTES_MAX, property, tag_hash};
 
@@ -188,12 +188,13 @@ pub(crate) fn tag_of<'a>(name: &str, routing_key: &'a str) -> &'a str {
 }
 
 /// Arguments of a queue that the broker knows by names of its own.
-const ATTRIBUTES: [(&str, &str); 7] = [
+const ATTRIBUTES: [(&str, &str); 8] = [
     ("x-dead-letter-exchange", broker::DEAD_LETTER_EXCHANGE),
     ("x-dead-letter-routing-key", broker::DEAD_LETTER_KEY),
     ("x-expires", broker::EXPIRES_MS),
     ("x-max-length", broker::LENGTH_MAX),
     ("x-max-length-bytes", broker::LENGTH_BYTES_MAX),
+    ("x-max-priority", broker::PRIORITY_MAX),
     ("x-message-ttl", broker::MESSAGE_TTL_MS),
     ("x-overflow", broker::OVERFLOW),
 ];
@@ -222,18 +223,26 @@ pub(crate) fn topic_settings(settings: &QueueSettings) -> TopicSettings {
 
 /// Settings of the default group of such a topic.
 pub(crate) fn group_settings(settings: &QueueSettings) -> GroupSettings {
-    GroupSettings { attempts_max: settings.delivery_limit, ..GroupSettings::at_once() }
+    let turns = Turns { single_active: settings.single_active, ..Turns::default() };
+    GroupSettings { attempts_max: settings.delivery_limit, turns, ..GroupSettings::at_once() }
 }
 
-/// True for a group whose settings came from a declared queue; those of other protocols wait between attempts or have
-/// a dead letter.
+/// True for a group whose settings came from a declared queue; those of other protocols wait between attempts, have a
+/// dead letter, or are strict about order.
 pub(crate) fn is_declared_group(settings: &GroupSettings) -> bool {
-    settings.backoff_ms.is_empty() && settings.dead_letter.is_none()
+    let is_strict = settings.turns.order != Order::Any;
+    settings.backoff_ms.is_empty() && settings.dead_letter.is_none() && !is_strict
 }
 
 /// True for a topic that a declared queue made.
 pub(crate) fn is_declared(settings: &TopicSettings) -> bool {
     settings.attributes.contains_key(DECLARED)
+}
+
+/// True for a queue that was declared as a quorum queue of which one consumer is active.
+pub(crate) fn is_quorum_with_single_active(settings: &TopicSettings) -> bool {
+    let says = |name, value| settings.attributes.get(name).is_some_and(|said| said == value);
+    says("x-queue-type", "quorum") && says("x-single-active-consumer", "true")
 }
 
 /// Compares a queue with what is declared again. A topic that AMQP did not make passes as a durable queue without

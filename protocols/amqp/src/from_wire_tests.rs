@@ -177,6 +177,7 @@ fn queues_are_compared_as_rabbitmq_does() {
         auto_delete: false,
         arguments: BTreeMap::new(),
         delivery_limit: None,
+        single_active: false,
     };
     let limited = |limit: &str| {
         let arguments = [("x-delivery-limit".to_owned(), limit.to_owned())].into();

@@ -4,7 +4,7 @@
 //! bytes and `now` in, typed actions out), `adapter` (whose action it is and what is outstanding), one file of `handle`
 //! (what it asks of the broker), `from_wire` and `to_wire`. `codec`, `connection` and `channel` know no socket, no clock
 //! and no broker. Absent: listeners and TLS (the gateway's), everything a message means (the broker's), and
-//! transactions, direct reply-to and the arguments that `channel::arguments` refuses.
+//! direct reply-to and the arguments that `channel::arguments` refuses.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
 
 mod adapter;
@@ -20,6 +20,7 @@ mod handle;
 mod outstanding;
 mod publisher;
 mod to_wire;
+mod transaction;
 
 pub use adapter::Connection;
 pub use config::AmqpConfig;

@@ -9,6 +9,7 @@ use mailrail_broker::{Delivery, Error, GroupView, Name, Receipt, Stored, Token};
 
 use crate::channel::{ChannelKey, Request, RequestId};
 use crate::publisher::Known;
+use crate::transaction::Mandatory;
 
 /// One message of a batch that was handed to the broker.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(crate) struct Copy {
 #[derive(Debug)]
 pub(crate) enum Kind {
     Done,
+    Commit(Box<Committing>),
     /// Names the queue, with counts from the group's view.
     Declare {
         queue: Name,
@@ -57,6 +59,14 @@ pub(crate) enum Kind {
     },
 }
 
+/// A transaction that the broker is storing.
+#[derive(Debug)]
+pub(crate) struct Committing {
+    pub mandatory: Vec<Mandatory>,
+    /// Leases that end with it, or go back.
+    pub leases: Vec<Receipt>,
+}
+
 /// A request of a channel.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -74,6 +84,8 @@ pub(crate) struct Found {
     pub count: u64,
     pub view: Option<GroupView>,
     pub delivery: Option<Delivery>,
+    /// Of messages that were stored together.
+    pub stored: Vec<Result<Stored, Error>>,
 }
 
 #[derive(Debug)]
@@ -110,7 +122,7 @@ pub(crate) enum What {
 const ENTRY_BYTES: usize = size_of::<Sent>() + size_of::<Result<Stored, Error>>();
 
 impl Copy {
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.exchange.len() + self.routing_key.len() + self.properties.len() + self.body.len()
     }
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use mailrail_broker::{
     Command, Destination, Directory, Durability, Exchange, Name, Now, PublishBatch, Topic,
 };
-use mailrail_message::{AnnexKind, Draft};
+use mailrail_message::{AnnexKind, Draft, DraftError};
 
 use crate::channel::Publish;
 use crate::codec::properties::without_header;
@@ -20,6 +20,7 @@ use crate::fault::Refusal;
 use crate::from_wire::{self, BLIND_COPIES_HEADER, Copies};
 use crate::outstanding::{Copy, Outstanding, Sent, Waiting};
 use crate::to_wire;
+use crate::transaction::Transactions;
 
 /// Look-ups kept per connection.
 const KNOWN_COUNT_MAX: usize = 1_024;
@@ -37,6 +38,14 @@ pub(crate) struct Envelope<'a> {
     pub advertised: SocketAddr,
     /// Bytes of input that are still to be looked at: what a batch may have to hold.
     pub input_bytes: usize,
+}
+
+/// Where publishes are gathered.
+pub(crate) enum Into<'a> {
+    /// In the batch of this input, with what goes to the broker before it.
+    Batch(&'a mut Vec<Command>, &'a mut Outstanding),
+    /// In the transaction of their channel.
+    Transaction(&'a mut Transactions),
 }
 
 /// What became of a publish at once.
@@ -90,15 +99,9 @@ pub(crate) struct Publisher {
 }
 
 impl Publisher {
-    /// Puts a message into the batch. `asks` gets the batch before, when this message asks for another durability:
+    /// Puts a message into a batch. The batch before is handed over when this message asks for another durability:
     /// messages of one input must not overtake each other.
-    pub fn take(
-        &mut self,
-        publish: &Publish<'_>,
-        envelope: &Envelope<'_>,
-        asks: &mut Vec<Command>,
-        outstanding: &mut Outstanding,
-    ) -> Taken {
+    pub fn take(&mut self, publish: &Publish<'_>, envelope: &Envelope<'_>, into: Into<'_>) -> Taken {
         let Ok(properties) = BasicProperties::read(publish.properties) else {
             return Taken::Refused(Refusal::new(ReplyCode::FrameError, "the properties are malformed"));
         };
@@ -108,7 +111,7 @@ impl Publisher {
         };
         let known = match self.look_up(publish, &copies, envelope.directory) {
             Some(known) => known,
-            None if publish.exchange.is_empty() => return Taken::Unroutable,
+            None if publish.exchange.is_empty() => return nowhere(publish, into),
             None => {
                 let text = to_wire::no_exchange(publish.exchange);
                 return Taken::Refused(Refusal::new(ReplyCode::NotFound, text));
@@ -120,7 +123,7 @@ impl Publisher {
         };
         let properties_left = stripped.as_deref().unwrap_or(publish.properties);
         let publish = Publish { properties: properties_left, ..*publish };
-        match self.add(&publish, (&properties, &copies), known, envelope, asks, outstanding) {
+        match self.add(&publish, (&properties, &copies), known, envelope, into) {
             Ok(()) => Taken::Batched,
             Err(refusal) => Taken::Refused(refusal),
         }
@@ -128,16 +131,10 @@ impl Publisher {
 
     /// Hands over what was gathered.
     pub fn finish(&mut self, asks: &mut Vec<Command>, outstanding: &mut Outstanding) {
-        self.is_split = false;
-        self.hand_over(asks, outstanding);
-    }
-
-    fn hand_over(&mut self, asks: &mut Vec<Command>, outstanding: &mut Outstanding) {
-        self.durability = None;
+        (self.is_split, self.durability) = (false, None);
         if !self.sent.is_empty() {
             let batch = std::mem::take(&mut self.batch);
-            let token = outstanding.add(Waiting::Published(std::mem::take(&mut self.sent)));
-            asks.push(Command::Publish { token, batch });
+            hand_over(batch, &mut self.sent, asks, outstanding);
         }
     }
 
@@ -184,8 +181,7 @@ impl Publisher {
         (properties, copies): (&BasicProperties<'_>, &Copies<'_>),
         known: Known,
         envelope: &Envelope<'_>,
-        asks: &mut Vec<Command>,
-        outstanding: &mut Outstanding,
+        into: Into<'_>,
     ) -> Result<(), Refusal> {
         let Envelope { user, now, peer, advertised, .. } = *envelope;
         let key = publish.routing_key.as_text().unwrap_or_default();
@@ -194,16 +190,6 @@ impl Publisher {
         let meant = from_wire::project(properties, tag, user, now, &mut self.properties, &mut self.text)?;
         self.birth.clear();
         to_wire::put_birth(&mut self.birth, publish.exchange, publish.routing_key, publish.properties);
-        if self.durability.is_some_and(|durability| durability != meant.durability) {
-            self.hand_over(asks, outstanding);
-            self.is_split = true;
-        }
-        if self.sent.is_empty() {
-            let whole = envelope.input_bytes + envelope.input_bytes / BATCH_OVERHEAD_DIVISOR;
-            let bytes = if self.is_split { publish.body.len() } else { whole };
-            self.batch = PublishBatch::with_capacity(bytes.max(BATCH_BYTES_MIN), 1);
-            self.durability = Some(meant.durability);
-        }
         let destination = self.destination(&known, publish, copies, envelope.directory)?;
         let draft = Draft {
             topic: known.name(),
@@ -218,14 +204,36 @@ impl Publisher {
             more_properties: &[],
             annexes: &[(AnnexKind::Amqp, &self.birth)],
         };
-        if let Err(error) = self.batch.push(&draft, destination, meant.tag_hash, meant.durability) {
-            return Err(Refusal::new(ReplyCode::PreconditionFailed, error.to_string()));
-        }
+        let illegal = |error: DraftError| Refusal::new(ReplyCode::PreconditionFailed, error.to_string());
         let may_be_unroutable = matches!(known, Known::Exchange(_)) || !copies.keys.is_empty();
         let copy = (publish.mandatory && may_be_unroutable).then(|| Box::new(Copy::of(publish)));
         let Publish { channel, sequence, .. } = *publish;
-        self.sent.push(Sent { channel, sequence, destination: known, copy });
-        Ok(())
+        match into {
+            Into::Transaction(transactions) => {
+                let open = transactions.of(channel, draft.encoded_len())?;
+                let (item, before) = (open.batch.len(), open.batch.bytes());
+                open.batch.push(&draft, destination, meant.tag_hash, meant.durability).map_err(illegal)?;
+                let grown = open.batch.bytes() - before;
+                transactions.grown(grown);
+                copy.map_or(Ok(()), |copy| transactions.keep(channel, Some(item), copy))
+            }
+            Into::Batch(asks, outstanding) => {
+                if self.durability.is_some_and(|durability| durability != meant.durability) {
+                    let batch = std::mem::take(&mut self.batch);
+                    hand_over(batch, &mut self.sent, asks, outstanding);
+                    self.is_split = true;
+                }
+                if self.sent.is_empty() {
+                    let whole = envelope.input_bytes + envelope.input_bytes / BATCH_OVERHEAD_DIVISOR;
+                    let bytes = if self.is_split { publish.body.len() } else { whole };
+                    self.batch = PublishBatch::with_capacity(bytes.max(BATCH_BYTES_MIN), 1);
+                    self.durability = Some(meant.durability);
+                }
+                self.batch.push(&draft, destination, meant.tag_hash, meant.durability).map_err(illegal)?;
+                self.sent.push(Sent { channel, sequence, destination: known, copy });
+                Ok(())
+            }
+        }
     }
 
     fn destination(
@@ -259,6 +267,25 @@ impl Publisher {
             }
         }
     }
+}
+
+/// A batch that is complete.
+fn hand_over(
+    batch: PublishBatch,
+    sent: &mut Vec<Sent>,
+    asks: &mut Vec<Command>,
+    outstanding: &mut Outstanding,
+) {
+    let token = outstanding.add(Waiting::Published(std::mem::take(sent)));
+    asks.push(Command::Publish { token, batch });
+}
+
+/// No queue has the name that a message is for. In a transaction that is told with the commit.
+fn nowhere(publish: &Publish<'_>, into: Into<'_>) -> Taken {
+    let Into::Transaction(transactions) = into else { return Taken::Unroutable };
+    let copy = publish.mandatory.then(|| Box::new(Copy::of(publish)));
+    let kept = copy.map_or(Ok(()), |copy| transactions.keep(publish.channel, None, copy));
+    kept.map_or_else(Taken::Refused, |()| Taken::Batched)
 }
 
 impl Copy {

@@ -201,6 +201,8 @@ pub(crate) fn refusal(error: &Error) -> Refusal {
         | Error::Read(_)
         | Error::Damaged(_)
         | Error::Durability(_)
+        | Error::NotHalf { .. }
+        | Error::Ending(_)
         // Users are not changed over AMQP.
         | Error::NoUser(_)
         | Error::LastAdministrator(_)

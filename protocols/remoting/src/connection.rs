@@ -47,6 +47,8 @@ pub struct Connection {
     pub(crate) heartbeats: HashMap<u64, Gathering>,
     /// Groups this connection has members in, by (group, member).
     pub(crate) joined: HashSet<(Name, Name)>,
+    /// Groups that this connection has producers of.
+    pub(crate) produced: HashSet<Name>,
     /// Turns through the queues of a topic for batches without a queue.
     pub(crate) rotation: u32,
     topics: HashMap<Name, Arc<Topic>>,
@@ -77,6 +79,7 @@ impl Connection {
             parked_bytes: 0,
             heartbeats: HashMap::new(),
             joined: HashSet::new(),
+            produced: HashSet::new(),
             rotation: 0,
             topics: HashMap::new(),
             last_topic: None,
@@ -254,6 +257,7 @@ impl Connection {
                     handle::pull::wake(self, now, token, pull, output);
                 }
             }
+            Event::Check(check) => handle::transaction::check(self, &check, output),
             Event::MembersChanged { group } => handle::members::notify(self, &group, output),
             // Leases are not handed out over remoting.
             Event::Deliveries { .. } | Event::ConsumerEnded { .. } => {}

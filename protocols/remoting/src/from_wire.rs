@@ -25,7 +25,6 @@ const SENT_FLAGS: u32 = sys_flag::COMPRESSED | sys_flag::MULTI_TAGS | 0b111 << s
 const TIMER_DELAY_SEC: &str = "TIMER_DELAY_SEC";
 const TIMER_DELAY_MS: &str = "TIMER_DELAY_MS";
 const TIMER_DELIVER_MS: &str = "TIMER_DELIVER_MS";
-const TRANSACTION: &str = "TRAN_MSG";
 
 /// Properties that are not stored: they were a request to the broker, or are set by it.
 const UNSTORED: &[&str] = &[
@@ -45,7 +44,10 @@ pub(crate) struct Meant<'a> {
     pub(crate) tag_hash: i32,
     /// The producer's own id.
     pub(crate) unique: Option<&'a str>,
-    pub(crate) transaction: bool,
+    /// It is a half message, of this group of producers, which is not asked for so long.
+    pub(crate) is_half: bool,
+    pub(crate) producer_group: Option<&'a str>,
+    pub(crate) immunity_seconds: Option<u64>,
     no_wait: bool,
     delay_level: usize,
     timer_delay_ms: Option<u64>,
@@ -61,7 +63,9 @@ impl<'a> Meant<'a> {
                 property::TAGS => meant.tag_hash = tag_hash(value),
                 property::UNIQUE_ID => meant.unique = Some(value),
                 property::WAIT => meant.no_wait = value.eq_ignore_ascii_case("false"),
-                TRANSACTION => meant.transaction = value.eq_ignore_ascii_case("true"),
+                property::PREPARED => meant.is_half = value.eq_ignore_ascii_case("true"),
+                property::PRODUCER_GROUP => meant.producer_group = Some(value),
+                property::CHECK_IMMUNITY_SECONDS => meant.immunity_seconds = value.parse().ok(),
                 _ if UNSTORED.contains(&key) => meant.asked(key, value),
                 _ => {}
             }

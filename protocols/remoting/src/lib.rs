@@ -2,8 +2,8 @@
 //!
 //! One request can be followed through `codec` (bytes to typed frames), `connection` (whose frame it is and what is
 //! outstanding), one file of `handle` (what it asks of the broker), `from_wire` and `to_wire`. Absent: listeners and
-//! TLS (the gateway's), everything a message means (the broker's), and transactions, request-reply, POP and
-//! administration, which are answered with "not supported".
+//! TLS (the gateway's), everything a message means (the broker's), and request-reply, POP and administration,
+//! which are answered with "not supported".
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
 
 pub mod codec;

@@ -120,6 +120,8 @@ pub(crate) struct SendReply {
 pub(crate) enum SendKind {
     /// Answered with ids and offset.
     Send,
+    /// As a send, of a half message.
+    Half,
     /// Answered with bare success.
     Back,
 }

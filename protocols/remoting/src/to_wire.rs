@@ -23,6 +23,10 @@ impl From<Error> for Refusal {
             Error::NoQueue { .. } | Error::Name { .. } | Error::Limit { .. } | Error::Argument { .. } => {
                 response::INVALID_PARAMETER
             }
+            Error::NotHalf { position, .. } => {
+                let remark = format!("Find prepared transaction message failed at {position}: {error}");
+                return Refusal::new(response::SYSTEM_ERROR, remark);
+            }
             Error::NoGroup { .. } => response::SUBSCRIPTION_GROUP_NOT_EXIST,
             Error::NotWritable(_) | Error::NotReadable(_) | Error::Locked(_) => response::NO_PERMISSION,
             Error::Denied(_) | Error::Login => response::NO_PERMISSION,

@@ -197,7 +197,10 @@ fn token_of(event: &Event) -> Option<Token> {
         | Event::Read { token, .. }
         | Event::Found { token, .. }
         | Event::Readable { token } => Some(*token),
-        Event::Deliveries { .. } | Event::ConsumerEnded { .. } | Event::MembersChanged { .. } => None,
+        Event::Deliveries { .. }
+        | Event::ConsumerEnded { .. }
+        | Event::Check(_)
+        | Event::MembersChanged { .. } => None,
     }
 }
 

@@ -13,8 +13,9 @@ use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
     ALTERNATE_EXCHANGE, Action, BindTarget, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DEAD_LETTER_TOPIC,
     Destination, Dialect, Durability, EXPIRES_MS, Effect, Exchange, ExchangeKind, ExchangeSettings, Filter,
-    GroupSettings, LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Overflow, Pattern,
-    PublishBatch, ResourceKind, Retention, Rule, SeekTo, Topic, TopicSettings,
+    GroupSettings, HalfTerms, LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Order,
+    Overflow, PRIORITY_MAX, Pattern, PublishBatch, ResourceKind, Retention, Rule, SeekTo, Topic,
+    TopicSettings,
 };
 use mailrail_message::{
     BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, property, push_header, tag_hash,
@@ -23,7 +24,7 @@ use mailrail_message::{
 use crate::instant::WallTime;
 use crate::problem::{Kind, Refusal};
 use crate::schema::exchange::{BindingRequest, ExchangeRequest, HeaderScalar, KindName, MatchName};
-use crate::schema::group::{GroupRequest, SeekRequest};
+use crate::schema::group::{GroupRequest, OrderName, SeekRequest};
 use crate::schema::publish::{DurabilityName, NewMessage};
 use crate::schema::topic::{LifetimeRequest, OverflowName, RetentionName, TopicRequest};
 use crate::schema::user::{ActionName, EffectName, Permission, ResourceName};
@@ -184,12 +185,14 @@ pub(crate) struct Encoder<'a> {
 }
 
 impl Encoder<'_> {
-    /// Adds a message with this body, or the body it names. Returns when it becomes visible, if that is later.
+    /// Adds a message with this body, or the body it names; where there are terms, to be seen once it is committed.
+    /// Returns when it becomes visible, if that is later.
     pub fn push(
         &mut self,
         batch: &mut PublishBatch,
         message: &NewMessage<'_>,
         body: Option<&[u8]>,
+        half: Option<HalfTerms>,
     ) -> Result<Option<WallTime>, Refusal> {
         self.properties.clear();
         put_properties(&mut self.properties, message)?;
@@ -214,6 +217,11 @@ impl Encoder<'_> {
         let tag_hash = message.tag.as_ref().map_or(0, |tag| tag_hash(tag));
         let due = due(message, self.now_ms)?;
         match (due, destination) {
+            (None, Destination::Topic { topic, queue_index }) if half.is_some() => {
+                if let Some(half) = half {
+                    batch.push_half(&draft, topic, queue_index, tag_hash, self.durability, half)?;
+                }
+            }
             (Some(WallTime(due_ms)), Destination::Topic { topic, queue_index }) => {
                 batch.push_due(&draft, topic, queue_index, tag_hash, self.durability, due_ms)?;
             }
@@ -438,6 +446,7 @@ fn policy_attributes(
         (LENGTH_MAX, number(request.length_max)),
         (LENGTH_BYTES_MAX, number(request.length_bytes_max)),
         (OVERFLOW, overflow.map(|overflow| overflow.name().to_owned())),
+        (PRIORITY_MAX, number(request.priority_max.map(u64::from))),
         (DEAD_LETTER_TOPIC, to.and_then(|to| to.topic.clone())),
         (DEAD_LETTER_EXCHANGE, to.and_then(|to| to.exchange.clone())),
         (DEAD_LETTER_KEY, to.and_then(|to| to.key.clone())),
@@ -578,5 +587,13 @@ pub(crate) fn group_settings(
     if let Some(dead_letter) = request.dead_letter {
         settings.dead_letter = dead_letter;
     }
+    if let Some(order) = request.order {
+        settings.turns.order = match order {
+            OrderName::Any => Order::Any,
+            OrderName::Queue => Order::Queue,
+            OrderName::OrderingKey => Order::Key,
+        };
+    }
+    settings.turns.single_active = request.single_active.unwrap_or(settings.turns.single_active);
     Ok(settings)
 }

@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     Locked,
     ReceiptEnded,
     NotWaiting,
+    TransactionNotFound,
+    TransactionEnding,
     LastAdministrator,
     TooLarge,
     UnsupportedMediaType,
@@ -95,6 +97,12 @@ impl Kind {
             Kind::Locked => (S::CONFLICT, "locked", "It belongs to another session"),
             Kind::ReceiptEnded => (S::GONE, "receipt-ended", "The receipt's lease has ended"),
             Kind::NotWaiting => (S::CONFLICT, "not-waiting", "The message does not wait for its time"),
+            Kind::TransactionNotFound => {
+                (S::NOT_FOUND, "transaction-not-found", "No such transaction is open")
+            }
+            Kind::TransactionEnding => {
+                (S::CONFLICT, "transaction-ending", "The transaction is being ended another way")
+            }
             Kind::LastAdministrator => {
                 (S::CONFLICT, "last-administrator", "Nobody could let others in any more")
             }
@@ -269,6 +277,8 @@ impl From<Error> for Refusal {
             Error::Read(_) | Error::Damaged(_) => Kind::Internal,
             Error::Durability(_) => Kind::NotSupported,
             Error::NotWaiting { .. } => Kind::NotWaiting,
+            Error::NotHalf { .. } => Kind::TransactionNotFound,
+            Error::Ending(_) => Kind::TransactionEnding,
             Error::Denied(_) => Kind::AccessDenied,
             Error::Login => Kind::Unauthenticated,
             Error::NoUser(_) => Kind::UserNotFound,
@@ -388,6 +398,8 @@ mod tests {
             (Error::LastAdministrator("it is the last one"), 409),
             (Error::SecretKey(text()), 500),
             (Error::NotWaiting { position: 7, why: "it was dispatched" }, 409),
+            (Error::NotHalf { position: 7, why: "it was committed" }, 404),
+            (Error::Ending(7), 409),
         ];
         for (error, status) in cases {
             let response = Refusal::from(error.clone()).into_response();

@@ -18,7 +18,7 @@ use crate::login::{authenticate, identified};
 use crate::problem::{ItemProblem, Kind, Problem, Refusal};
 use crate::resource::{
     audit, backup, bindings, events, exchanges, find, groups, health, publish, read, recall, receive, settle,
-    topics, users,
+    topics, transactions, users,
 };
 use crate::state::RestState;
 
@@ -38,6 +38,7 @@ const DOCUMENT_PATH: &str = "/openapi.json";
         (name = "topics", description = "Named sets of queues"),
         (name = "exchanges", description = "Routes from a name to the queues that are bound to it"),
         (name = "messages", description = "Publish, read by offset, time, id or key, and stream"),
+        (name = "transactions", description = "Messages that are seen once they are committed, or stored together"),
         (name = "groups", description = "Consume by lease, settle, and move positions"),
         (name = "users", description = "Who may do what"),
         (name = "administration", description = "For whoever runs the broker"),
@@ -71,7 +72,10 @@ fn api() -> OpenApiRouter<RestState> {
         .routes(routes!(publish::publish_to_exchange))
         .routes(routes!(read::read_messages))
         .routes(routes!(read::get_message, recall::recall_message))
-        .routes(routes!(find::find_messages))
+        .routes(routes!(find::find_messages, transactions::publish_together))
+        .routes(routes!(transactions::begin_transaction, transactions::list_transactions))
+        .routes(routes!(transactions::commit_transaction))
+        .routes(routes!(transactions::roll_back_transaction))
         .routes(routes!(events::stream_events))
         .routes(routes!(groups::list_groups))
         .routes(routes!(groups::put_group, groups::get_group, groups::delete_group))

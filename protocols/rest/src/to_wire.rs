@@ -9,8 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mailrail_broker::{
     Action, AuditEntry, BindTarget, BindingView as CoreBindingView, DeadLetter, Durability, Effect, Exchange,
-    ExchangeKind, Group, GroupView as CoreGroupView, Lifetime, Overflow, Pattern, Policy, Queue, ReadEntry,
-    ResourceKind, Retention, Rule, Topic, TopicSettings, User,
+    ExchangeKind, Group, GroupView as CoreGroupView, Lifetime, Order, Overflow, Pattern, Policy, Queue,
+    ReadEntry, ResourceKind, Retention, Rule, Topic, TopicSettings, User,
 };
 use mailrail_message::{AnnexKind, Death, Deaths, HeaderValue, Headers, OffsetId, StoredMessage, property};
 use serde::ser::SerializeSeq;
@@ -22,7 +22,7 @@ use crate::instant::WallTime;
 use crate::limits::ANSWER_BODY_BYTES_MAX;
 use crate::receipt::ReceiptText;
 use crate::schema::exchange::{BindingView, ExchangeView, HeaderScalar, KindName};
-use crate::schema::group::{GroupQueue, GroupSummary, GroupView};
+use crate::schema::group::{GroupQueue, GroupSummary, GroupView, OrderName};
 use crate::schema::message::{DeathView, Delivery, Message};
 use crate::schema::publish::DurabilityName;
 use crate::schema::topic::{
@@ -423,6 +423,7 @@ fn topic_policy(settings: &TopicSettings) -> TopicPolicy {
         length_bytes_max: policy.length_bytes_max,
         overflow,
         dead_letter: policy.dead_letter.map(target),
+        priority_max: Some(policy.priority_max).filter(|max| *max > 0),
     }
 }
 
@@ -459,6 +460,12 @@ pub(crate) fn group_view(topic: &Topic, group: &Group, view: &CoreGroupView) -> 
         max_attempts: settings.attempts_max.map(|failures| failures.saturating_add(1)),
         backoff_ms: settings.backoff_ms.clone(),
         dead_letter: settings.dead_letter.clone(),
+        order: match settings.turns.order {
+            Order::Any => OrderName::Any,
+            Order::Queue => OrderName::Queue,
+            Order::Key => OrderName::OrderingKey,
+        },
+        single_active: settings.turns.single_active,
         queues: view.queues.iter().map(queue).collect(),
     }
 }

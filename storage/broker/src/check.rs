@@ -88,7 +88,7 @@ impl Visitor for Inspector {
     fn record(&mut self, _position: Position, record_kind: u8, payload: &[u8]) -> Result<(), String> {
         match record_kind {
             kind::MESSAGE => self.message(payload)?,
-            kind::WAITING_MESSAGE => {
+            kind::WAITING_MESSAGE | kind::HALF_MESSAGE => {
                 whole(payload)?;
                 self.waiting += 1;
             }

@@ -130,7 +130,8 @@ pub enum Command {
         lease_ms: u64,
     },
     /// Starts a consumer whose leases end with the session, or that settles at once (`no_ack`). It gets deliveries as
-    /// long as it has credit. Answer: [`crate::Reply::Done`], before the first [`crate::Event::Deliveries`].
+    /// long as it has credit and none of a higher priority has; equals take turns. Answer: [`crate::Reply::Done`], before
+    /// the first [`crate::Event::Deliveries`].
     Consume {
         token: Token,
         consumer: ConsumerId,
@@ -139,6 +140,7 @@ pub enum Command {
         credit: u32,
         no_ack: bool,
         exclusive: bool,
+        priority: i64,
     },
     /// More credit for a consumer: so many further messages.
     Credit {
@@ -212,6 +214,41 @@ pub enum Command {
         token: Token,
     },
 
+    /// The session has a producer of a group, which may be asked what becomes of the group's half messages
+    /// ([`crate::Event::Check`]), until it says otherwise or ends. Answer: [`crate::Reply::Done`].
+    Produce {
+        token: Token,
+        group: Name,
+    },
+    StopProducing {
+        group: Name,
+    },
+    /// Ends the half message whose record is at a position, as its receipt says, of any producers or of one group's.
+    /// Answer, once that is synced: [`crate::Reply::Stored`] for a commit, [`crate::Reply::Done`] for a roll back, or
+    /// [`crate::Error::NotHalf`], or [`crate::Error::Ending`] where another end came first and is not done.
+    EndHalf {
+        token: Token,
+        position: u64,
+        group: Option<Name>,
+        decision: Decision,
+    },
+    /// Open half messages of all groups or of one, in the order in which they were stored, from the one behind a position
+    /// on. Answer: [`crate::Reply::Halves`].
+    OpenHalves {
+        token: Token,
+        group: Option<Name>,
+        after: Option<u64>,
+        max: usize,
+    },
+    /// Stores messages and ends leases: all of it or, after a refusal or a crash, nothing. Half messages may not be among
+    /// them. What has no queue bound for it goes nowhere, which is no refusal. Leases that are given up or come back do
+    /// so once everything is stored. Answer, once that is synced: [`crate::Reply::Together`].
+    PublishTogether {
+        token: Token,
+        batch: PublishBatch,
+        settlements: Vec<(Vec<Receipt>, Outcome)>,
+    },
+
     /// Withdraws the waiting message whose record is at a position, as its receipt says, of any topic or of one. Answer,
     /// once that is synced: [`crate::Reply::Done`], or [`crate::Error::NotWaiting`].
     Recall {
@@ -249,7 +286,10 @@ impl Command {
             Command::Commit { token, .. } | Command::Settle { token, .. } | Command::Unlock { token, .. } => {
                 *token
             }
-            Command::Credit { .. } | Command::Leave { .. } | Command::Identify { .. } => None,
+            Command::Credit { .. }
+            | Command::Leave { .. }
+            | Command::StopProducing { .. }
+            | Command::Identify { .. } => None,
             Command::Publish { token, .. }
             | Command::PutTopic { token, .. }
             | Command::DeleteTopic { token, .. }
@@ -273,6 +313,10 @@ impl Command {
             | Command::Members { token, .. }
             | Command::Sync { token }
             | Command::Recall { token, .. }
+            | Command::Produce { token, .. }
+            | Command::EndHalf { token, .. }
+            | Command::OpenHalves { token, .. }
+            | Command::PublishTogether { token, .. }
             | Command::PutUser { token, .. }
             | Command::DeleteUser { token, .. }
             | Command::Audit { token, .. }
@@ -283,10 +327,21 @@ impl Command {
     /// Bytes that the command keeps in memory until it is carried out, as far as they count.
     pub(crate) fn weight(&self) -> u64 {
         match self {
-            Command::Publish { batch, .. } => u64::try_from(batch.bytes()).unwrap_or(u64::MAX),
+            Command::Publish { batch, .. } | Command::PublishTogether { batch, .. } => {
+                u64::try_from(batch.bytes()).unwrap_or(u64::MAX)
+            }
             _ => 0,
         }
     }
+}
+
+/// What becomes of a half message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It is dispatched: a new complete record, which queues lead to.
+    Commit,
+    /// It is never seen.
+    RollBack,
 }
 
 /// What a binding leads to.

@@ -63,6 +63,10 @@ pub enum Error {
     Damaged(u64),
     #[error("durability {0:?} is not available here")]
     Durability(Durability),
+    #[error("no half message is open at log position {position}: {why}")]
+    NotHalf { position: u64, why: &'static str },
+    #[error("the half message at log position {0} is being ended another way")]
+    Ending(u64),
     #[error(transparent)]
     Denied(Box<Denial>),
     #[error("the user name or the password is wrong")]

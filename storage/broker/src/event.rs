@@ -29,6 +29,8 @@ pub enum Event {
     Found { token: Token, result: Result<Vec<Found>, Error> },
     /// The queue has entries at or beyond the offset that was waited for, or the wait's queue is gone.
     Readable { token: Token },
+    /// What becomes of a half message? To be answered with [`crate::Command::EndHalf`], or not: then it is asked again.
+    Check(Check),
     /// The members of a group have changed; sent to every session that has one in it.
     MembersChanged { group: Name },
 }
@@ -42,6 +44,7 @@ impl Event {
                 found.iter().map(|found| found.entry.message.len()).sum()
             }
             Event::Deliveries { deliveries, .. } => Delivery::bytes_of(deliveries),
+            Event::Check(check) => check.message.len(),
             _ => 0,
         }
     }
@@ -67,10 +70,33 @@ pub struct Stored {
     pub position: u64,
     /// Number of the first queue within its topic.
     pub queue_index: u32,
-    /// Offset in that queue; `None` while it waits for its time.
+    /// Offset in that queue; `None` while it waits for its time or for its producer.
     pub offset: Option<u64>,
     /// Number of queues it went to.
     pub queues: u32,
+}
+
+/// A half message that its producers have not ended.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// Log position of its record, as its receipt says.
+    pub position: u64,
+    /// Group of its producers.
+    pub group: Name,
+    /// How often they were asked before.
+    pub checks: u32,
+    /// The stored message with annexes.
+    pub message: Bytes,
+}
+
+/// An open half message, as an administrator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HalfView {
+    pub position: u64,
+    pub group: Name,
+    pub checks: u32,
+    /// Producers are asked no earlier, in milliseconds of the Unix epoch.
+    pub next_check_ms: u64,
 }
 
 /// The answer to a command.
@@ -88,6 +114,11 @@ pub enum Reply {
     Members(Vec<Name>),
     Locked(Vec<QueueId>),
     Bindings(Vec<BindingView>),
+    Halves(Vec<HalfView>),
+    /// Where a message went.
+    Stored(Stored),
+    /// Where messages went that were stored together; [`Error::Unroutable`] where no queue was bound for one.
+    Together(Vec<Result<Stored, Error>>),
     /// Who a login is for; see [`crate::Session::identify`].
     LoggedIn(Arc<Identity>),
     Audit(Vec<AuditEntry>),

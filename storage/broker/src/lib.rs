@@ -42,6 +42,7 @@ mod state;
 mod store;
 mod store_thread;
 mod time;
+mod transaction;
 
 pub use access::{
     Access, Action, AuditEntry, Denial, Effect, Identity, PasswordHash, Pattern, Resource, ResourceKind,
@@ -50,15 +51,17 @@ pub use access::{
 pub use backup::{ArchiveError, Backup, Contents, Piece, RestoreError, Restored, Unpacker, restore};
 pub use broker::{Broker, BrokerConfig, OpenError};
 pub use check::{CheckReport, Checked, check};
-pub use command::{BindTarget, Command, Name, Outcome, Receipt, SeekTo};
+pub use command::{BindTarget, Command, Decision, Name, Outcome, Receipt, SeekTo};
 pub use directory::{Directory, Exchange, Group, Topic};
 pub use error::Error;
-pub use event::{BindingView, Delivery, Event, GroupQueueView, GroupView, Recipient, Reply, Stored};
+pub use event::{
+    BindingView, Check, Delivery, Event, GroupQueueView, GroupView, HalfView, Recipient, Reply, Stored,
+};
 pub use filter::{Dialect, Filter, FilterError, Misuse};
 pub use ids::{ConsumerId, ExchangeId, GroupId, QueueId, SessionId, Token, TopicId, UserId};
 pub use lookup::{FindRequest, Found};
 pub use policy::*;
-pub use publish::{Destination, PublishBatch, RoutingKeys};
+pub use publish::{Destination, HalfTerms, PublishBatch, RoutingKeys};
 pub use queue::Queue;
 pub use read::{ReadBatch, ReadEntry, ReadRequest};
 pub use repair::{RepairError, RepairReport, repair};

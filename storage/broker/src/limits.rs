@@ -29,6 +29,9 @@ pub const MEMBER_MS_MAX: u64 = LEASE_MS_MAX;
 pub const DAMAGED_RETRY_MS_MAX: u64 = 60 * 60 * 1_000;
 /// Most leases of one group on one queue.
 pub const GROUP_LEASES_MAX: usize = 1_000_000;
+/// Entries behind the oldest unsettled one among which a group in strict order looks for a message group that may be
+/// handed out.
+pub const FIFO_LOOKAHEAD_ENTRIES_MAX: u64 = 16_384;
 /// Most bindings of one exchange.
 pub const EXCHANGE_BINDINGS_MAX: usize = 100_000;
 /// Most bytes of a binding's attributes.
@@ -51,6 +54,28 @@ pub const DISPATCHED_MESSAGES_MAX: usize = 256;
 pub const DISPATCHED_BYTES_MAX: u64 = 1024 * 1024;
 /// With more of the log not synced, nothing is dispatched: a million messages may be due, and copies wait in memory.
 pub const DISPATCH_UNSYNCED_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Most half messages that are open at once: some 70 bytes of memory each.
+pub const HALF_MESSAGES_MAX: usize = if cfg!(test) { 200 } else { 1_000_000 };
+/// How often producers are asked what becomes of a half message before it is given up, how long after one check comes
+/// the next, and when the first comes where the message does not say: as with RocketMQ.
+pub const HALF_CHECKS_MAX: u32 = 15;
+pub const HALF_CHECK_INTERVAL_MS: u64 = 30_000;
+pub const HALF_FIRST_CHECK_MS: u64 = 6_000;
+/// Longest wait for the first check.
+pub const HALF_FIRST_CHECK_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1_000;
+/// A half message is given up when nobody could be asked of it for so long: as long as RocketMQ keeps it.
+pub const HALF_UNASKED_MS_MAX: u64 = 72 * 60 * 60 * 1_000;
+/// Half messages that are asked for together, and their bytes; one is, however long it is.
+pub const CHECKED_MESSAGES_MAX: usize = 256;
+pub const CHECKED_BYTES_MAX: u64 = 1024 * 1024;
+/// Most groups of which one session has a producer.
+pub const SESSION_PRODUCER_GROUPS_MAX: u64 = 1_024;
+/// Open half messages that are listed at once.
+pub const OPEN_HALVES_LISTED_MAX: usize = 1_000;
+/// Messages that are stored together or not at all, their bytes, and leases that end with them.
+pub const TOGETHER_MESSAGES_MAX: usize = if cfg!(test) { 100 } else { 10_000 };
+pub const TOGETHER_BYTES_MAX: usize = if cfg!(test) { 64 * 1024 } else { 16 * 1024 * 1024 };
+pub const TOGETHER_RECEIPTS_MAX: usize = if cfg!(test) { 1_000 } else { 65_536 };
 /// Entries of one read by offset.
 pub const READ_ENTRIES_MAX: usize = 1_024;
 /// Entries that a filter may pass over in one read; of their messages it looks at [`READ_BYTES_MAX`] bytes at most.

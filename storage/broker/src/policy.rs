@@ -19,6 +19,9 @@ pub const OVERFLOW: &str = "overflow";
 pub const DEAD_LETTER_TOPIC: &str = "dead-letter-topic";
 pub const DEAD_LETTER_EXCHANGE: &str = "dead-letter-exchange";
 pub const DEAD_LETTER_KEY: &str = "dead-letter-key";
+/// Attribute: the highest priority of a message, up to 255; those with more count as having so much. Without it, or
+/// with 0, priorities count for nothing.
+pub const PRIORITY_MAX: &str = "priority-max";
 
 /// What happens to a publish to a full topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,11 +66,13 @@ pub struct Policy {
     pub length_bytes_max: Option<u64>,
     pub overflow: Overflow,
     pub dead_letter: Option<DeadLetter>,
+    /// 0 = there are no priorities.
+    pub priority_max: u8,
 }
 
 impl Policy {
     /// Names of all attributes that are read here.
-    pub const ATTRIBUTES: [&'static str; 8] = [
+    pub const ATTRIBUTES: [&'static str; 9] = [
         MESSAGE_TTL_MS,
         EXPIRES_MS,
         LENGTH_MAX,
@@ -76,6 +81,7 @@ impl Policy {
         DEAD_LETTER_TOPIC,
         DEAD_LETTER_EXCHANGE,
         DEAD_LETTER_KEY,
+        PRIORITY_MAX,
     ];
 
     /// Reads and checks what a topic's attributes say.
@@ -92,6 +98,7 @@ impl Policy {
                 text(DEAD_LETTER_EXCHANGE),
                 text(DEAD_LETTER_KEY),
             )?,
+            priority_max: priority(text(PRIORITY_MAX))?,
         };
         policy.check_topic(settings)?;
         Ok(policy)
@@ -142,6 +149,12 @@ fn milliseconds(name: &'static str, text: Option<&str>, min: u64) -> Result<Opti
         }
         value => Ok(value),
     }
+}
+
+fn priority(text: Option<&str>) -> Result<u8, Error> {
+    let Some(value) = number(PRIORITY_MAX, text)? else { return Ok(0) };
+    let limit = Error::Limit { what: PRIORITY_MAX, value, max: u8::MAX.into() };
+    u8::try_from(value).map_err(|_| limit)
 }
 
 fn overflow(text: Option<&str>) -> Result<Overflow, Error> {
@@ -202,6 +215,7 @@ mod tests {
                 (OVERFLOW, "reject-publish-dlx"),
                 (DEAD_LETTER_EXCHANGE, ""),
                 (DEAD_LETTER_KEY, "k"),
+                (PRIORITY_MAX, "255"),
                 ("foreign", "x"),
             ],
         );
@@ -212,6 +226,7 @@ mod tests {
             length_bytes_max: None,
             overflow: Overflow::RejectToDeadLetter,
             dead_letter: Some(DeadLetter::Exchange { exchange: String::new(), key: Some("k".to_owned()) }),
+            priority_max: 255,
         };
         assert_eq!(found, Ok(expected));
         assert_eq!(of(TopicSettings::default(), &[]), Ok(Policy::default()));
@@ -226,6 +241,7 @@ mod tests {
                 &[(MESSAGE_TTL_MS, "999999999999999")],
                 "message-ttl-ms is 999999999999999; at most 316224000000",
             ),
+            (&[(PRIORITY_MAX, "256")], "priority-max is 256; at most 255"),
             (&[(EXPIRES_MS, "0")], "expires-ms is 0; 1 or more"),
             (&[(LENGTH_MAX, "many")], "length-max is many;"),
             (&[(OVERFLOW, "drop-tail")], "overflow is drop-tail; drop-head"),

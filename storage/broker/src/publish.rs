@@ -6,6 +6,7 @@ use mailrail_message::property::{self, Properties};
 use mailrail_message::{AnnexKind, Draft, DraftError};
 use smallvec::SmallVec;
 
+use crate::command::Name;
 use crate::ids::*;
 use crate::record::{finish, kind};
 use crate::settings::Durability;
@@ -36,11 +37,28 @@ pub(crate) struct PublishItem {
     pub message_len: usize,
     pub destination: Destination,
     pub tag_hash: i32,
-    /// How long it lives, by what it says itself.
-    pub ttl_ms: Option<u64>,
+    pub handling: Handling,
     pub durability: Durability,
     /// Not to be seen before this time, in milliseconds of the Unix epoch.
     pub due_ms: Option<u64>,
+    /// Not to be seen before its producer says so.
+    pub half: Option<HalfTerms>,
+}
+
+impl PublishItem {
+    /// True for a message that is in no queue yet.
+    pub fn waits(&self) -> bool {
+        self.due_ms.is_some() || self.half.is_some()
+    }
+}
+
+/// Who decides what becomes of a half message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HalfTerms {
+    /// Group of the producers that may be asked.
+    pub group: Name,
+    /// Not before this time, in milliseconds of the Unix epoch.
+    pub first_check_ms: u64,
 }
 
 /// Messages to be stored by one command. One buffer for all, so that a batch costs a handful of allocations.
@@ -71,9 +89,10 @@ impl PublishBatch {
             message_len,
             destination,
             tag_hash,
-            ttl_ms: ttl_of(draft),
+            handling: Handling::of_draft(draft),
             durability,
             due_ms: None,
+            half: None,
         });
         Ok(())
     }
@@ -88,24 +107,61 @@ impl PublishBatch {
         durability: Durability,
         due_ms: u64,
     ) -> Result<(), DraftError> {
-        let mut due = due_ms.to_le_bytes().to_vec();
-        due.extend_from_slice(&queue_index.map_or(-1, u32::cast_signed).to_le_bytes());
-        let mut annexes = draft.annexes.to_vec();
-        annexes.push((AnnexKind::Due, &due));
-        let draft = Draft { annexes: &annexes, ..*draft };
-        draft.check()?;
-        let (record_len, message_len) = self.encode(&draft, kind::WAITING_MESSAGE);
+        let due = time_and_queue(due_ms, queue_index);
+        let (record_len, message_len) =
+            self.encode_waiting(draft, (AnnexKind::Due, &due), kind::WAITING_MESSAGE)?;
         self.items.push(PublishItem {
             record_len,
             message_len,
             destination: Destination::Topic { topic, queue_index },
             tag_hash,
-            // It lives from when it comes.
-            ttl_ms: None,
+            // It lives from when it comes, and is handed out by what its copy says.
+            handling: Handling::default(),
             durability,
             due_ms: Some(due_ms),
+            half: None,
         });
         Ok(())
+    }
+
+    /// Adds a message to a topic that nobody sees before it is committed, see [`crate::Command::EndHalf`].
+    pub fn push_half(
+        &mut self,
+        draft: &Draft<'_>,
+        topic: TopicId,
+        queue_index: Option<u32>,
+        tag_hash: i32,
+        durability: Durability,
+        half: HalfTerms,
+    ) -> Result<(), DraftError> {
+        let mut annex = time_and_queue(half.first_check_ms, queue_index);
+        annex.extend_from_slice(half.group.as_bytes());
+        let (record_len, message_len) =
+            self.encode_waiting(draft, (AnnexKind::Half, &annex), kind::HALF_MESSAGE)?;
+        self.items.push(PublishItem {
+            record_len,
+            message_len,
+            destination: Destination::Topic { topic, queue_index },
+            tag_hash,
+            handling: Handling::default(),
+            durability,
+            due_ms: None,
+            half: Some(half),
+        });
+        Ok(())
+    }
+
+    fn encode_waiting(
+        &mut self,
+        draft: &Draft<'_>,
+        annex: (AnnexKind, &[u8]),
+        kind: u8,
+    ) -> Result<(usize, usize), DraftError> {
+        let mut annexes = draft.annexes.to_vec();
+        annexes.push(annex);
+        let draft = Draft { annexes: &annexes, ..*draft };
+        draft.check()?;
+        Ok(self.encode(&draft, kind))
     }
 
     fn encode(&mut self, draft: &Draft<'_>, kind: u8) -> (usize, usize) {
@@ -131,14 +187,67 @@ impl PublishBatch {
     }
 }
 
-fn ttl_of(draft: &Draft<'_>) -> Option<u64> {
-    let more = time_to_live_ms(Properties::new(draft.more_properties));
-    more.or_else(|| time_to_live_ms(Properties::new(draft.properties)))
+/// How the annex of a message begins that is in no queue yet.
+fn time_and_queue(time_ms: u64, queue_index: Option<u32>) -> Vec<u8> {
+    let mut annex = time_ms.to_le_bytes().to_vec();
+    annex.extend_from_slice(&queue_index.map_or(-1, u32::cast_signed).to_le_bytes());
+    annex
 }
 
-/// How long a message lives, by its own properties; what is no number of milliseconds is no limit.
-pub(crate) fn time_to_live_ms(properties: Properties<'_>) -> Option<u64> {
-    properties.get(property::TTL)?.parse().ok()
+/// The time in such an annex; `None` where it is none.
+pub(crate) fn time_of(annex: &[u8]) -> Option<u64> {
+    annex.first_chunk().map(|time| u64::from_le_bytes(*time))
+}
+
+/// The queue in such an annex that the producer chose.
+pub(crate) fn queue_of(annex: &[u8]) -> Option<u32> {
+    let index: [u8; 4] = annex.get(8..12)?.try_into().ok()?;
+    u32::try_from(i32::from_le_bytes(index)).ok()
+}
+
+/// What a message's own properties say of how it is to be handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Handling {
+    /// How long it lives; what is no number of milliseconds is no limit.
+    pub ttl_ms: Option<u64>,
+    /// Of its ordering key, by which its message group is known; 0 = it has none.
+    pub key_hash: u32,
+    /// As far as its topic allows.
+    pub priority: u8,
+}
+
+impl Handling {
+    pub fn of(properties: Properties<'_>) -> Self {
+        let [ttl, key, priority] =
+            properties.get_each([property::TTL, property::ORDERING_KEY, property::PRIORITY]);
+        Handling {
+            ttl_ms: ttl.and_then(|ttl| ttl.parse().ok()),
+            key_hash: key.map_or(0, key_hash),
+            priority: priority.and_then(|text| text.parse::<u64>().ok()).map_or(0, priority_of),
+        }
+    }
+
+    fn of_draft(draft: &Draft<'_>) -> Self {
+        let own = Handling::of(Properties::new(draft.properties));
+        if draft.more_properties.is_empty() {
+            return own;
+        }
+        let more = Handling::of(Properties::new(draft.more_properties));
+        Handling {
+            ttl_ms: more.ttl_ms.or(own.ttl_ms),
+            key_hash: if more.key_hash == 0 { own.key_hash } else { more.key_hash },
+            priority: if more.priority == 0 { own.priority } else { more.priority },
+        }
+    }
+}
+
+/// Names a message group in 32 bits. Two keys may have one name: their messages then wait for each other.
+fn key_hash(key: &str) -> u32 {
+    crc32c::crc32c(key.as_bytes()).max(1)
+}
+
+fn priority_of(number: u64) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
 }
 
 /// When a message expires that was stored at a time; 0 = never.

@@ -22,6 +22,8 @@ pub(crate) mod kind {
     pub const WAITING_MESSAGE: u8 = 2;
     /// A [`super::Change`].
     pub const CHANGE: u8 = 3;
+    /// A message that nobody sees before its producer commits it: its half annex says who that is.
+    pub const HALF_MESSAGE: u8 = 4;
 }
 
 /// One end of a binding, by number.
@@ -162,6 +164,30 @@ pub(crate) enum Change {
     /// A waiting message will never be dispatched: it was withdrawn, or its topic is no more.
     WaitingRecalled {
         timer: Timer,
+    },
+    /// As [`Change::GroupPut`], of a group whose turns are not the usual ones.
+    GroupPutInTurns {
+        id: GroupId,
+        name: String,
+        settings: GroupSettings,
+        turns: Turns,
+    },
+    /// Entries that may have been handed out in this epoch, besides those below the mark.
+    GrantedApart {
+        group: GroupId,
+        queue: QueueId,
+        first: u64,
+        count: u64,
+    },
+    /// The half message at a position will never be seen. (One that is committed is replaced by a record that says so
+    /// itself.)
+    HalfRolledBack {
+        position: u64,
+    },
+    /// The producers of half messages were asked once more what becomes of them, and are not asked again before a time.
+    HalvesChecked {
+        positions: Vec<u64>,
+        next_check_ms: u64,
     },
     /// A user as it is from now on.
     UserPut {

@@ -111,6 +111,8 @@ pub(crate) struct LiveQueue {
 pub(crate) struct Survey {
     pub queues: Vec<LiveQueue>,
     pub waits: LiveWaits,
+    /// Positions of open half messages, in order, with their bytes.
+    pub halves: Vec<(Position, u32)>,
     /// All that lies below is synced and can be seen in its queue. What lies behind may be live and not be seen yet.
     pub seen_to: Position,
     /// An administrator asked for the log to start here, whatever has to be copied for it.
@@ -166,6 +168,9 @@ impl Survey {
         for (positions, bytes) in &self.waits.regions {
             add_live(&mut parts, positions, *bytes);
         }
+        for (position, bytes) in &self.halves {
+            add_live(&mut parts, &(*position..*position + 1), stored_bytes(*bytes));
+        }
         for part in &mut parts {
             part.live = part.live.min(part.extent.bytes);
         }
@@ -195,6 +200,9 @@ impl Survey {
         context: &ReadContext,
     ) -> Result<Vec<Position>, String> {
         let mut found = waits.find_live(range, parts, context)?;
+        let first_half = self.halves.partition_point(|(position, _)| *position < range.start);
+        let halves = self.halves.iter().skip(first_half).map(|(position, _)| *position);
+        found.extend(halves.take_while(|half| *half < range.end && !planted(Bug::TrimPassesHalf)));
         let inside = |part: &&Part| part.extent.is_kept && range.contains(&part.extent.positions.start);
         let mut from = range.start;
         for part in parts.iter().filter(inside) {
@@ -424,6 +432,7 @@ mod tests {
     fn survey(wanted_start: Position) -> Survey {
         Survey {
             queues: Vec::new(),
+            halves: Vec::new(),
             waits: LiveWaits::default(),
             seen_to: Position::MAX,
             wanted_start,

@@ -83,6 +83,31 @@ pub struct GroupSettings {
     pub backoff_ms: Vec<u64>,
     /// Topic for messages that are given up; `None` = they are dropped.
     pub dead_letter: Option<String>,
+    /// Stored apart, since older logs have groups without.
+    #[serde(skip)]
+    pub turns: Turns,
+}
+
+/// Whose turn it is when a group consumes by lease.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turns {
+    pub order: Order,
+    /// One consumer gets all deliveries, until it leaves.
+    pub single_active: bool,
+}
+
+/// How strict the order is in which a group gets the messages of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// Messages go on while others are out; higher priorities first, where the topic has any.
+    #[default]
+    Any,
+    /// One batch of a queue at a time: what comes back comes again before anything behind it. Priorities count for
+    /// nothing.
+    Queue,
+    /// The same for each ordering key of a queue; messages without a key are one message group. Keys are told apart by a
+    /// hash of 32 bits: two with the same one wait for each other.
+    Key,
 }
 
 /// RocketMQ's delay levels 1 to 18, in milliseconds.
@@ -123,12 +148,22 @@ impl GroupSettings {
     /// What RocketMQ gives a group that names nothing else: 16 attempts, delay levels 3 and up, then `%DLQ%group`.
     pub fn rocketmq(group: &str) -> Self {
         let backoff_ms = DELAY_LEVELS_MS.iter().skip(2).copied().collect();
-        GroupSettings { attempts_max: Some(16), backoff_ms, dead_letter: Some(format!("%DLQ%{group}")) }
+        GroupSettings {
+            attempts_max: Some(16),
+            backoff_ms,
+            dead_letter: Some(format!("%DLQ%{group}")),
+            ..GroupSettings::at_once()
+        }
     }
 
     /// Put back at once and for ever: an AMQP queue without arguments.
     pub fn at_once() -> Self {
-        GroupSettings { attempts_max: None, backoff_ms: Vec::new(), dead_letter: None }
+        GroupSettings {
+            attempts_max: None,
+            backoff_ms: Vec::new(),
+            dead_letter: None,
+            turns: Turns::default(),
+        }
     }
 
     /// What to do after a message has failed `attempts` times in all.

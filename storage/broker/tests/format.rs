@@ -67,6 +67,7 @@ fn furnish(folder: &Path) {
         attempts_max: Some(3),
         backoff_ms: vec![10, 20],
         dead_letter: Some("dead".to_owned()),
+        ..GroupSettings::at_once()
     };
     for (name, settings) in [("at once", GroupSettings::at_once()), ("patient", patient)] {
         rig.ask(|token| Command::PutGroup { token, name: name.into(), settings: Some(settings) });
@@ -165,7 +166,7 @@ fn described(folder: &Path) -> String {
         }
     }
     for group in rig.broker.directory().groups() {
-        let GroupSettings { attempts_max, backoff_ms, dead_letter } = &*group.settings();
+        let GroupSettings { attempts_max, backoff_ms, dead_letter, .. } = &*group.settings();
         writeln!(text, "group {}: {attempts_max:?}, {backoff_ms:?}, {dead_letter:?}", group.name).unwrap();
         let (name, topic) = (group.name.clone(), "orders".into());
         if let Reply::Group(view) = rig.ask(|token| Command::GroupState { token, group: name, topic }) {

@@ -69,6 +69,7 @@ fn a_consumer_gets_long_messages_in_pieces_and_in_order() {
         credit: 100,
         no_ack: false,
         exclusive: false,
+        priority: 0,
     }]);
     let (mut got, mut pieces) = (Vec::new(), 0);
     while got.len() < 12 {

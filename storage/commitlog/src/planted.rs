@@ -52,6 +52,14 @@ pub enum Bug {
     DispatchedInAnyOrder,
     /// A waiting message is dispatched a second before its time.
     DispatchedEarly,
+    /// A replay does not see that a half message was committed.
+    HalfEndsTwice,
+    /// A half message is committed though it was rolled back in the meantime.
+    RolledBackHalfCommitted,
+    /// A trim passes a half message that is open.
+    TrimPassesHalf,
+    /// What is to be stored as one is stored in parts.
+    AtomicGroupParted,
     /// A lease ends at half its time.
     LeaseEndsEarly,
     /// An expired message is handed out.

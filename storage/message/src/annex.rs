@@ -19,6 +19,11 @@ pub enum AnnexKind {
     /// Position u64 of the waiting message that this one replaces, its due time u64 and its bytes u32; older versions wrote
     /// the position alone.
     DispatchOf,
+    /// A half message: when its producers are first asked what becomes of it u64 (milliseconds of the Unix epoch), queue
+    /// index i32 (-1 = broker's choice), and the name of their group in the rest.
+    Half,
+    /// Position u64 of the half message that this one replaces.
+    CommitOf,
     /// Where the message was given up before, see [`crate::Deaths`].
     Deaths,
     /// Written by a later version; skipped by readers.
@@ -33,6 +38,8 @@ impl AnnexKind {
             AnnexKind::Properties => 3,
             AnnexKind::Due => 4,
             AnnexKind::DispatchOf => 5,
+            AnnexKind::Half => 6,
+            AnnexKind::CommitOf => 7,
             AnnexKind::Deaths => 16,
             AnnexKind::Unknown(number) => number,
         }
@@ -45,6 +52,8 @@ impl AnnexKind {
             3 => AnnexKind::Properties,
             4 => AnnexKind::Due,
             5 => AnnexKind::DispatchOf,
+            6 => AnnexKind::Half,
+            7 => AnnexKind::CommitOf,
             16 => AnnexKind::Deaths,
             other => AnnexKind::Unknown(other),
         }

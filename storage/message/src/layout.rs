@@ -42,6 +42,8 @@ pub mod sys_flag {
     pub const MULTI_TAGS: u32 = 0x2;
     /// Two bits: 4 prepared, 8 commit, 12 rollback.
     pub const TRANSACTION_BITS: u32 = 0xC;
+    pub const PREPARED: u32 = 0x4;
+    pub const COMMITTED: u32 = 0x8;
     /// The born host is an IPv6 address.
     pub const BORN_HOST_V6: u32 = 0x10;
     /// The store host is an IPv6 address.

@@ -16,6 +16,16 @@ pub const WAIT: &str = "WAIT";
 pub const DELAY_LEVEL: &str = "DELAY";
 pub const RETRY_TOPIC: &str = "RETRY_TOPIC";
 pub const REAL_TOPIC: &str = "REAL_TOPIC";
+pub const REAL_QUEUE: &str = "REAL_QID";
+/// `true` on a message that is to be a half message.
+pub const PREPARED: &str = "TRAN_MSG";
+/// Group of producers that decide what becomes of a half message.
+pub const PRODUCER_GROUP: &str = "PGROUP";
+/// Seconds for which the producers of a half message are not asked, as decimal text.
+pub const CHECK_IMMUNITY_SECONDS: &str = "CHECK_IMMUNITY_TIME_IN_SECONDS";
+/// How often they were asked.
+pub const CHECK_TIMES: &str = "TRANSACTION_CHECK_TIMES";
+pub const TRANSACTION_ID: &str = "__transactionId__";
 pub const ORIGIN_MESSAGE_ID: &str = "ORIGIN_MESSAGE_ID";
 pub const RECONSUME_TIME: &str = "RECONSUME_TIME";
 pub const MAX_RECONSUME_TIMES: &str = "MAX_RECONSUME_TIMES";
@@ -37,6 +47,10 @@ pub const DAMAGED: &str = "DAMAGED";
 pub const CONTENT_TYPE: &str = "content-type";
 pub const CONTENT_ENCODING: &str = "content-encoding";
 
+/// What delays a message.
+pub const DELAYS: &[&str] =
+    &[DELAY_LEVEL, "TIMER_DELAY_SEC", "TIMER_DELAY_MS", "TIMER_DELIVER_MS", "TIMER_OUT_MS"];
+
 /// Names that are not an application's own: readers of other protocols leave them out of the user properties.
 pub const RESERVED: &[&str] = &[
     TAGS,
@@ -46,9 +60,9 @@ pub const RESERVED: &[&str] = &[
     DELAY_LEVEL,
     RETRY_TOPIC,
     REAL_TOPIC,
-    "REAL_QID",
-    "TRAN_MSG",
-    "PGROUP",
+    REAL_QUEUE,
+    PREPARED,
+    PRODUCER_GROUP,
     "MIN_OFFSET",
     "MAX_OFFSET",
     ORIGIN_MESSAGE_ID,
@@ -71,9 +85,9 @@ pub const RESERVED: &[&str] = &[
     "TIMER_OUT_MS",
     "TIMER_DEL_UNIQKEY",
     ORDERING_KEY,
-    "__transactionId__",
-    "CHECK_IMMUNITY_TIME_IN_SECONDS",
-    "TRANSACTION_CHECK_TIMES",
+    TRANSACTION_ID,
+    CHECK_IMMUNITY_SECONDS,
+    CHECK_TIMES,
     "INNER_MULTI_DISPATCH",
     "INNER_MULTI_QUEUE_OFFSET",
     "INNER_NUM",
@@ -113,11 +127,19 @@ impl<'a> Properties<'a> {
 
     /// The value of a key; a later duplicate wins.
     pub fn get(&self, key: &str) -> Option<&'a str> {
-        let mut found = None;
+        let [found] = self.get_each([key]);
+        found
+    }
+
+    /// The values of several keys, found in one pass; a later duplicate wins.
+    pub fn get_each<const N: usize>(&self, keys: [&str; N]) -> [Option<&'a str>; N] {
+        let mut found = [None; N];
         for pair in self.bytes.split(|byte| *byte == PAIR_END) {
-            let value = pair.strip_prefix(key.as_bytes()).and_then(|rest| rest.strip_prefix(&[KEY_END]));
-            if let Some(value) = value.filter(|value| !value.is_empty()) {
-                found = std::str::from_utf8(value).ok();
+            for (key, found) in keys.iter().zip(&mut found) {
+                let value = pair.strip_prefix(key.as_bytes()).and_then(|rest| rest.strip_prefix(&[KEY_END]));
+                if let Some(value) = value.filter(|value| !value.is_empty()) {
+                    *found = std::str::from_utf8(value).ok();
+                }
             }
         }
         found
@@ -180,6 +202,7 @@ mod tests {
         let properties = Properties::new(b"KEY\x01x\x02KEYS\x011\x02KEYS\x012\x02");
         assert_eq!(properties.get(KEYS), Some("2"));
         assert_eq!(properties.get("KE"), None);
+        assert_eq!(properties.get_each([KEYS, "KE", "KEY"]), [Some("2"), None, Some("x")]);
     }
 
     #[test]

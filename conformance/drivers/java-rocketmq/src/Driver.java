@@ -104,6 +104,10 @@ public class Driver {
                 return reading.seekTime(command);
             case "recall":
                 return producing.recall(command);
+            case "prepare":
+            case "produce":
+            case "decide":
+                return producing.transact(command);
             case "find":
                 return reading.find(command);
             case "drain":

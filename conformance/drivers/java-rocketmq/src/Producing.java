@@ -27,6 +27,7 @@ final class Producing {
     private static final int LOAD_FAILURES_MAX = 100;
 
     private DefaultMQProducer producer;
+    private final Transacting transacting = new Transacting();
     private Load load;
 
     static String sdkVersion() {
@@ -80,6 +81,10 @@ final class Producing {
         return Map.of("message_id", Version.recall(producer(), command.get("topic").getAsString(), command.get("recall").getAsString()));
     }
 
+    Object transact(JsonObject command) throws Exception {
+        return transacting.run(command);
+    }
+
     Object load(JsonObject command) throws Exception {
         if (load != null) {
             throw new IllegalStateException("a load is running");
@@ -99,6 +104,7 @@ final class Producing {
     }
 
     void close() {
+        transacting.close();
         if (producer != null) {
             producer.shutdown();
             producer = null;

@@ -65,6 +65,14 @@ final class Producing {
         return Map.of("receipts", receipts);
     }
 
+    Object recall(JsonObject command) {
+        throw new Driver.Unsupported("RocketMQTemplate recalls nothing");
+    }
+
+    Object transact(JsonObject command) {
+        throw new Driver.Unsupported("RocketMQTemplate leaves transactions to the Java client, which has a driver of its own");
+    }
+
     Object load(JsonObject command) throws Exception {
         if (load != null) {
             throw new IllegalStateException("a load is running");

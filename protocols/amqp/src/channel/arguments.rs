@@ -23,13 +23,12 @@ const QUEUE_REFUSED: &[&str] = &[
     "x-delayed-retry-min",
     "x-delayed-retry-type",
     "x-max-age",
-    "x-max-priority",
     "x-message-deduplication",
-    "x-single-active-consumer",
 ];
 /// Integer arguments, with the least that each may be.
 const QUEUE_INTEGERS: &[(&str, i64)] =
     &[("x-message-ttl", 0), ("x-expires", 1), ("x-max-length", 0), ("x-max-length-bytes", 0)];
+const PRIORITY_MAX: &str = "x-max-priority";
 const DEAD_LETTER_EXCHANGE: &str = "x-dead-letter-exchange";
 const DEAD_LETTER_KEY: &str = "x-dead-letter-routing-key";
 const OVERFLOW: &str = "x-overflow";
@@ -37,7 +36,8 @@ const OVERFLOWS: &[&str] = &["drop-head", "reject-publish", "reject-publish-dlx"
 const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 /// Consumer arguments that are not there yet.
 const CONSUME_REFUSED: &[&str] = &["x-consumer-timeout", "x-stream-filter", "x-stream-offset"];
-/// Zero is what every consumer has.
+const SINGLE_ACTIVE: &str = "x-single-active-consumer";
+/// Zero without it.
 const CONSUMER_PRIORITY: &str = "x-priority";
 
 /// Checks the arguments and flags of a queue that is to be made.
@@ -62,14 +62,22 @@ pub(super) fn queue_settings(method: &QueueDeclare<'_>) -> Result<QueueSettings,
             arguments.insert((*name).to_owned(), integer(name, value, *least)?.to_string());
         }
     }
+    if let Some(value) = method.arguments.get(PRIORITY_MAX) {
+        arguments.insert(PRIORITY_MAX.to_owned(), priority_max(value)?.to_string());
+    }
     for name in [DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, OVERFLOW] {
         if let Some(value) = method.arguments.get(name) {
             arguments.insert(name.to_owned(), text(name, value)?.to_owned());
         }
     }
+    if let Some(value) = method.arguments.get(SINGLE_ACTIVE) {
+        let Value::Bool(value) = value else { return Err(invalid(SINGLE_ACTIVE, "not a boolean")) };
+        arguments.insert(SINGLE_ACTIVE.to_owned(), value.to_string());
+    }
+    let single_active = arguments.get(SINGLE_ACTIVE).is_some_and(|value| value == "true");
     check_together(&arguments)?;
     let QueueDeclare { durable, exclusive, auto_delete, .. } = *method;
-    Ok(QueueSettings { durable, exclusive, auto_delete, arguments, delivery_limit })
+    Ok(QueueSettings { durable, exclusive, auto_delete, arguments, delivery_limit, single_active })
 }
 
 /// True for a quorum queue, whose contract the one kind of queue here keeps as well.
@@ -99,6 +107,12 @@ fn integer(name: &str, value: Value<'_>, least: i64) -> Result<i64, Fault> {
     if found < least { Err(invalid(name, &format!("{found} is less than {least}"))) } else { Ok(found) }
 }
 
+fn priority_max(value: Value<'_>) -> Result<u8, Fault> {
+    let found = integer(PRIORITY_MAX, value, 0)?;
+    let too_much = || invalid(PRIORITY_MAX, &format!("{found} is over the limit of {}", u8::MAX));
+    u8::try_from(found).map_err(|_| too_much())
+}
+
 fn text<'a>(name: &str, value: Value<'a>) -> Result<&'a str, Fault> {
     value.as_text().ok_or_else(|| invalid(name, "not a text"))
 }
@@ -107,6 +121,9 @@ fn text<'a>(name: &str, value: Value<'a>) -> Result<&'a str, Fault> {
 fn check_together(arguments: &BTreeMap<String, String>) -> Result<(), Fault> {
     if arguments.contains_key(DEAD_LETTER_KEY) && !arguments.contains_key(DEAD_LETTER_EXCHANGE) {
         return Err(invalid(DEAD_LETTER_KEY, &format!("there is no {DEAD_LETTER_EXCHANGE}")));
+    }
+    if arguments.contains_key(PRIORITY_MAX) && arguments.contains_key(QUEUE_TYPE) {
+        return Err(invalid(PRIORITY_MAX, "a quorum queue has none"));
     }
     match arguments.get(OVERFLOW).filter(|overflow| !OVERFLOWS.contains(&overflow.as_str())) {
         Some(other) => Err(invalid(OVERFLOW, &format!("'{other}' is none of {}", OVERFLOWS.join(", ")))),
@@ -146,15 +163,13 @@ pub(super) fn alternate_exchange(arguments: Table<'_>) -> Result<Option<String>,
     }
 }
 
-/// Checks the arguments of a consumer.
-pub(super) fn check_consume(arguments: Table<'_>) -> Result<(), Fault> {
+/// Checks the arguments of a consumer; its priority.
+pub(super) fn consumer_priority(arguments: Table<'_>) -> Result<i64, Fault> {
     let id = BasicConsume::ID;
     refuse(id, arguments, CONSUME_REFUSED)?;
-    match arguments.get(CONSUMER_PRIORITY).map(|value| value.as_integer()) {
-        None | Some(Some(0)) => Ok(()),
-        Some(Some(_)) => refuse(id, arguments, &[CONSUMER_PRIORITY]),
-        Some(None) => Err(precondition(id, format!("invalid arg '{CONSUMER_PRIORITY}': not an integer"))),
-    }
+    let Some(value) = arguments.get(CONSUMER_PRIORITY) else { return Ok(0) };
+    let not_one = || precondition(id, format!("invalid arg '{CONSUMER_PRIORITY}': not an integer"));
+    value.as_integer().ok_or_else(not_one)
 }
 
 fn refuse(method: MethodId, arguments: Table<'_>, refused: &[&str]) -> Result<(), Fault> {
@@ -202,7 +217,12 @@ mod tests {
     #[test]
     fn what_cannot_be_done_is_refused_by_name() {
         let cases: &[(&str, Value<'_>, &str, u16, &str)] = &[
-            ("x-max-priority", Value::I32(5), "q", 540, "x-max-priority"),
+            ("x-max-age", Value::Text(b"1h"), "q", 540, "x-max-age"),
+            (PRIORITY_MAX, Value::I32(256), "q", 406, "256 is over the limit of 255"),
+            (PRIORITY_MAX, Value::I32(-1), "q", 406, "-1 is less than 0"),
+            (PRIORITY_MAX, Value::Text(b"5"), "q", 406, "not an integer"),
+            (SINGLE_ACTIVE, Value::I32(1), "q", 406, "not a boolean"),
+            (SINGLE_ACTIVE, Value::Text(b"true"), "q", 406, "not a boolean"),
             ("x-message-ttl", Value::I32(-5), "q", 406, "-5 is less than 0"),
             ("x-message-ttl", Value::Text(b"5"), "q", 406, "not an integer"),
             ("x-expires", Value::I32(0), "q", 406, "0 is less than 1"),
@@ -225,12 +245,43 @@ mod tests {
     }
 
     #[test]
-    fn a_consumer_priority_other_than_the_usual_one_is_refused() {
-        for (value, code) in [(Value::I32(0), None), (Value::I32(5), Some(540)), (Value::Void, Some(406))] {
+    fn priorities_go_up_to_255_and_a_quorum_queue_has_none() {
+        let mut arguments = TableBuffer::default();
+        arguments.put(PRIORITY_MAX, Value::I32(255));
+        let settings = declared("q", true, &arguments).unwrap();
+        assert_eq!(settings.arguments.get(PRIORITY_MAX).map(String::as_str), Some("255"));
+        arguments.put_text(QUEUE_TYPE, "quorum");
+        let (code, text) = declared("q", true, &arguments).unwrap_err();
+        assert!(code == 406 && text.contains(PRIORITY_MAX), "{code} {text}");
+    }
+
+    #[test]
+    fn a_consumer_has_any_integer_as_its_priority() {
+        let cases = [
+            (Value::I32(0), Ok(0)),
+            (Value::I32(-5), Ok(-5)),
+            (Value::I64(1 << 40), Ok(1 << 40)),
+            (Value::Void, Err(406)),
+            (Value::Bool(true), Err(406)),
+        ];
+        for (value, expected) in cases {
             let mut arguments = TableBuffer::default();
             arguments.put(CONSUMER_PRIORITY, value);
-            let found = check_consume(arguments.as_table()).err().map(|fault| fault.code.number());
-            assert_eq!(found, code, "{value:?}");
+            let found = consumer_priority(arguments.as_table()).map_err(|fault| fault.code.number());
+            assert_eq!(found, expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn one_active_consumer_is_a_boolean_that_makes_a_difference() {
+        for (value, expected) in [(None, false), (Some(false), false), (Some(true), true)] {
+            let mut arguments = TableBuffer::default();
+            if let Some(value) = value {
+                arguments.put(SINGLE_ACTIVE, Value::Bool(value));
+            }
+            let settings = declared("q", true, &arguments).unwrap();
+            assert_eq!(settings.single_active, expected);
+            assert_eq!(settings.arguments.get(SINGLE_ACTIVE).cloned(), value.map(|value| value.to_string()));
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here touches a queue; it turns into requests, or into leases settled.
 
+use super::unacked::Tagged;
 use super::*;
 use crate::codec::limits::CHANNEL_CONSUMERS_MAX;
 
@@ -38,7 +39,7 @@ impl<L> Channel<L> {
         terms: &mut Terms,
     ) -> Result<Handled<L>, Fault> {
         let id = BasicConsume::ID;
-        arguments::check_consume(method.arguments)?;
+        let priority = arguments::consumer_priority(method.arguments)?;
         if self.consumers.len() >= CHANNEL_CONSUMERS_MAX {
             let text =
                 format!("channel has {CHANNEL_CONSUMERS_MAX} consumers, which is the most it may have");
@@ -58,7 +59,7 @@ impl<L> Channel<L> {
         let credit = self.consumers.add(consumer, tag, method.no_ack);
         let (no_ack, exclusive) = (method.no_ack, method.exclusive);
         let expected = Expected { method: id, reply: Reply::ConsumeOk(consumer), no_wait: method.no_wait };
-        Ok(self.ask(expected, Request::Consume { consumer, queue, no_ack, exclusive, credit }))
+        Ok(self.ask(expected, Request::Consume { consumer, queue, no_ack, exclusive, credit, priority }))
     }
 
     pub(super) fn basic_cancel(&mut self, method: &BasicCancel<'_>, out: &mut impl Outgoing) -> Handled<L> {
@@ -116,7 +117,7 @@ impl<L> Channel<L> {
             return Err(Fault::new(ReplyCode::NotImplemented, method, text));
         }
         self.settled.clear();
-        self.unacked.drain(|_, lease| self.settled.push(lease));
+        self.unacked.drain(|tagged| self.settled.push(tagged.lease));
         self.consumers.settled_all();
         Ok(self.handled_settlement(Settlement::Requeue))
     }
@@ -130,16 +131,20 @@ impl<L> Channel<L> {
     ) -> Result<Handled<L>, Fault> {
         self.settled.clear();
         let (settled, consumers) = (&mut self.settled, &mut self.consumers);
-        let each = |consumer: Option<u64>, lease| {
+        let unknown = |_| transaction::precondition(method, &format!("unknown delivery tag {tag}"));
+        if let Some(transaction) = &mut self.transaction {
+            let mut gathered = Vec::new();
+            self.unacked.settle(tag, multiple, |tagged| gathered.push(tagged)).map_err(unknown)?;
+            transaction.settle(settlement, gathered).map_err(|refusal| refusal.of(method))?;
+            return Ok(Handled::Nothing);
+        }
+        let each = |Tagged { consumer, lease, .. }: Tagged<L>| {
             if let Some(consumer) = consumer {
                 consumers.settled(consumer);
             }
             settled.push(lease);
         };
-        if self.unacked.settle(tag, multiple, each).is_err() {
-            let text = format!("unknown delivery tag {tag}");
-            return Err(Fault::new(ReplyCode::PreconditionFailed, method, text));
-        }
+        self.unacked.settle(tag, multiple, each).map_err(unknown)?;
         Ok(self.handled_settlement(settlement))
     }
 

@@ -9,6 +9,7 @@ mod confirm;
 mod consumers;
 mod request;
 mod topology;
+mod transaction;
 mod unacked;
 
 pub use confirm::Confirm;
@@ -18,6 +19,7 @@ use assembly::Assembly;
 pub(crate) use assembly::BodyAt;
 use confirm::Confirms;
 use consumers::{Admission, Consumers};
+use transaction::Transaction;
 use unacked::Unacked;
 
 use crate::codec::limits::{CHANNEL_UNACKED_MAX, CHANNEL_UNCONFIRMED_MAX};
@@ -86,6 +88,8 @@ enum Reply {
     },
     Get,
     CloseOk,
+    TxCommitOk,
+    TxRollbackOk,
 }
 
 #[derive(Debug, PartialEq)]
@@ -107,6 +111,8 @@ pub(crate) struct Channel<L> {
     published: Option<u64>,
     unacked: Unacked<L>,
     settled: Vec<L>,
+    /// What was settled and is not committed, in transaction mode.
+    transaction: Option<Transaction<L>>,
     consumers: Consumers,
     /// Name of the queue declared last; stands for empty names.
     last_queue: String,
@@ -123,6 +129,7 @@ impl<L> Channel<L> {
             published: None,
             unacked: Unacked::default(),
             settled: Vec::new(),
+            transaction: None,
             consumers: Consumers::default(),
             last_queue: String::new(),
         }
@@ -153,6 +160,7 @@ impl<L> Channel<L> {
         Publish {
             channel: self.key,
             sequence: self.published,
+            in_transaction: self.transaction.is_some(),
             mandatory: self.assembly.mandatory,
             exchange: &self.assembly.exchange,
             routing_key: ShortBytes::new(&self.assembly.routing_key),
@@ -237,7 +245,7 @@ impl<L> Channel<L> {
             Method::BasicRecoverAsync(method) => self.basic_recover_async(&method),
             // The client's answer to the server's own cancel.
             Method::BasicCancelOk(_) => Ok(Handled::Nothing),
-            Method::ConfirmSelect(method) => Ok(self.confirm_select(&method, out)),
+            Method::ConfirmSelect(method) => self.confirm_select(&method, out),
             Method::ChannelFlow(method) => Ok(self.channel_flow(&method, out)),
             Method::ChannelFlowOk(_) => Ok(Handled::Nothing),
             Method::ChannelClose(_) => Ok(self.channel_close()),
@@ -256,10 +264,9 @@ impl<L> Channel<L> {
             Method::QueueUnbind(method) => self.queue_unbind(&method),
             Method::QueuePurge(method) => self.queue_purge(&method),
             Method::QueueDelete(method) => self.queue_delete(&method),
-            Method::TxSelect(_) | Method::TxCommit(_) | Method::TxRollback(_) => {
-                let text = "transactions are not implemented";
-                Err(Fault::new(ReplyCode::NotImplemented, method.id(), text))
-            }
+            Method::TxSelect(_) => self.tx_select(out),
+            Method::TxCommit(_) => self.tx_commit(),
+            Method::TxRollback(_) => self.tx_rollback(),
             other => Err(misplaced(other.id())),
         }
     }
@@ -306,6 +313,8 @@ impl<L> Channel<L> {
         let Expected { reply, no_wait, method } = expected;
         match (reply, answer) {
             (Reply::Get, Answer::Message(fetched)) => self.got(fetched, terms, out),
+            (Reply::TxCommitOk, Answer::Done) => writer::method(out, self.key.number, &TxCommitOk),
+            (Reply::TxRollbackOk, Answer::Done) => writer::method(out, self.key.number, &TxRollbackOk),
             (Reply::ConsumeOk(consumer), Answer::Done) => self.consume_reply(consumer, no_wait, out),
             (Reply::CancelOk { consumer, tag }, Answer::Done) => {
                 self.cancel_reply(consumer, &tag, no_wait, out);
@@ -437,8 +446,11 @@ impl<L> Channel<L> {
 
     /// Takes out everything the channel holds.
     pub fn end(&mut self) -> ChannelEnd<L> {
+        if let Some(transaction) = &mut self.transaction {
+            self.unacked.put_back(transaction.drain());
+        }
         let mut leases = Vec::with_capacity(self.unacked.len());
-        self.unacked.drain(|_, lease| leases.push(lease));
+        self.unacked.drain(|tagged| leases.push(tagged.lease));
         let consumers = self.consumers.keys().collect();
         self.consumers = Consumers::default();
         self.assembly = Assembly::default();
@@ -464,12 +476,22 @@ impl<L> Channel<L> {
         Handled::Nothing
     }
 
-    fn confirm_select(&mut self, method: &ConfirmSelect, out: &mut impl Outgoing) -> Handled<L> {
+    fn confirm_select(
+        &mut self,
+        method: &ConfirmSelect,
+        out: &mut impl Outgoing,
+    ) -> Result<Handled<L>, Fault> {
+        if self.transaction.is_some() {
+            return Err(transaction::precondition(
+                ConfirmSelect::ID,
+                "cannot switch from tx to confirm mode",
+            ));
+        }
         self.confirms.get_or_insert_default();
         if !method.no_wait {
             writer::method(out, self.key.number, &ConfirmSelectOk);
         }
-        Handled::Nothing
+        Ok(Handled::Nothing)
     }
 }
 

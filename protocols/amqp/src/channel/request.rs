@@ -70,6 +70,7 @@ pub enum Request<L> {
         no_ack: bool,
         exclusive: bool,
         credit: u32,
+        priority: i64,
     },
     /// Answer after the last delivery.
     Cancel {
@@ -80,6 +81,12 @@ pub enum Request<L> {
         queue: String,
         no_ack: bool,
     },
+    /// Everything that was published in the transaction, and these leases: all of it is stored, or the answer is a refusal.
+    Commit {
+        settlements: Vec<(Settlement, Vec<L>)>,
+    },
+    /// Everything that was published in the transaction is dropped.
+    RollBack,
     /// The client has closed the channel; answered when all of it is undone.
     Close(ChannelEnd<L>),
 }
@@ -152,6 +159,8 @@ pub struct QueueSettings {
     pub arguments: BTreeMap<String, String>,
     /// Failed deliveries after which a message is given up.
     pub delivery_limit: Option<u32>,
+    /// One consumer gets all messages, until it leaves.
+    pub single_active: bool,
 }
 
 /// What a binding leads to.
@@ -218,6 +227,8 @@ pub struct Publish<'a> {
     pub channel: ChannelKey,
     /// Number for [`crate::connection::Connection::confirm`], when the channel is in confirm mode.
     pub sequence: Option<u64>,
+    /// It counts only once it is committed.
+    pub in_transaction: bool,
     pub mandatory: bool,
     pub exchange: &'a str,
     pub routing_key: ShortBytes<'a>,

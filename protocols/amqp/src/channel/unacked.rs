@@ -11,6 +11,15 @@ const HOLES_SPARED: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UnknownTag(pub u64);
 
+/// A delivery that was handed out.
+#[derive(Debug)]
+pub(crate) struct Tagged<L> {
+    pub tag: u64,
+    /// Number of the consumer it was delivered to; `None` for get.
+    pub consumer: Option<u64>,
+    pub lease: L,
+}
+
 #[derive(Debug)]
 struct Entry<L> {
     tag: u64,
@@ -26,6 +35,13 @@ pub(crate) struct Unacked<L> {
     entries: VecDeque<Entry<L>>,
     live: usize,
     last_tag: u64,
+}
+
+impl<L> Entry<L> {
+    fn tagged(self) -> Option<Tagged<L>> {
+        let Entry { tag, consumer, lease } = self;
+        lease.map(|lease| Tagged { tag, consumer, lease })
+    }
 }
 
 impl<L> Default for Unacked<L> {
@@ -53,12 +69,12 @@ impl<L> Unacked<L> {
         tag
     }
 
-    /// Takes out one tag, or with `multiple` all up to it (0 = all there are). `each` gets consumer and lease.
+    /// Takes out one tag, or with `multiple` all up to it (0 = all there are).
     pub fn settle(
         &mut self,
         tag: u64,
         multiple: bool,
-        mut each: impl FnMut(Option<u64>, L),
+        mut each: impl FnMut(Tagged<L>),
     ) -> Result<(), UnknownTag> {
         if tag == 0 && multiple {
             self.drain(each);
@@ -66,29 +82,36 @@ impl<L> Unacked<L> {
         }
         let at = self.find(tag).ok_or(UnknownTag(tag))?;
         if multiple {
-            for mut entry in self.entries.drain(..=at) {
-                if let Some(lease) = entry.lease.take() {
-                    self.live -= 1;
-                    each(entry.consumer, lease);
-                }
+            for tagged in self.entries.drain(..=at).filter_map(Entry::tagged) {
+                self.live -= 1;
+                each(tagged);
             }
         } else if let Some(entry) = self.entries.get_mut(at)
             && let Some(lease) = entry.lease.take()
         {
             self.live -= 1;
-            each(entry.consumer, lease);
+            each(Tagged { tag, consumer: entry.consumer, lease });
         }
         self.sweep();
         Ok(())
     }
 
     /// Takes out everything, oldest first.
-    pub fn drain(&mut self, mut each: impl FnMut(Option<u64>, L)) {
+    pub fn drain(&mut self, each: impl FnMut(Tagged<L>)) {
         self.live = 0;
-        for entry in self.entries.drain(..) {
-            if let Some(lease) = entry.lease {
-                each(entry.consumer, lease);
-            }
+        self.entries.drain(..).filter_map(Entry::tagged).for_each(each);
+    }
+
+    /// Puts back what was taken out, each to its tag.
+    pub fn put_back(&mut self, taken: impl Iterator<Item = Tagged<L>>) {
+        let before = self.live;
+        for Tagged { tag, consumer, lease } in taken {
+            self.entries.push_back(Entry { tag, consumer, lease: Some(lease) });
+            self.live += 1;
+        }
+        if self.live > before {
+            self.entries.retain(|entry| entry.lease.is_some());
+            self.entries.make_contiguous().sort_by_key(|entry| entry.tag);
         }
     }
 
@@ -125,7 +148,7 @@ mod tests {
 
     fn settled(unacked: &mut Unacked<u64>, tag: u64, multiple: bool) -> Result<Vec<u64>, UnknownTag> {
         let mut leases = Vec::new();
-        unacked.settle(tag, multiple, |_, lease| leases.push(lease)).map(|()| leases)
+        unacked.settle(tag, multiple, |tagged| leases.push(tagged.lease)).map(|()| leases)
     }
 
     #[test]

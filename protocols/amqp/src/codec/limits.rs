@@ -37,6 +37,8 @@ pub const CHANNEL_CONSUMERS_MAX: usize = 1_024;
 pub const CHANNEL_UNACKED_MAX: usize = 1_000_000;
 /// Publishes of one channel that wait for their confirm; beyond it the channel is not read.
 pub const CHANNEL_UNCONFIRMED_MAX: usize = 1_000_000;
+/// Deliveries that one channel settles in one transaction.
+pub const TRANSACTION_SETTLED_MAX: usize = 65_536;
 /// Bytes one consumer may have under way from the broker, by the average size of its messages so far.
 pub const CONSUMER_WINDOW_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Messages one consumer may have under way from the broker.

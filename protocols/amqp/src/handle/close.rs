@@ -42,6 +42,7 @@ pub(crate) fn channel(
     id: RequestId,
     end: ChannelEnd<Receipt>,
 ) -> Result<Carried, Refusal> {
+    drop(connection.transactions.take(end.channel));
     give_back(connection, &end.leases);
     let mut consumers = end.consumers.into_iter();
     let Some(last) = consumers.next_back() else { return Ok(Carried::Done) };
@@ -82,6 +83,7 @@ pub(crate) fn ended(connection: &mut Connection) {
 
 /// Returns how many answers will carry the token.
 fn undo(connection: &mut Connection, end: &ChannelEnd<Receipt>, token: Token) -> usize {
+    drop(connection.transactions.take(end.channel));
     give_back(connection, &end.leases);
     for consumer in &end.consumers {
         connection.asks.push(Command::Cancel { token, consumer: consumer_id(*consumer) });

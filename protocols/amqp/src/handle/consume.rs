@@ -22,6 +22,7 @@ pub(crate) struct Wanted {
     pub consumer: ConsumerKey,
     pub exclusive: bool,
     pub credit: u32,
+    pub priority: i64,
 }
 
 /// The broker's number of a consumer, and back.
@@ -46,10 +47,11 @@ pub(crate) fn start(
         connection.asks.push(put(NOBODY));
     }
     let Line { group, topic, .. } = line;
-    let Wanted { consumer, exclusive, credit } = *wanted;
+    let Wanted { consumer, exclusive, credit, priority } = *wanted;
     let consumer = consumer_id(consumer);
     Ok(ask(connection, id, Kind::Done, |token| {
-        [Some(Command::Consume { token, consumer, group, topic, credit, no_ack: false, exclusive })]
+        let no_ack = false;
+        [Some(Command::Consume { token, consumer, group, topic, credit, no_ack, exclusive, priority })]
     }))
 }
 
@@ -69,6 +71,7 @@ pub(crate) fn get(
     no_ack: bool,
 ) -> Result<Carried, Refusal> {
     let line = Line::find(connection, queue)?;
+    line.check_get(queue)?;
     let put_group = line.put_group(connection);
     let Line { group, topic, .. } = line;
     Ok(ask(connection, id, Kind::Get { no_ack }, |token| {

@@ -7,6 +7,7 @@ pub(crate) mod consume;
 pub(crate) mod exchange;
 pub(crate) mod publish;
 pub(crate) mod queue;
+pub(crate) mod transaction;
 
 use mailrail_broker::connection::Output;
 use mailrail_broker::{Command, Error, Event, Name, Outcome, Receipt, Recipient, Reply, Token};
@@ -39,13 +40,15 @@ pub(crate) fn carry_out(
             queue::delete(connection, id, &queue, if_unused, if_empty)
         }
         Request::PurgeQueue { queue } => queue::purge(connection, id, &queue),
-        Request::Consume { consumer, queue, exclusive, credit, no_ack: _ } => {
-            let wanted = consume::Wanted { consumer, exclusive, credit };
+        Request::Consume { consumer, queue, exclusive, credit, priority, no_ack: _ } => {
+            let wanted = consume::Wanted { consumer, exclusive, credit, priority };
             consume::start(connection, id, &queue, &wanted)
         }
         Request::Cancel { consumer } => consume::cancel(connection, id, consumer),
         Request::Get { queue, no_ack } => consume::get(connection, id, &queue, no_ack),
         Request::Close(end) => close::channel(connection, id, end),
+        Request::Commit { settlements } => transaction::commit(connection, id, settlements),
+        Request::RollBack => transaction::roll_back(connection, id),
     };
     match result {
         Ok(Carried::Asked) => {}
@@ -106,8 +109,12 @@ pub(crate) fn event(connection: &mut Connection, event: Event, output: &mut Outp
         Event::ConsumerEnded { consumer } => {
             connection.machine.cancel_consumer(consume::consumer_key(consumer), output);
         }
-        // Nothing is read by offset or searched for, and members are not kept, over AMQP.
-        Event::Read { .. } | Event::Found { .. } | Event::Readable { .. } | Event::MembersChanged { .. } => {}
+        // Nothing is read by offset or searched for, members are not kept and nobody is asked, over AMQP.
+        Event::Read { .. }
+        | Event::Found { .. }
+        | Event::Readable { .. }
+        | Event::Check(_)
+        | Event::MembersChanged { .. } => {}
     }
 }
 
@@ -124,6 +131,7 @@ fn reply(connection: &mut Connection, token: Token, result: Result<Reply, Error>
     gather(connection, token, output, |found| match result {
         Ok(Reply::Count(count)) => found.count = count,
         Ok(Reply::Group(view)) => found.view = Some(view),
+        Ok(Reply::Together(stored)) => found.stored = stored,
         Ok(_) => {}
         Err(error) => {
             found.error.get_or_insert(error);
@@ -160,6 +168,9 @@ fn gather(connection: &mut Connection, token: Token, output: &mut Output, note: 
 fn complete(connection: &mut Connection, asked: Asked, output: &mut Output) {
     let Asked { id, kind, found, .. } = asked;
     if let Some(error) = &found.error {
+        if let Kind::Commit(committing) = &kind {
+            return transaction::refused(connection, id, committing, error, output);
+        }
         if let Some(delivery) = &found.delivery {
             connection.release(delivery.receipt);
         }
@@ -168,6 +179,7 @@ fn complete(connection: &mut Connection, asked: Asked, output: &mut Output) {
     let ready = found.view.as_ref().map_or(0, |view| view.ready);
     match kind {
         Kind::Done => answer(connection, id, Ok(Answer::Done), output),
+        Kind::Commit(committing) => transaction::committed(connection, id, *committing, found, output),
         Kind::Count => answer(connection, id, Ok(Answer::Count(to_u32(found.count))), output),
         Kind::Forgotten { count } => answer(connection, id, Ok(Answer::Count(to_u32(count))), output),
         Kind::Declare { queue } => {

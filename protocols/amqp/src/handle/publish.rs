@@ -69,7 +69,8 @@ fn failed(
     connection.machine.refuse(channel, BasicPublish::ID, to_wire::refusal(error), output);
 }
 
-fn give_back(connection: &mut Connection, channel: ChannelKey, copy: &Copy, output: &mut Output) {
+/// Writes a message back that no queue was there for.
+pub(crate) fn give_back(connection: &mut Connection, channel: ChannelKey, copy: &Copy, output: &mut Output) {
     let body: &Bytes = &copy.body;
     let content = Content { properties: &copy.properties, body: Body { bytes: body, owner: body } };
     let (exchange, routing_key) = (copy.exchange.as_str(), ShortBytes::new(&copy.routing_key));

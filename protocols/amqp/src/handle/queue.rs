@@ -58,6 +58,18 @@ impl Line {
         Ok(())
     }
 
+    /// As with RabbitMQ, only a consumer gets anything from a quorum queue of which one consumer is active.
+    pub fn check_get(&self, queue: &str) -> Result<(), Refusal> {
+        if !from_wire::is_quorum_with_single_active(&self.found.settings()) {
+            return Ok(());
+        }
+        let text = format!(
+            "cannot obtain access to locked queue '{queue}' in vhost '/'. basic.get operations are not supported by \
+             quorum queues with single active consumer"
+        );
+        Err(Refusal::new(ReplyCode::ResourceLocked, text))
+    }
+
     /// Declaring what is there takes what making it takes.
     fn check_configure(&self, connection: &Connection) -> Result<(), Refusal> {
         let is_topic = self.group == self.topic;

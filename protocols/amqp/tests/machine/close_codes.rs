@@ -123,28 +123,40 @@ fn methods_that_do_not_come_here_end_the_connection() {
 }
 
 #[test]
+fn modes_of_publishing_do_not_mix() {
+    let ends = |text| ("channel", 406, text);
+    check("commit", |wire| wire.send(1, &TxCommit), ends("channel is not transactional"));
+    check("rollback", |wire| wire.send(1, &TxRollback), ends("channel is not transactional"));
+    let confirm = ConfirmSelect { no_wait: false };
+    let select_then_confirm = |wire: &mut Wire| {
+        wire.send(1, &TxSelect);
+        wire.send(1, &TxSelect);
+        wire.send(1, &confirm);
+    };
+    check("confirm", select_then_confirm, ends("cannot switch from tx to confirm mode"));
+    let confirm_then_select = |wire: &mut Wire| {
+        wire.send(1, &confirm);
+        wire.send(1, &TxSelect);
+    };
+    check("select", confirm_then_select, ends("cannot switch from confirm to tx mode"));
+}
+
+#[test]
 fn what_is_not_there_ends_the_connection_with_540() {
     let ends = |text| ("connection", 540, text);
-    check("tx.select", |wire| wire.send(1, &TxSelect), ends("transactions"));
-    check("tx.commit", |wire| wire.send(1, &TxCommit), ends("transactions"));
-    check("tx.rollback", |wire| wire.send(1, &TxRollback), ends("transactions"));
     check("immediate", |wire| wire.send(1, &BasicPublish { immediate: true, ..PUBLISH }), ends("immediate"));
     let qos = BasicQos { prefetch_size: 1, prefetch_count: 0, global: false };
     check("prefetch-size", |wire| wire.send(1, &qos), ends("prefetch_size"));
     check("recover", |wire| wire.send(1, &BasicRecover { requeue: false }), ends("requeue=false"));
     check("recover-async", |wire| wire.send(1, &BasicRecoverAsync { requeue: false }), ends("requeue=false"));
     let mut table = TableBuffer::default();
-    table.put("x-max-priority", Value::I32(1)).put("x-priority", Value::I32(1));
+    table.put("x-max-age", Value::I32(1)).put("x-stream-offset", Value::I32(1));
     let arguments = table.as_table();
-    check(
-        "queue argument",
-        |wire| wire.send(1, &QueueDeclare { arguments, ..QUEUE }),
-        ends("x-max-priority"),
-    );
+    check("queue argument", |wire| wire.send(1, &QueueDeclare { arguments, ..QUEUE }), ends("x-max-age"));
     check(
         "consumer argument",
         |wire| wire.send(1, &BasicConsume { arguments, ..CONSUME }),
-        ends("x-priority"),
+        ends("x-stream-offset"),
     );
 }
 

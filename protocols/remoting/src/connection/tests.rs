@@ -21,6 +21,7 @@ use crate::outstanding::{OUTSTANDING_COUNT_MAX, Waiting};
 mod access;
 mod bounds;
 mod recall;
+mod transaction;
 mod waits;
 
 /// Longest wait for an event that must come.
@@ -356,7 +357,6 @@ fn sends_that_cannot_be_stored_say_why_and_the_connection_lives_on() {
         (send_fields("T", 4, ""), 29, "queueId[4] is illegal"),
         (send_fields("bad name", 0, ""), 29, "has characters other than"),
         (send_fields("SCHEDULE_TOPIC_XXXX", 0, ""), 16, "is forbidden"),
-        (send_fields("T", 0, "TRAN_MSG=true;"), 13, "transaction messages are not supported"),
         (send_fields("T", 0, "TIMER_DELAY_SEC=999999;"), 13, "timer message illegal"),
         (no_template.to_owned(), 17, "topic[U] not exist"),
     ] {
@@ -622,12 +622,12 @@ fn sql_selects_by_property_whether_it_comes_with_the_pull_or_the_heartbeat() {
 fn what_is_not_there_yet_is_refused_and_one_way_requests_get_nothing() {
     let house = House::open();
     let mut client = house.client();
-    for code in [17, 37, 200_050, 4_242] {
+    for code in [17, 323, 200_050, 4_242] {
         let refused = client.call(code, 1, "", b"");
         assert_eq!(refused.code, 3);
         assert_eq!(refused.remark, Some(format!(" request type {code} not supported")));
     }
-    client.input(&mut request(37, 2, 2, "", b""));
+    client.input(&mut request(323, 2, 2, "", b""));
     client.input(&mut request(310, 3, 2, r#""b":"T""#, b"no queue id"));
     client.input(&mut request(0, 4, 1, "", b"a response to nobody"));
     assert_eq!(client.call(310, 5, r#""b":"T""#, b"").code, 1, "the only answer of the four");

@@ -58,10 +58,10 @@ fn tags_ids_and_waiting_are_read_in_one_pass() {
     let bytes = string("TAGS=tag-A;UNIQ_KEY=FD00;WAIT=false;TRAN_MSG=true;");
     let meant = Meant::by(&bytes);
     assert_eq!((meant.tag_hash, meant.unique), (tag_hash("tag-A"), Some("FD00")));
-    assert_eq!((meant.durability(), meant.transaction), (Durability::Memory, true));
+    assert_eq!((meant.durability(), meant.is_half), (Durability::Memory, true));
     let bytes = string("WAIT=true;");
     let meant = Meant::by(&bytes);
-    assert_eq!((meant.tag_hash, meant.unique, meant.transaction), (0, None, false));
+    assert_eq!((meant.tag_hash, meant.unique, meant.is_half), (0, None, false));
     assert_eq!(meant.durability(), Durability::Disk);
 }
 

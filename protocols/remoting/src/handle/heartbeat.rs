@@ -1,6 +1,5 @@
-//! Heartbeats: groups, retry topics and members come into being; clients leave; subscriptions are checked.
-//!
-//! Producers are not registered: nothing is ever asked of them yet.
+//! Heartbeats: groups, retry topics and members come into being, producers are known; clients leave; subscriptions are
+//! checked.
 
 use mailrail_broker::connection::Output;
 use mailrail_broker::{Action, Command as Ask, Error, Name, Resource};
@@ -10,6 +9,7 @@ use crate::codec::command::{CheckClientConfig, Heartbeat, UnregisterClient};
 use crate::codec::response_code as response;
 use crate::connection::Connection;
 use crate::from_wire;
+use crate::handle::transaction;
 use crate::names;
 use crate::outstanding::{Asker, Gathering, Waiting};
 use crate::refusal::Refusal;
@@ -35,6 +35,7 @@ pub(crate) fn heartbeat(
     }
     connection.forget_gone_topics();
     let member = Name::from(heartbeat.client_id.as_str());
+    heartbeat.producers.iter().for_each(|producer| transaction::produce(connection, &producer.group));
     let gathering = connection.outstanding.reserve().0;
     let before = connection.asks.len();
     for consumer in &heartbeat.consumers {
@@ -104,6 +105,9 @@ pub(crate) fn unregister(
     client: &UnregisterClient<'_>,
     output: &mut Output,
 ) -> Result<(), Refusal> {
+    if let Some(group) = client.producer_group {
+        transaction::stop_producing(connection, group);
+    }
     if let Some(group) = client.consumer_group {
         let (group, member) = (Name::from(group), Name::from(client.client_id));
         connection.config.registry.leave(connection.session.id(), &group, &member);

@@ -12,6 +12,7 @@ pub(crate) mod recall;
 pub(crate) mod route;
 pub(crate) mod send;
 pub(crate) mod send_back;
+pub(crate) mod transaction;
 
 use mailrail_broker::connection::Output;
 use mailrail_broker::{Command as Ask, Error, Name, Now, Reply};
@@ -52,6 +53,7 @@ pub(crate) fn carry_out(
         Command::GetCluster => route::cluster(connection, asker, &frame.header, output),
         Command::QueryMessage(query) => query::query(connection, asker, query),
         Command::ViewMessage(view) => query::view(connection, asker, view),
+        Command::EndTransaction(end) => transaction::end(connection, asker, end, output),
         Command::Recall(recall) => recall::recall(connection, asker, recall),
         Command::Unsupported(code) => Err(Refusal::unsupported(*code)),
     }

@@ -1,6 +1,6 @@
 //! Sends: gathered into batches, one per durability in a row, and answered when the batch is stored.
 //!
-//! Transactions and request-reply are refused: they are not there yet.
+//! Request-reply is refused: it is not there yet.
 
 use std::borrow::Cow;
 
@@ -148,12 +148,16 @@ fn send_one(
     let send = envelope.send;
     let properties = send.properties.as_bytes();
     let meant = Meant::by(properties);
-    if meant.transaction {
-        return Err(Refusal::new(response::MESSAGE_ILLEGAL, "transaction messages are not supported yet"));
-    }
     // What goes to the dead letter has done its waiting.
     let is_dead = envelope.topic.name.starts_with(DEAD_LETTER_PREFIX);
-    let due_ms = if is_dead { None } else { meant.due_ms(envelope.now, &connection.config.delay_levels)? };
+    // A consumer that sends a message again leaves its properties as they are.
+    let is_resent = is_dead || envelope.topic.name.starts_with(RETRY_PREFIX);
+    let half = (meant.is_half && !is_resent)
+        .then(|| super::transaction::half_of(&meant, send.producer_group, envelope.now));
+    // A half message is not delayed, whatever it asks for.
+    let is_at_once = is_dead || half.is_some();
+    let due_ms =
+        if is_at_once { None } else { meant.due_ms(envelope.now, &connection.config.delay_levels)? };
     let queue_index = envelope.queue_index()?;
     let made = meant.unique.is_none().then(|| connection.next_unique(envelope.now));
     let durability = meant.durability();
@@ -162,10 +166,24 @@ fn send_one(
     if let Some(made) = &made {
         property::push(stamp.to_mut(), property::UNIQUE_ID, made);
     }
+    if let Some(half) = half.as_ref().filter(|_| meant.producer_group.is_none()) {
+        property::push(stamp.to_mut(), property::PRODUCER_GROUP, &half.group);
+    }
     let stored = meant.stored(properties);
     let draft = envelope.draft(send.flag, &frame.body, &stored, &stamp);
-    sends.push(&draft, (envelope.topic.id, queue_index), meant.tag_hash, due_ms)?;
-    sends.replies.add(asker, SendKind::Send, 1, meant.unique.or(made.as_deref()).unwrap_or_default());
+    let place = (envelope.topic.id, queue_index);
+    let kind = match half {
+        Some(half) => {
+            let (topic, durability) = (envelope.topic.id, sends.durability);
+            sends.batch.push_half(&draft, topic, queue_index, meant.tag_hash, durability, half)?;
+            SendKind::Half
+        }
+        None => {
+            sends.push(&draft, place, meant.tag_hash, due_ms)?;
+            SendKind::Send
+        }
+    };
+    sends.replies.add(asker, kind, 1, meant.unique.or(made.as_deref()).unwrap_or_default());
     if let (Some(due_ms), Some(reply)) = (due_ms, sends.replies.replies.last_mut()) {
         reply.waits = Some((envelope.topic.name.clone(), due_ms));
     }
@@ -192,11 +210,9 @@ fn send_batch(
     let header = Meant::by(send.properties.as_bytes());
     let meant: Vec<Meant<'_>> = messages.iter().map(|message| Meant::by(&message.properties)).collect();
     for (message, meant) in messages.iter().zip(&meant) {
-        if meant.transaction {
-            return Err(Refusal::new(
-                response::MESSAGE_ILLEGAL,
-                "transaction messages are not supported yet",
-            ));
+        if meant.is_half {
+            let remark = "transaction messages are not allowed in a batch";
+            return Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
         }
         meant.due_ms(envelope.now, &connection.config.delay_levels)?;
         draft_of(envelope, message, &meant.stored(&message.properties)).check()?;
@@ -297,7 +313,11 @@ pub(crate) fn published(
         match (failed, reply.kind) {
             (Some(error), _) => to_wire::put_refusal(output, reply.asker, &error.into()),
             (None, SendKind::Back) => to_wire::put_done(output, reply.asker, false),
-            (None, SendKind::Send) => {
+            (None, kind @ (SendKind::Send | SendKind::Half)) => {
+                if kind == SendKind::Half {
+                    // What names it when it ends.
+                    stored.iter_mut().for_each(|stored| stored.offset = Some(stored.position));
+                }
                 let unique = replies.ids.get(reply.unique.clone()).unwrap_or_default();
                 let config = &connection.config;
                 to_wire::put_sent(output, reply.asker, config, unique, reply.waits.as_ref(), &stored);

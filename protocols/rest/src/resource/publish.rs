@@ -77,7 +77,7 @@ impl Asked<'_> {
         ("type" = Option<String>, Query, description = "Carried to consumers"),
         ("ordering_key" = Option<String>, Query, description = "Messages with the same key go to the same queue"),
         ("queue" = Option<u32>, Query, description = "Number of the queue, from 0"),
-        ("priority" = Option<u8>, Query, description = "0 to 255; carried, not applied yet"),
+        ("priority" = Option<u8>, Query, description = "0 to 255; higher is more urgent"),
         ("expires_in_ms" = Option<u64>, Query, description = "Carried, not applied yet"),
         ("delay_ms" = Option<u64>, Query, description = "Milliseconds before the message becomes visible"),
         ("deliver_at" = Option<String>, Query, description = "When the message becomes visible (RFC 3339)"),
@@ -201,7 +201,11 @@ fn read_asked<'a>(
     Ok((Asked::List(request), durability))
 }
 
-async fn topic_for_publish(state: &RestState, line: &mut Line, name: &str) -> Result<Arc<Topic>, Refusal> {
+pub(super) async fn topic_for_publish(
+    state: &RestState,
+    line: &mut Line,
+    name: &str,
+) -> Result<Arc<Topic>, Refusal> {
     if let Some(topic) = state.broker().directory().topic(name) {
         return Ok(topic);
     }
@@ -217,8 +221,26 @@ async fn topic_for_publish(state: &RestState, line: &mut Line, name: &str) -> Re
     }
 }
 
-fn peer_of(parts: &Parts) -> SocketAddr {
+pub(super) fn peer_of(parts: &Parts) -> SocketAddr {
     parts.extensions.get::<ConnectInfo<SocketAddr>>().map_or(NOWHERE, |ConnectInfo(peer)| *peer)
+}
+
+/// What makes stored messages of a request's.
+pub(super) fn encoder<'a>(
+    state: &RestState,
+    to: To<'a>,
+    durability: Durability,
+    peer: SocketAddr,
+) -> Encoder<'a> {
+    Encoder {
+        to,
+        durability,
+        peer,
+        store_host: state.config().advertised,
+        now_ms: state.broker().now().wall_ms,
+        properties: Vec::new(),
+        body: Vec::new(),
+    }
 }
 
 /// The batch, and for each message when it becomes visible, if that is later. Nothing has been stored when it fails.
@@ -230,23 +252,15 @@ fn encode(
     peer: SocketAddr,
     upload_bytes: usize,
 ) -> Result<(PublishBatch, Vec<Option<WallTime>>), Refusal> {
-    let mut encoder = Encoder {
-        to,
-        durability,
-        peer,
-        store_host: state.config().advertised,
-        now_ms: state.broker().now().wall_ms,
-        properties: Vec::new(),
-        body: Vec::new(),
-    };
+    let mut encoder = encoder(state, to, durability, peer);
     let count = asked.len();
     let mut batch = PublishBatch::with_capacity(upload_bytes + count * MESSAGE_OVERHEAD_BYTES, count);
     let mut due = Vec::with_capacity(count);
     match asked {
-        Asked::One { fields, body } => due.push(encoder.push(&mut batch, fields, Some(body))?),
+        Asked::One { fields, body } => due.push(encoder.push(&mut batch, fields, Some(body), None)?),
         Asked::List(request) => {
             for (index, message) in request.messages.iter().enumerate() {
-                let pushed = encoder.push(&mut batch, message, None);
+                let pushed = encoder.push(&mut batch, message, None, None);
                 due.push(pushed.map_err(|refusal| refusal.at(index))?);
             }
         }

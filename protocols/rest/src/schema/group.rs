@@ -24,13 +24,32 @@ pub(crate) struct GroupRequest {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>)]
     pub dead_letter: Option<Option<String>>,
+    /// How strict the order is in which messages are received; `any` by default.
+    pub order: Option<OrderName>,
+    /// One consumer that holds a connection open gets all messages until it leaves, and receives get none meanwhile; false
+    /// by default.
+    pub single_active: Option<bool>,
+}
+
+/// How strict the order is in which a group receives the messages of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OrderName {
+    /// Others go on while some are leased, or wait to be handed out again.
+    Any,
+    /// One batch at a time: while any message of a queue is leased or waits for another attempt, nothing behind it is
+    /// handed out.
+    Queue,
+    /// The same for all messages of a queue that have one `ordering_key`, and for those that have none.
+    OrderingKey,
 }
 
 /// A group on one topic.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "topic": "orders", "group": "billing", "lag": 3, "ready": 2, "leased": 1, "consumers": 0,
-    "max_attempts": 17, "backoff_ms": [10000, 30000], "dead_letter": "%DLQ%billing",
+    "max_attempts": 17, "backoff_ms": [10000, 30000], "dead_letter": "%DLQ%billing", "order": "any",
+    "single_active": false,
     "queues": [{"queue": 0, "min": 0, "max": 10, "committed": 7, "lag": 3}],
 }))]
 pub(crate) struct GroupView {
@@ -41,6 +60,9 @@ pub(crate) struct GroupView {
     pub backoff_ms: Vec<u64>,
     /// Topic for messages that are given up; null = they are dropped.
     pub dead_letter: Option<String>,
+    pub order: OrderName,
+    /// Whether one consumer that holds a connection open gets all messages until it leaves.
+    pub single_active: bool,
     pub queues: Vec<GroupQueue>,
 }
 

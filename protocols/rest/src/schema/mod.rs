@@ -7,4 +7,5 @@ pub(crate) mod message;
 pub(crate) mod publish;
 pub(crate) mod text;
 pub(crate) mod topic;
+pub(crate) mod transaction;
 pub(crate) mod user;

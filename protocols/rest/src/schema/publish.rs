@@ -70,7 +70,8 @@ pub(crate) struct NewMessage<'a> {
     /// from when it comes. Where its group owns it, it goes to the dead letter then, if the topic has one.
     #[serde(default)]
     pub expires_in_ms: Option<u64>,
-    /// 0 to 255, higher is more urgent. Carried to consumers of every protocol; it does not change their order yet.
+    /// 0 to 255, higher is more urgent: leased before others where the topic has a `priority_max`, and carried to consumers
+    /// of every protocol.
     #[serde(default)]
     #[schema(maximum = 255)]
     pub priority: Option<u8>,
@@ -87,7 +88,8 @@ pub(crate) struct NewMessage<'a> {
     #[serde(default)]
     #[schema(example = 0)]
     pub queue: Option<u32>,
-    /// Messages with the same key go to the same queue, in order, by the rule of RocketMQ's hash selector.
+    /// Messages with the same key go to the same queue, in order, by the rule of RocketMQ's hash selector. A group with the
+    /// order `ordering_key` receives them one batch at a time.
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>)]
     pub ordering_key: Option<Text<'a>>,

@@ -37,9 +37,12 @@ pub(crate) struct TopicRequest {
     pub overflow: Option<OverflowName>,
     /// Where messages go that the group of the topic's name gives up: rejected, expired, over a length, failed too often.
     pub dead_letter: Option<DeadLetterTarget>,
+    /// The highest priority of a message: those with more count as having so much, and messages of a higher one are
+    /// leased before others. Readers by offset get all as they arrived. 0 = priorities count for nothing, the default.
+    pub priority_max: Option<u8>,
 }
 
-/// What ends messages of a topic, and the topic, by itself.
+/// What ends messages of a topic, and the topic, by itself; and the priorities that they may have.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TopicPolicy {
     /// Milliseconds after which a message that nobody has settled is no longer handed out. Where a message says
@@ -63,6 +66,9 @@ pub(crate) struct TopicPolicy {
     /// Where messages go that the group of the topic's name gives up: rejected, expired, over a length, failed too often.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetterTarget>,
+    /// The highest priority of a message; missing where priorities count for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_max: Option<u8>,
 }
 
 /// What a full topic does.

@@ -134,3 +134,39 @@ async fn a_forgotten_group_begins_anew() {
     world.delete("/v1/topics/t/groups/none").await.problem(404, "group-not-found");
     world.delete("/v1/topics/none/groups/g").await.problem(404, "topic-not-found");
 }
+
+#[tokio::test]
+async fn a_group_in_strict_order_receives_one_batch_of_a_key_at_a_time() {
+    let world = World::new();
+    world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
+    let made = world.put(GROUP, json!({"order": "ordering_key"})).await.expect(201);
+    assert_eq!((&made["order"], &made["single_active"]), (&json!("ordering_key"), &json!(false)));
+    assert_eq!(world.put(GROUP, json!({"backoff_ms": [0]})).await.expect(200)["order"], "ordering_key");
+    let message = |body: &str, key: &str| json!({"body": body, "ordering_key": key});
+    let messages = [message("a1", "a"), message("b1", "b"), message("a2", "a"), message("a3", "a")];
+    world.post("/v1/topics/t/messages", json!({ "messages": messages })).await.expect(201);
+    let receive = async |max: u32| {
+        let answer = world.post(&format!("{GROUP}/receive"), json!({ "max": max })).await.expect(200);
+        let got = answer["messages"].as_array().unwrap().iter();
+        let seen = |one: &Value| {
+            let body = one["message"]["body"].as_str().unwrap().to_owned();
+            (body, one["attempt"].as_u64().unwrap(), one["receipt"].clone())
+        };
+        got.map(seen).collect::<Vec<_>>()
+    };
+    let bodies = |got: &[(String, u64, Value)]| got.iter().map(|(body, ..)| body.clone()).collect::<Vec<_>>();
+    let a = receive(2).await;
+    assert_eq!(bodies(&a), ["a1", "a2"]);
+    assert_eq!(bodies(&receive(9).await), ["b1"]);
+    let receipts: Vec<_> = a.iter().map(|(.., receipt)| receipt).collect();
+    world
+        .post(&format!("{GROUP}/settle"), json!({"ack": [receipts[1]], "requeue": [receipts[0]]}))
+        .await
+        .expect(200);
+    let again = receive(9).await;
+    assert_eq!(bodies(&again), ["a1", "a3"], "what was acknowledged does not come again");
+    assert_eq!((again[0].1, again[1].1), (2, 1));
+    let changed = world.put(GROUP, json!({"order": "any", "single_active": true})).await.expect(200);
+    assert_eq!((&changed["order"], &changed["single_active"]), (&json!("any"), &json!(true)));
+    world.put(GROUP, json!({"order": "strict"})).await.problem(400, "invalid-request");
+}

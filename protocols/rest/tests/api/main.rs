@@ -12,5 +12,6 @@ mod read;
 mod receive;
 mod statuses;
 mod topics;
+mod transactions;
 mod users;
 mod world;

@@ -277,3 +277,23 @@ async fn what_is_out_of_range_is_refused() {
         .await
         .problem(404, "group-not-found");
 }
+
+#[tokio::test]
+async fn higher_priorities_are_received_first_and_read_as_they_arrived() {
+    let world = World::new();
+    let made = world.put("/v1/topics/urgent", json!({"queues": 1, "priority_max": 9})).await.expect(201);
+    assert_eq!(made["priority_max"], 9);
+    let message = |body: &str, priority: u8| json!({"body": body, "priority": priority});
+    let messages = [message("a", 0), message("b", 9), message("c", 4), message("d", 200)];
+    world.post("/v1/topics/urgent/messages", json!({ "messages": messages })).await.expect(201);
+    let bodies = |answer: &Value, of: fn(&Value) -> &Value| -> Vec<String> {
+        let messages = answer["messages"].as_array().unwrap().iter();
+        messages.map(|one| of(one)["body"].as_str().unwrap().to_owned()).collect()
+    };
+    let got = world.post("/v1/topics/urgent/groups/g/receive", json!({"max": 9})).await.expect(200);
+    assert_eq!(bodies(&got, |one| &one["message"]), ["b", "d", "c", "a"]);
+    let read = world.get("/v1/topics/urgent/queues/0/messages?from=earliest").await.expect(200);
+    assert_eq!(bodies(&read, |one| one), ["a", "b", "c", "d"]);
+    world.put("/v1/topics/urgent", json!({"priority_max": 8})).await.problem(409, "differs");
+    world.put("/v1/topics/other", json!({"priority_max": 256})).await.problem(400, "invalid-request");
+}

@@ -29,6 +29,11 @@ const EXCEPT: &[(&str, &[u16], &str)] = &[
     ("receiveMessages", &[507], FULL_DISK),
     ("getBackup", &[507], FULL_DISK),
     ("recallMessage", &[507], FULL_DISK),
+    ("beginTransaction", &[507], FULL_DISK),
+    ("commitTransaction", &[507], FULL_DISK),
+    ("commitTransaction", &[409], "only while the broker gives it up; the mapping has a unit test"),
+    ("rollBackTransaction", &[507], FULL_DISK),
+    ("publishTogether", &[507], FULL_DISK),
     ("putUser", &[507], FULL_DISK),
     ("putPermissions", &[507], FULL_DISK),
     ("deleteUser", &[507], FULL_DISK),
@@ -73,6 +78,21 @@ fn operations() -> Vec<Operation> {
         operation("readMessages", "GET", "/v1/topics/t/queues/0/messages", None),
         operation("getMessage", "GET", "/v1/messages/ID", None),
         operation("recallMessage", "DELETE", "/v1/messages/ID", None),
+        operation(
+            "publishTogether",
+            "POST",
+            "/v1/messages",
+            Some(json!({"messages": [{"topic": "t", "message": {}}]})),
+        ),
+        operation(
+            "beginTransaction",
+            "POST",
+            "/v1/transactions",
+            Some(json!({"topic": "t", "group": "g", "message": {}})),
+        ),
+        operation("listTransactions", "GET", "/v1/transactions", None),
+        operation("commitTransaction", "POST", "/v1/transactions/ID/commit", None),
+        operation("rollBackTransaction", "POST", "/v1/transactions/ID/rollback", None),
         operation("findMessages", "GET", "/v1/messages?topic=t&key=k", None),
         operation("streamEvents", "GET", "/v1/topics/t/events", None),
         operation("listGroups", "GET", "/v1/topics/t/groups", None),
@@ -116,6 +136,12 @@ async fn furnish(world: &World) -> (String, String) {
 async fn delayed(world: &World) -> String {
     let answer = world.post("/v1/topics/t/messages", json!({"messages": [{"delay_ms": 3_600_000}]})).await;
     answer.expect(201)["messages"][0]["id"].as_str().unwrap().to_owned()
+}
+
+/// The id of a transaction that is open.
+async fn begun(world: &World) -> String {
+    let request = json!({"topic": "t", "group": "g", "message": {"queue": 0}});
+    world.post("/v1/transactions", request).await.expect(201)["id"].as_str().unwrap().to_owned()
 }
 
 struct Seen<'a> {
@@ -207,6 +233,9 @@ async fn successes(pairs: &mut BTreeSet<(String, u16)>) {
             if operation.name == "recallMessage" {
                 id = delayed(&world).await;
             }
+            if matches!(operation.name, "commitTransaction" | "rollBackTransaction") {
+                id = begun(&world).await;
+            }
             let status = seen.good(&operation, &id, &receipt).await;
             assert!((200..300).contains(&status), "{} answered {status}", operation.name);
         }
@@ -236,13 +265,21 @@ async fn refused_by_form(pairs: &mut BTreeSet<(String, u16)>) {
         let bad_path = match operation.name {
             // It has no parameter that could be wrong.
             "getBackup" => continue,
-            "listTopics" | "listExchanges" | "listUsers" | "listChanges" => format!("{path}?max=x"),
+            "listTopics" | "listExchanges" | "listTransactions" | "listUsers" | "listChanges" => {
+                format!("{path}?max=x")
+            }
+            // They have no parameter, and need a body.
+            "publishTogether" | "beginTransaction" => path.clone(),
             _ if path.starts_with("/v1/users/") => {
                 path.replace("/u/", "/%FF/").replace("/users/u", "/users/%FF")
             }
             _ if path.starts_with("/v1/exchanges/") => path.replace("/x", "/%FF"),
             "findMessages" => format!("{path}&max=x"),
-            _ => path.replace("/t", "/%FF").replace(&id, "%FF").replace("/%FFopics", "/topics"),
+            _ => path
+                .replace("/t", "/%FF")
+                .replace(&id, "%FF")
+                .replace("/%FFopics", "/topics")
+                .replace("/%FFransactions", "/transactions"),
         };
         assert_eq!(seen.note(operation, &bad_path, "", Body::empty()).await, 400, "{bad_path}");
         if operation.body.is_none() {
@@ -286,6 +323,14 @@ async fn refused_by_state(pairs: &mut BTreeSet<(String, u16)>) {
     for operation in operations().iter().filter(|operation| operation.name == "getMessage") {
         assert_eq!(seen.good(operation, nowhere, "").await, 404);
     }
+    for operation in operations().iter().filter(|operation| operation.path.starts_with("/v1/transactions/")) {
+        assert_eq!(seen.good(operation, nowhere, "").await, 404);
+    }
+    for operation in operations() {
+        if matches!(operation.name, "beginTransaction" | "publishTogether") {
+            assert_eq!(seen.good(&operation, "", "").await, 404);
+        }
+    }
     for operation in operations().iter().filter(|operation| operation.name == "recallMessage") {
         assert_eq!(seen.good(operation, nowhere, "").await, 409);
         assert_eq!(seen.good(operation, &nowhere.replace("7F", "0A"), "").await, 404);
@@ -307,15 +352,21 @@ async fn refused_by_state(pairs: &mut BTreeSet<(String, u16)>) {
     world.put("/v1/exchanges/x", json!({"internal": true})).await.expect(201);
     for operation in operations() {
         let status = match operation.name {
-            "publishToExchange" => 403,
+            "publishToExchange" | "publishTogether" | "beginTransaction" => 403,
             "publishMessages" | "readMessages" | "findMessages" | "streamEvents" | "receiveMessages" => 403,
             _ => continue,
         };
         assert_eq!(seen.good(&operation, "", "").await, status, "{}", operation.name);
     }
     conflicts(pairs).await;
-    busy(pairs, "publishMessages", "/v1/topics/t/messages").await;
-    busy(pairs, "publishToExchange", "/v1/exchanges/x/messages?routing_key=k").await;
+    ends_of_transactions(pairs).await;
+    let body = "x".repeat(4 * 1024 * 1024);
+    let message = json!({"topic": "t", "group": "g", "message": {"body": body}}).to_string();
+    let messages = json!({"messages": [{"topic": "t", "message": {"body": body}}]}).to_string();
+    busy(pairs, "publishMessages", "/v1/topics/t/messages", "", &body).await;
+    busy(pairs, "publishToExchange", "/v1/exchanges/x/messages?routing_key=k", "", &body).await;
+    busy(pairs, "beginTransaction", "/v1/transactions", "application/json", &message).await;
+    busy(pairs, "publishTogether", "/v1/messages", "application/json", &messages).await;
 }
 
 async fn conflicts(pairs: &mut BTreeSet<(String, u16)>) {
@@ -370,15 +421,46 @@ async fn conflicts(pairs: &mut BTreeSet<(String, u16)>) {
     }
 }
 
-async fn busy(pairs: &mut BTreeSet<(String, u16)>, name: &str, path: &str) {
+/// Ends that the topic refuses, or that come while another one is under way.
+async fn ends_of_transactions(pairs: &mut BTreeSet<(String, u16)>) {
+    let world = World::new();
+    let full =
+        json!({"queues": 1, "retention": "until_settled", "length_max": 0, "overflow": "reject_publish"});
+    world.put("/v1/topics/t", full).await.expect(201);
+    let id = begun(&world).await;
+    let mut seen = Seen { world: &world, who: None, pairs };
+    let operations = operations();
+    let operation = |name| operations.iter().find(|operation| operation.name == name).unwrap();
+    let (commit, roll_back) = (operation("commitTransaction"), operation("rollBackTransaction"));
+    assert_eq!(seen.good(commit, &id, "").await, 429);
+    world.delete("/v1/topics/t").await.expect(200);
+    let settings = TopicSettings { writable: false, ..TopicSettings::default() };
+    let name: mailrail_broker::Name = "t".into();
+    world.ask(|token| Command::PutTopic { token, name, settings, adopt: false }).await.unwrap();
+    assert_eq!(seen.good(commit, &id, "").await, 403);
+    world.clock.hold_the_shard();
+    let both = async {
+        let path = commit.path.replace("ID", &id);
+        let committing = world.post(&path, Value::Null);
+        let mut seen = Seen { world: &world, who: None, pairs: seen.pairs };
+        let let_go = async {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            world.clock.let_the_shard_go();
+        };
+        tokio::join!(committing, seen.good(roll_back, &id, ""), let_go).1
+    };
+    assert_eq!(both.await, 409);
+}
+
+async fn busy(pairs: &mut BTreeSet<(String, u16)>, name: &str, path: &str, kind: &str, body: &str) {
     let world = World::with(|config| config.answer_ms_max = 50);
     furnish(&world).await;
     world.clock.hold_the_shard();
     let mut statuses = BTreeSet::new();
     // Each of these waits in the held shard; the one that no longer fits is refused.
     for _ in 0..20 {
-        let body = vec![b'x'; 4 * 1024 * 1024];
-        statuses.insert(world.send(request("POST", path).body(body.into()).unwrap()).await.status);
+        let request = request("POST", path).header("content-type", kind);
+        statuses.insert(world.send(request.body(body.to_owned().into()).unwrap()).await.status);
     }
     assert_eq!(statuses, BTreeSet::from([429, 504]));
     pairs.extend(statuses.into_iter().map(|status| (name.to_owned(), status)));
@@ -423,7 +505,7 @@ async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
 async fn with_users(pairs: &mut BTreeSet<(String, u16)>) {
     let world = World::with(|config| config.answer_ms_max = 2_000);
     let (id, receipt) = furnish(&world).await;
-    let waiting = delayed(&world).await;
+    let (waiting, open) = (delayed(&world).await, begun(&world).await);
     world.put("/v1/users/root", json!({"password": "secret", "admin": true})).await.expect(201);
     let mut seen = Seen { world: &world, who: Some("root:secret"), pairs };
     for operation in operations().iter().filter(|operation| operation.path.starts_with("/v1/users")) {
@@ -452,7 +534,11 @@ async fn with_users(pairs: &mut BTreeSet<(String, u16)>) {
         .await;
     for operation in operations().iter().filter(|operation| operation.path.starts_with("/v1/")) {
         seen.who = Some("ann:x");
-        let id = if operation.name == "recallMessage" { &waiting } else { &id };
+        let id = match operation.name {
+            "recallMessage" => &waiting,
+            "commitTransaction" | "rollBackTransaction" => &open,
+            _ => &id,
+        };
         let status = seen.good(operation, id, &receipt).await;
         let is_list = matches!(operation.name, "listTopics" | "listExchanges");
         assert_eq!(status, if is_list { 200 } else { 403 }, "{}", operation.name);

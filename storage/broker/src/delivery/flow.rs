@@ -2,10 +2,14 @@
 //! part that survives is [`Progress`].
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
+use super::fifo::{Fifo, Standing};
+use super::ranks::{self, Ranks};
 use crate::ids::*;
 use crate::limits::GROUP_LEASES_MAX;
+use crate::queue::{Entry, PrioritySet};
 use crate::state::Progress;
 use crate::time::Now;
 
@@ -35,42 +39,182 @@ pub(crate) struct Run {
     pub count: u64,
     /// Failed attempts of each so far.
     pub attempts: u32,
+    /// Of each; 0 where they are handed out in another sequence.
+    pub priority: u8,
+}
+
+/// The sequence in which a group gets the entries of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sequence {
+    /// What came back first, else as they arrived; others go on while some are out.
+    #[default]
+    Arrival,
+    /// Of each message group (`by_key`), or of the whole queue, one batch at a time.
+    Fifo { by_key: bool },
+    /// The highest priority first, and within one as by [`Sequence::Arrival`].
+    Priority,
+}
+
+/// What is asked of a flow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    /// Entries below can be seen.
+    pub end: u64,
+    pub max: u64,
+    /// Changes with each batch: of one message group, a batch may get more than one run.
+    pub batch: u64,
+    pub priorities: PrioritySet,
+}
+
+/// What a flow answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    Run(Run),
+    /// It has to know these entries first: [`Flow::learn`].
+    Entries(Range<u64>),
+    /// It has to know the first entries of a priority from an offset on: [`Flow::found`].
+    OfPriority(u8, u64),
+    Nothing,
+}
+
+/// What the sequence is decided by.
+#[derive(Debug, Default)]
+enum Known {
+    #[default]
+    Arrival,
+    Fifo(Fifo),
+    Ranks(Ranks),
+}
+
+impl Known {
+    fn new(sequence: Sequence, floor: u64) -> Self {
+        match sequence {
+            Sequence::Arrival => Known::Arrival,
+            Sequence::Fifo { by_key } => Known::Fifo(Fifo::new(by_key, floor)),
+            Sequence::Priority => Known::Ranks(Ranks::new(floor)),
+        }
+    }
 }
 
 /// Volatile state of a group on a queue.
 #[derive(Debug, Default)]
 pub(crate) struct Flow {
+    sequence: Sequence,
+    known: Known,
     /// Entries from here on were never handed out since the flow began.
     cursor: u64,
     leases: BTreeMap<u64, Lease>,
     /// Leases that end with time: when, offset.
     timed: BTreeSet<(Duration, u64)>,
-    /// Came back and may be handed out again.
+    /// Came back and may be handed out again; where the sequence is arrival.
     returned: BTreeSet<u64>,
     /// Came back and must wait: until a monotonic time, by offset and in the order of time.
     delayed: BTreeMap<u64, Duration>,
     delay_ends: BTreeSet<(Duration, u64)>,
+    /// What decides the sequence could not be read: not before.
+    look_again: Option<Duration>,
 }
 
 impl Flow {
     /// A flow that takes up where `progress` stands.
-    pub fn new(progress: &Progress, now: Now) -> Self {
-        let mut flow = Flow { cursor: progress.floor, ..Flow::default() };
+    pub fn new(progress: &Progress, sequence: Sequence, now: Now) -> Self {
+        let known = Known::new(sequence, progress.floor);
+        let mut flow = Flow { sequence, known, cursor: progress.floor, ..Flow::default() };
         for (offset, failed) in &progress.failed {
             flow.come_back(*offset, wait_until(failed.not_before_ms, now), now);
         }
         flow
     }
 
-    /// The next entries to hand out, at most `max` and as many as there may be leases, out of those below `end`. Does
-    /// not change anything.
-    pub fn next_run(&mut self, progress: &Progress, end: u64, max: u64, now: Now) -> Option<Run> {
+    pub fn sequence(&self) -> Sequence {
+        self.sequence
+    }
+
+    /// Goes on in another sequence; what is leased stays leased.
+    pub fn change_sequence(&mut self, progress: &Progress, sequence: Sequence) {
+        (self.sequence, self.known) = (sequence, Known::new(sequence, progress.floor));
+        (self.cursor, self.returned) = (progress.floor, BTreeSet::new());
+        if sequence == Sequence::Arrival {
+            let is_free =
+                |offset: &&u64| !self.leases.contains_key(offset) && !self.delayed.contains_key(offset);
+            self.returned = progress.failed.keys().filter(is_free).copied().collect();
+        }
+    }
+
+    /// The next entries to hand out, at most as many as are asked for and as there may be leases. Does not change what is
+    /// handed out.
+    pub fn next_run(&mut self, progress: &Progress, ask: &Ask, now: Now) -> Next {
         self.release_due(now);
         let room = u64::try_from(GROUP_LEASES_MAX.saturating_sub(self.leases.len())).unwrap_or(u64::MAX);
-        let max = max.min(room);
+        let max = ask.max.min(room);
         if max == 0 {
-            return None;
+            return Next::Nothing;
         }
+        let run =
+            |(first, count), priority| Run { first, count, attempts: attempts(progress, first), priority };
+        let alike = |first: u64, other: u64| attempts(progress, first) == attempts(progress, other);
+        let Flow { known, delayed, leases, .. } = self;
+        match known {
+            Known::Arrival => self.next_in_arrival(progress, ask.end, max).map_or(Next::Nothing, Next::Run),
+            Known::Fifo(fifo) => {
+                let is_delayed = |offset: u64| delayed.contains_key(&offset);
+                loop {
+                    if let Some(found) = fifo.next(ask.batch, max, &is_delayed, alike) {
+                        return Next::Run(run(found, 0));
+                    }
+                    let Some(wanted) = fifo.wanted(progress.floor, ask.end) else { return Next::Nothing };
+                    if fifo.needs_keys() {
+                        return Next::Entries(wanted);
+                    }
+                    for offset in wanted {
+                        fifo.learn(0, standing(progress, leases, offset), &is_delayed);
+                    }
+                }
+            }
+            Known::Ranks(ranks) => {
+                let in_use = ask.priorities.descending();
+                match ranks.next((progress.floor, ask.end), in_use, max, alike) {
+                    ranks::Next::Run { first, count, priority } => Next::Run(run((first, count), priority)),
+                    ranks::Next::LookFor(priority, from) => Next::OfPriority(priority, from),
+                    ranks::Next::Nothing => Next::Nothing,
+                }
+            }
+        }
+    }
+
+    /// Answers [`Next::Entries`]. What is missing in the range is no more.
+    pub fn learn(&mut self, progress: &Progress, wanted: Range<u64>, entries: &[Entry]) {
+        let Flow { known: Known::Fifo(fifo), delayed, leases, .. } = self else { return };
+        let is_delayed = |offset: u64| delayed.contains_key(&offset);
+        let mut entries = entries.iter().peekable();
+        for offset in wanted {
+            while entries.next_if(|entry| entry.offset < offset).is_some() {}
+            match entries.next_if(|entry| entry.offset == offset) {
+                Some(entry) => fifo.learn(entry.key_hash, standing(progress, leases, offset), &is_delayed),
+                None => fifo.learn(0, Standing::Settled, &is_delayed),
+            }
+        }
+    }
+
+    /// Answers [`Next::OfPriority`]: entries of the priority, all of those below `to`.
+    pub fn found(&mut self, progress: &Progress, priority: u8, offsets: &[u64], to: u64) {
+        let Flow { known: Known::Ranks(ranks), delayed, leases, .. } = self else { return };
+        for offset in offsets {
+            match standing(progress, leases, *offset) {
+                Standing::Settled => {}
+                Standing::Leased => ranks.found(priority, *offset, false),
+                Standing::Waiting => ranks.found(priority, *offset, !delayed.contains_key(offset)),
+            }
+        }
+        ranks.looked(priority, to);
+    }
+
+    /// It could not be told what was asked for: it asks again later.
+    pub fn look_again(&mut self, from: Duration) {
+        self.look_again = Some(from);
+    }
+
+    fn next_in_arrival(&mut self, progress: &Progress, end: u64, max: u64) -> Option<Run> {
         self.cursor = self.cursor.max(progress.floor);
         if let Some(first) = self.returned.iter().copied().find(|offset| *offset < end) {
             let attempts = attempts(progress, first);
@@ -78,7 +222,12 @@ impl Flow {
                 **offset == first + step && attempts_eq(progress, **offset, attempts)
             };
             let count = (0u64..).zip(self.returned.range(first..end)).take_while(same).count();
-            return Some(Run { first, count: u64::try_from(count).unwrap_or(1).min(max), attempts });
+            return Some(Run {
+                first,
+                count: u64::try_from(count).unwrap_or(1).min(max),
+                attempts,
+                priority: 0,
+            });
         }
         // Skip what was settled out of order, or came back and is waiting.
         loop {
@@ -96,7 +245,12 @@ impl Flow {
         stop = failed.map_or(stop, |next| stop.min(next));
         let leased = self.leases.range(self.cursor..).next().map(|(offset, _)| *offset);
         stop = leased.map_or(stop, |next| stop.min(next));
-        (stop > self.cursor).then(|| Run { first: self.cursor, count: stop - self.cursor, attempts: 0 })
+        (stop > self.cursor).then(|| Run {
+            first: self.cursor,
+            count: stop - self.cursor,
+            attempts: 0,
+            priority: 0,
+        })
     }
 
     /// Leases a run that [`Flow::next_run`] gave; lease numbers count up from `lease.number`.
@@ -104,11 +258,20 @@ impl Flow {
         for step in 0..run.count {
             self.insert_lease(run.first + step, Lease { number: lease.number + step, ..lease });
         }
-        self.pass(run);
+        match &mut self.known {
+            Known::Arrival => self.go_past(run),
+            Known::Fifo(fifo) => fifo.grant(run.first, run.count),
+            Known::Ranks(ranks) => ranks.grant(run.first, run.count),
+        }
     }
 
     /// Passes a run without leasing it: it is settled at once.
     pub fn pass(&mut self, run: &Run) {
+        self.end_turns(run.first..run.first + run.count);
+        self.go_past(run);
+    }
+
+    fn go_past(&mut self, run: &Run) {
         for offset in run.first..run.first + run.count {
             if !self.returned.remove(&offset) {
                 self.cursor = self.cursor.max(offset + 1);
@@ -123,13 +286,43 @@ impl Flow {
 
     /// Changes what ends a lease; one is made where there is none.
     pub fn end_lease_by(&mut self, offset: u64, lease: Lease) {
-        self.settled(offset, 1);
+        if !self.leases.contains_key(&offset) {
+            let Flow { known, delayed, .. } = self;
+            match known {
+                Known::Arrival => {}
+                Known::Fifo(fifo) => {
+                    let is_delayed = |offset: u64| delayed.contains_key(&offset);
+                    fifo.end(offset..offset + 1, |_| false, &is_delayed);
+                    fifo.hold(offset, &is_delayed);
+                }
+                Known::Ranks(ranks) => ranks.grant(offset, 1),
+            }
+        }
+        self.forget(offset..offset + 1);
         self.insert_lease(offset, lease);
     }
 
     /// Ends leases for good: their entries are settled. Also forgets entries that came back.
     pub fn settled(&mut self, first: u64, count: u64) {
         let run = first..first.saturating_add(count);
+        self.end_turns(run.clone());
+        self.forget(run);
+    }
+
+    /// Entries have no turn any more. Before leases on them are forgotten.
+    fn end_turns(&mut self, run: Range<u64>) {
+        let Flow { known, delayed, leases, .. } = self;
+        match known {
+            Known::Arrival => {}
+            Known::Fifo(fifo) => {
+                let is_delayed = |offset: u64| delayed.contains_key(&offset);
+                fifo.end(run, |offset| leases.contains_key(&offset), &is_delayed);
+            }
+            Known::Ranks(ranks) => ranks.end(run.start, run.end),
+        }
+    }
+
+    fn forget(&mut self, run: Range<u64>) {
         let leased: Vec<u64> = self.leases.range(run.clone()).map(|(offset, _)| *offset).collect();
         leased.into_iter().for_each(|offset| self.remove_lease(offset));
         let returned: Vec<u64> = self.returned.range(run.clone()).copied().collect();
@@ -145,18 +338,33 @@ impl Flow {
 
     /// Ends a lease and puts its entry back, to be handed out from `from` on.
     pub fn come_back(&mut self, offset: u64, from: Duration, now: Now) {
-        self.settled(offset, 1);
-        if from <= now.mono {
-            self.returned.insert(offset);
-        } else {
+        if let Known::Fifo(_) = self.known {
+            self.end_turns(offset..offset + 1);
+        }
+        self.forget(offset..offset + 1);
+        if from > now.mono {
             self.delayed.insert(offset, from);
             self.delay_ends.insert((from, offset));
+        }
+        self.take_back(offset);
+    }
+
+    /// An entry that came back waits in its place.
+    fn take_back(&mut self, offset: u64) {
+        let Flow { known, delayed, returned, .. } = self;
+        let is_delayed = |offset: u64| delayed.contains_key(&offset);
+        match known {
+            Known::Arrival if is_delayed(offset) => {}
+            Known::Arrival => drop(returned.insert(offset)),
+            Known::Fifo(fifo) => fifo.wait(offset, &is_delayed),
+            Known::Ranks(ranks) => ranks.come_back(offset, !is_delayed(offset)),
         }
     }
 
     /// Forgets everything and starts again from `offset`.
     pub fn reset(&mut self, offset: u64) {
-        *self = Flow { cursor: offset, ..Flow::default() };
+        let (sequence, known) = (self.sequence, Known::new(self.sequence, offset));
+        *self = Flow { sequence, known, cursor: offset, ..Flow::default() };
     }
 
     /// Offsets leased to a session.
@@ -173,7 +381,8 @@ impl Flow {
     /// When something happens by itself next: a lease ends, or an entry's wait is over.
     pub fn deadline(&self) -> Option<Duration> {
         let (lease_ends, delay_ends) = (self.timed.first(), self.delay_ends.first());
-        lease_ends.into_iter().chain(delay_ends).map(|(at, _)| *at).min()
+        let ends = lease_ends.into_iter().chain(delay_ends).map(|(at, _)| *at);
+        ends.chain(self.look_again).min()
     }
 
     pub fn leases(&self) -> usize {
@@ -209,8 +418,20 @@ impl Flow {
         while let Some((at, offset)) = self.delay_ends.first().copied().filter(|(at, _)| *at <= now.mono) {
             self.delay_ends.remove(&(at, offset));
             self.delayed.remove(&offset);
-            self.returned.insert(offset);
+            self.take_back(offset);
         }
+        self.look_again.take_if(|at| *at <= now.mono);
+    }
+}
+
+/// How an entry stands whose turn is not known yet.
+fn standing(progress: &Progress, leases: &BTreeMap<u64, Lease>, offset: u64) -> Standing {
+    if progress.is_settled(offset) {
+        Standing::Settled
+    } else if leases.contains_key(&offset) {
+        Standing::Leased
+    } else {
+        Standing::Waiting
     }
 }
 
@@ -241,48 +462,69 @@ mod tests {
         Lease { number, owner: SessionId(1), end: LeaseEnd::WithOwner }
     }
 
+    fn next(flow: &mut Flow, progress: &Progress, (end, max): (u64, u64), ms: u64) -> Option<Run> {
+        let ask = Ask { end, max, batch: 1, priorities: PrioritySet::default() };
+        match flow.next_run(progress, &ask, at(ms)) {
+            Next::Run(run) => Some(run),
+            Next::Nothing => None,
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn hands_out_in_order_skips_what_is_settled_and_brings_back_in_place() {
         let mut progress = Progress::at(0);
         progress.settle(2, 1);
-        let mut flow = Flow::new(&progress, at(0));
-        let run = flow.next_run(&progress, 5, 10, at(0)).unwrap();
+        let mut flow = Flow::new(&progress, Sequence::Arrival, at(0));
+        let run = next(&mut flow, &progress, (5, 10), 0).unwrap();
         assert_eq!((run.first, run.count), (0, 2));
         flow.grant(&run, lease(1));
-        let run = flow.next_run(&progress, 5, 10, at(0)).unwrap();
+        let run = next(&mut flow, &progress, (5, 10), 0).unwrap();
         assert_eq!((run.first, run.count), (3, 2));
         flow.grant(&run, lease(3));
-        assert_eq!(flow.next_run(&progress, 5, 10, at(0)), None);
+        assert_eq!(next(&mut flow, &progress, (5, 10), 0), None);
         progress.fail(1, 1, Failed { attempts: 1, not_before_ms: 0 });
         flow.come_back(1, Duration::from_millis(50), at(0));
-        assert_eq!(flow.next_run(&progress, 5, 10, at(49)), None);
+        assert_eq!(next(&mut flow, &progress, (5, 10), 49), None);
         assert_eq!(flow.deadline(), Some(Duration::from_millis(50)));
-        assert_eq!(flow.next_run(&progress, 5, 10, at(50)), Some(Run { first: 1, count: 1, attempts: 1 }));
+        assert_eq!(
+            next(&mut flow, &progress, (5, 10), 50),
+            Some(Run { first: 1, count: 1, attempts: 1, priority: 0 })
+        );
     }
 
     #[test]
     fn as_many_leases_are_granted_as_there_may_be() {
         let max = u64::try_from(GROUP_LEASES_MAX).unwrap();
         let (mut progress, end) = (Progress::at(0), max + 10);
-        let mut flow = Flow::new(&progress, at(0));
-        flow.grant(&Run { first: 0, count: max - 1, attempts: 0 }, lease(1));
-        let run = flow.next_run(&progress, end, 10, at(0)).unwrap();
+        let mut flow = Flow::new(&progress, Sequence::Arrival, at(0));
+        flow.grant(&Run { first: 0, count: max - 1, attempts: 0, priority: 0 }, lease(1));
+        let run = next(&mut flow, &progress, (end, 10), 0).unwrap();
         assert_eq!((run.first, run.count), (max - 1, 1), "no run goes past the limit");
         flow.grant(&run, lease(max));
-        assert_eq!((flow.leases(), flow.next_run(&progress, end, 10, at(0))), (GROUP_LEASES_MAX, None));
+        assert_eq!((flow.leases(), next(&mut flow, &progress, (end, 10), 0)), (GROUP_LEASES_MAX, None));
         progress.settle(5, 1);
         flow.settled(5, 1);
-        assert_eq!(flow.next_run(&progress, end, 10, at(0)).map(|run| run.count), Some(1));
+        assert_eq!(next(&mut flow, &progress, (end, 10), 0).map(|run| run.count), Some(1));
     }
 
     #[test]
     fn a_new_flow_takes_up_what_had_failed() {
         let mut progress = Progress::at(3);
         progress.fail(4, 2, Failed { attempts: 2, not_before_ms: 100 });
-        let mut flow = Flow::new(&progress, at(0));
-        assert_eq!(flow.next_run(&progress, 9, 1, at(0)), Some(Run { first: 3, count: 1, attempts: 0 }));
-        flow.grant(&Run { first: 3, count: 1, attempts: 0 }, lease(1));
-        assert_eq!(flow.next_run(&progress, 9, 9, at(0)), Some(Run { first: 6, count: 3, attempts: 0 }));
-        assert_eq!(flow.next_run(&progress, 9, 9, at(100)), Some(Run { first: 4, count: 2, attempts: 2 }));
+        let mut flow = Flow::new(&progress, Sequence::Arrival, at(0));
+        assert_eq!(
+            next(&mut flow, &progress, (9, 1), 0),
+            Some(Run { first: 3, count: 1, attempts: 0, priority: 0 })
+        );
+        flow.grant(&Run { first: 3, count: 1, attempts: 0, priority: 0 }, lease(1));
+        assert_eq!(
+            next(&mut flow, &progress, (9, 9), 0),
+            Some(Run { first: 6, count: 3, attempts: 0, priority: 0 })
+        );
+        assert_eq!(
+            next(&mut flow, &progress, (9, 9), 100),
+            Some(Run { first: 4, count: 2, attempts: 2, priority: 0 })
+        );
     }
 }

@@ -18,10 +18,11 @@ pub(crate) struct Member {
     pub expires: Duration,
 }
 
-/// A queue locked for one member.
-#[derive(Debug)]
+/// A queue locked for one member: until a monotonic time, and no longer than its session lasts.
+#[derive(Clone, Debug)]
 pub(crate) struct Lock {
     pub member: Name,
+    pub session: SessionId,
     pub ends: Duration,
 }
 
@@ -73,6 +74,7 @@ impl Members {
         for (group, name) in &gone {
             self.leave(group, name);
         }
+        self.locks.retain(|_, lock| session != Some(lock.session) && lock.ends > now);
         let members = self.groups.values().flat_map(|members| members.values());
         self.expires_from = members.map(|member| member.expires).min();
         let mut groups: Vec<Name> = gone.into_iter().map(|(group, _)| group).collect();
@@ -103,20 +105,27 @@ impl Members {
     }
 
     /// Locks a queue for a member, unless another holds it.
-    pub fn lock(
-        &mut self,
-        group: &Name,
-        queue: QueueId,
-        member: &Name,
-        now: Duration,
-        ends: Duration,
-    ) -> bool {
+    pub fn lock(&mut self, group: &Name, queue: QueueId, lock: &Lock, now: Duration) -> bool {
         let key = (group.clone(), queue);
-        let free = self.locks.get(&key).is_none_or(|lock| lock.member == *member || lock.ends <= now);
+        let free = self.locks.get(&key).is_none_or(|held| held.member == lock.member || held.ends <= now);
         if free {
-            self.locks.insert(key, Lock { member: member.clone(), ends });
+            self.locks.insert(key, lock.clone());
         }
         free
+    }
+
+    /// True while a queue is locked for a member of the group.
+    pub fn is_locked(&self, group: &str, mut queues: impl Iterator<Item = QueueId>, now: Duration) -> bool {
+        if self.locks.is_empty() {
+            return false;
+        }
+        let group = Name::from(group);
+        queues.any(|queue| self.locks.get(&(group.clone(), queue)).is_some_and(|lock| lock.ends > now))
+    }
+
+    /// A queue is no more.
+    pub fn forget_queue(&mut self, queue: QueueId) {
+        self.locks.retain(|(_, locked), _| *locked != queue);
     }
 
     pub fn unlock(&mut self, group: &Name, queue: QueueId, member: &Name) {
@@ -148,11 +157,13 @@ mod tests {
         };
         assert!(members.join(&group, &a, member(1)) && members.join(&group, &b, member(2)));
         assert!(!members.join(&group, &a, member(1)));
-        assert!(members.lock(&group, QueueId(1), &a, at(0), at(60)));
-        assert!(!members.lock(&group, QueueId(1), &b, at(59), at(119)));
-        assert!(members.lock(&group, QueueId(1), &b, at(60), at(120)));
+        let lock =
+            |member: &Name, ends| Lock { member: member.clone(), session: SessionId(1), ends: at(ends) };
+        assert!(members.lock(&group, QueueId(1), &lock(&a, 60), at(0)));
+        assert!(!members.lock(&group, QueueId(1), &lock(&b, 119), at(59)));
+        assert!(members.lock(&group, QueueId(1), &lock(&b, 120), at(60)));
         assert!(members.leave("g", "b") && !members.leave("g", "b"));
-        assert!(members.lock(&group, QueueId(1), &a, at(61), at(120)));
+        assert!(members.lock(&group, QueueId(1), &lock(&a, 120), at(61)));
         assert!(members.reads("g", "t", at(99)) && !members.reads("g", "t", at(100)));
         assert_eq!(members.remove_gone(None, at(100)), [group]);
     }

@@ -8,13 +8,14 @@ use mailrail_commitlog::{Position, Visitor};
 use mailrail_message::{AnnexKind, StoredMessage, property, tag_hash};
 
 use crate::ids::QueueId;
-use crate::publish::{expiry_ms, time_to_live_ms};
+use crate::publish::{Handling, expiry_ms};
 use crate::queue::Entry;
 use crate::record::{Change, kind};
 use crate::schedule::{self, GatherError, Timer, TimerKey};
 use crate::state::{Item, State};
 use crate::store::Store;
 use crate::store_thread;
+use crate::transaction::Half;
 
 /// Applies records to a state.
 pub(super) struct Replay {
@@ -73,11 +74,12 @@ impl Replay {
         let stored = StoredMessage::parse(payload).map_err(|error| error.to_string())?;
         let bytes = u32::try_from(payload.len()).map_err(|error| error.to_string())?;
         let tag_hash = stored.properties().get(property::TAGS).map_or(0, tag_hash);
-        let ttl_ms = time_to_live_ms(stored.properties()).filter(|_| !planted(Bug::ExpiryNotReplayed));
+        let Handling { ttl_ms, key_hash, priority } = Handling::of(stored.properties());
+        let ttl_ms = ttl_ms.filter(|_| !planted(Bug::ExpiryNotReplayed));
         let expires_ms = expiry_ms(stored.store_ms(), ttl_ms);
         for target in stored.targets().map_err(|error| error.to_string())? {
             let (offset, store_ms) = (target.offset, stored.store_ms());
-            let entry = Entry { offset, position, bytes, tag_hash, store_ms, expires_ms };
+            let entry = Entry { offset, position, bytes, tag_hash, store_ms, expires_ms, key_hash, priority };
             let queue = QueueId(target.queue);
             if self.state.is_transient(queue) {
                 // It goes before anybody is served.
@@ -87,6 +89,12 @@ impl Replay {
                 self.state.append_retained(queue, &entry);
             } else {
                 self.state.append(queue, &entry).map_err(|error| error.to_string())?;
+            }
+        }
+        if let Some(half) = stored.annex(AnnexKind::CommitOf).filter(|_| position >= self.snapshot) {
+            let half = half.first_chunk().ok_or("it does not say in which half message's place it is")?;
+            if !planted(Bug::HalfEndsTwice) {
+                self.state.half_ended(position, u64::from_le_bytes(*half));
             }
         }
         match stored.annex(AnnexKind::DispatchOf).filter(|_| !planted(Bug::DispatchNotReplayed)) {
@@ -143,6 +151,14 @@ impl Replay {
         Ok(())
     }
 
+    /// Below a snapshot it is there, and nowhere else, that it is said what is open.
+    fn half(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
+        if position >= self.snapshot {
+            self.state.add_half(position, Half::of_record(payload)?);
+        }
+        Ok(())
+    }
+
     fn change(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
         let change = Change::decode(payload).map_err(|error| error.to_string())?;
         match change {
@@ -174,6 +190,7 @@ impl Visitor for Replay {
             kind::MESSAGE => self.message(position, payload)?,
             kind::WAITING_MESSAGE => self.waiting(position, payload)?,
             kind::CHANGE => self.change(position, payload)?,
+            kind::HALF_MESSAGE => self.half(position, payload)?,
             unknown => return Err(format!("its kind {unknown} is unknown: use the release that wrote it")),
         }
         self.carry_out_jobs()

@@ -2,13 +2,16 @@
 //!
 //! Layout (little-endian): u8 version, u32 count, u64 first offset, u64 first position, u64 first store time, then per
 //! entry the varints position delta, bytes, tag (zigzag of the difference to the one before), store time delta. Version 2,
-//! for blocks with entries that expire, has one more: milliseconds from store time to expiry and 1, or 0 = never.
+//! for blocks with entries that expire, has one more: milliseconds from store time to expiry and 1, or 0 = never. Versions
+//! 3 and 4 are those for blocks with entries that have an ordering key or a priority: the last varint has both.
 
 use super::chunk::{Entry, wide};
 use crate::retention::stored_bytes;
 
 const VERSION: u8 = 1;
-const VERSION_WITH_EXPIRY: u8 = 2;
+/// Added to the version, for what the entries have besides.
+const WITH_EXPIRY: u8 = 1;
+const WITH_TURN: u8 = 2;
 
 /// What the directory keeps of a sealed block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -19,8 +22,7 @@ pub(crate) struct BlockRef {
     pub first_store_ms: u64,
     /// Bytes that its messages take in the log.
     pub bytes: u64,
-    /// Earliest expiry of its messages by what they say themselves; 0 = none expires. Stored apart from the rest.
-    #[serde(skip)]
+    /// Earliest expiry of its messages by what they say themselves; 0 = none expires.
     pub expires_ms: u64,
 }
 
@@ -37,13 +39,20 @@ pub(crate) struct DamagedBlock {
     pub first_offset: u64,
 }
 
-/// Packs entries with contiguous offsets. `entries` is not empty.
-pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
-    let first = entries.first()?;
-    let count = u32::try_from(entries.len()).ok()?;
-    let mut out = Vec::with_capacity(32 + entries.len() * 12);
-    let expires_ms = entries.iter().map(|entry| entry.expires_ms).filter(|at| *at > 0).min().unwrap_or(0);
-    out.push(if expires_ms > 0 { VERSION_WITH_EXPIRY } else { VERSION });
+/// Packs entries with contiguous offsets; `None` where there are none.
+pub(super) fn pack(entries: impl Iterator<Item = Entry> + Clone) -> Option<(BlockRef, Vec<u8>)> {
+    let first = entries.clone().next()?;
+    let (mut count, mut bytes, mut expires_ms, mut with_turn) = (0u32, 0, 0, false);
+    for entry in entries.clone() {
+        count += 1;
+        bytes += stored_bytes(entry.bytes);
+        if entry.expires_ms > 0 && (expires_ms == 0 || entry.expires_ms < expires_ms) {
+            expires_ms = entry.expires_ms;
+        }
+        with_turn |= entry.turn() > 0;
+    }
+    let mut out = Vec::with_capacity(32 + usize::try_from(count).ok()? * 12);
+    out.push(VERSION + u8::from(expires_ms > 0) * WITH_EXPIRY + u8::from(with_turn) * WITH_TURN);
     out.extend_from_slice(&count.to_le_bytes());
     for word in [first.offset, first.position, first.store_ms] {
         out.extend_from_slice(&word.to_le_bytes());
@@ -56,7 +65,10 @@ pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
         put_varint(&mut out, u64::from(((difference << 1) ^ (difference >> 31)).cast_unsigned()));
         put_varint(&mut out, entry.store_ms.wrapping_sub(store_ms));
         if expires_ms > 0 {
-            put_varint(&mut out, life_and_1(entry));
+            put_varint(&mut out, life_and_1(&entry));
+        }
+        if with_turn {
+            put_varint(&mut out, entry.turn());
         }
         (position, tag, store_ms) = (entry.position, entry.tag_hash, entry.store_ms);
     }
@@ -65,7 +77,7 @@ pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
         count,
         first_position: first.position,
         first_store_ms: first.store_ms,
-        bytes: entries.iter().map(|entry| stored_bytes(entry.bytes)).sum(),
+        bytes,
         expires_ms,
     };
     Some((block, out))
@@ -73,37 +85,43 @@ pub(super) fn pack(entries: &[Entry]) -> Option<(BlockRef, Vec<u8>)> {
 
 /// Unpacks a block and checks it against its directory entry.
 pub(super) fn unpack(block: &BlockRef, bytes: &[u8]) -> Result<Vec<Entry>, DamagedBlock> {
-    let damaged = DamagedBlock { first_offset: block.first_offset };
+    let is_it = |entries: &Vec<Entry>| {
+        wide(entries.len()) == u64::from(block.count)
+            && entries.first().is_some_and(|first| first.offset == block.first_offset)
+    };
+    unpack_any(bytes).filter(is_it).ok_or(DamagedBlock { first_offset: block.first_offset })
+}
+
+/// Unpacks a block; `None` when it is damaged.
+pub(super) fn unpack_any(bytes: &[u8]) -> Option<Vec<Entry>> {
     let mut rest = bytes;
-    let [version] = take(&mut rest).ok_or(damaged)?;
-    let count = u32::from_le_bytes(take(&mut rest).ok_or(damaged)?);
-    let first_offset = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
-    let mut position = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
-    let mut store_ms = u64::from_le_bytes(take(&mut rest).ok_or(damaged)?);
-    let with_expiry = version == VERSION_WITH_EXPIRY;
-    if (version != VERSION && !with_expiry) || count != block.count || first_offset != block.first_offset {
-        return Err(damaged);
+    let [version] = take(&mut rest)?;
+    let count = u32::from_le_bytes(take(&mut rest)?);
+    let first_offset = u64::from_le_bytes(take(&mut rest)?);
+    let mut position = u64::from_le_bytes(take(&mut rest)?);
+    let mut store_ms = u64::from_le_bytes(take(&mut rest)?);
+    let with = version.checked_sub(VERSION)?;
+    let (with_expiry, with_turn) = (with & WITH_EXPIRY > 0, with & WITH_TURN > 0);
+    if with > WITH_EXPIRY + WITH_TURN {
+        return None;
     }
     let mut tag = 0i32;
     let mut entries = Vec::with_capacity(bytes.len() / 4);
     for step in 0..u64::from(count) {
-        position = position.wrapping_add(varint(&mut rest).ok_or(damaged)?);
-        let bytes = u32::try_from(varint(&mut rest).ok_or(damaged)?).map_err(|_| damaged)?;
-        let zigzag = u32::try_from(varint(&mut rest).ok_or(damaged)?).map_err(|_| damaged)?;
+        position = position.wrapping_add(varint(&mut rest)?);
+        let bytes = u32::try_from(varint(&mut rest)?).ok()?;
+        let zigzag = u32::try_from(varint(&mut rest)?).ok()?;
         tag = tag.wrapping_add((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed());
-        store_ms = store_ms.wrapping_add(varint(&mut rest).ok_or(damaged)?);
-        let life = if with_expiry { varint(&mut rest).ok_or(damaged)? } else { 0 };
+        store_ms = store_ms.wrapping_add(varint(&mut rest)?);
+        let life = if with_expiry { varint(&mut rest)? } else { 0 };
         let expires_ms = if life > 0 { store_ms.wrapping_add(life - 1) } else { 0 };
-        entries.push(Entry {
-            offset: first_offset + step,
-            position,
-            bytes,
-            tag_hash: tag,
-            store_ms,
-            expires_ms,
-        });
+        let turn = if with_turn { varint(&mut rest)? } else { 0 };
+        let offset = first_offset.wrapping_add(step);
+        let entry =
+            Entry { offset, position, bytes, tag_hash: tag, store_ms, expires_ms, key_hash: 0, priority: 0 };
+        entries.push(entry.with_turn(turn));
     }
-    if rest.is_empty() && wide(entries.len()) == u64::from(count) { Ok(entries) } else { Err(damaged) }
+    rest.is_empty().then_some(entries)
 }
 
 /// Milliseconds that an entry lives, and 1; 0 where it lives for ever.
@@ -152,18 +170,21 @@ mod tests {
         #[test]
         fn unpacks_what_was_packed_and_rejects_damage(
             first in 0u64..1 << 50,
-            rows in proptest::collection::vec((0u64..1 << 40, any::<u32>(), any::<i32>(), 0u64..1 << 20, 0u64..4), 1..200),
+            rows in proptest::collection::vec((0u64..1 << 40, any::<u32>(), any::<i32>(), 0u64..1 << 20, 0u64..4, 0u64..3), 1..200),
             damage in any::<(usize, u8)>(),
         ) {
             let (mut position, mut store_ms) = (first, 1_700_000_000_000);
-            let entries: Vec<Entry> = rows.iter().enumerate().map(|(i, (gap, bytes, tag_hash, later, life))| {
+            let entries: Vec<Entry> = rows.iter().enumerate().map(|(i, (gap, bytes, tag_hash, later, life, turn))| {
                 position += gap;
                 store_ms += later;
                 let expires_ms = if *life > 1 { store_ms + life } else { 0 };
                 let offset = first + i as u64;
-                Entry { offset, position, bytes: *bytes, tag_hash: *tag_hash, store_ms, expires_ms }
+                let entry = Entry {
+                    offset, position, bytes: *bytes, tag_hash: *tag_hash, store_ms, expires_ms, key_hash: 0, priority: 0,
+                };
+                entry.with_turn(turn.saturating_sub(1) * 0xFF_1234_5677)
             }).collect();
-            let (block, bytes) = pack(&entries).unwrap();
+            let (block, bytes) = pack(entries.iter().copied()).unwrap();
             prop_assert_eq!(unpack(&block, &bytes).unwrap(), entries);
             let mut broken = bytes.clone();
             let at = damage.0 % broken.len();

@@ -15,12 +15,27 @@ pub struct Entry {
     pub store_ms: u64,
     /// Milliseconds of the Unix epoch from which on it is not handed out, by what the message itself says; 0 = never.
     pub expires_ms: u64,
+    /// Of the ordering key; 0 = none.
+    pub key_hash: u32,
+    /// At most what the queue's topic allows; 0 = none.
+    pub priority: u8,
 }
 
 impl Entry {
     /// False for the place of a message that is no more.
     pub fn is_there(&self) -> bool {
         self.bytes > 0
+    }
+
+    /// What decides its turn among others, in one number; 0 for most.
+    pub(super) fn turn(&self) -> u64 {
+        u64::from(self.key_hash) << 8 | u64::from(self.priority)
+    }
+
+    /// The entry with what [`Entry::turn`] gave; without bits that it never has.
+    pub(super) fn with_turn(self, turn: u64) -> Self {
+        let [priority, a, b, c, d, ..] = turn.to_le_bytes();
+        Entry { key_hash: u32::from_le_bytes([a, b, c, d]), priority, ..self }
     }
 
     /// When it expires: by its own time, or by a time to live that all entries have; `u64::MAX` = never.
@@ -30,7 +45,7 @@ impl Entry {
     }
 }
 
-const ENTRY_WORDS: usize = 4;
+const ENTRY_WORDS: usize = 5;
 
 /// A fixed run of entries with contiguous offsets. One thread appends; any thread reads what is below the length.
 #[derive(Debug)]
@@ -58,9 +73,8 @@ impl Chunk {
     pub fn push(&self, entry: &Entry) -> bool {
         let len = self.len.load(Ordering::Relaxed);
         let at = len * ENTRY_WORDS;
-        let Some([position, packed, store_ms, expires_ms]) = self.words.get(at..at + ENTRY_WORDS) else {
-            return false;
-        };
+        let words = self.words.get(at..at + ENTRY_WORDS);
+        let Some([position, packed, store_ms, expires_ms, turn]) = words else { return false };
         if entry.offset != self.first_offset + wide(len) {
             return false;
         }
@@ -68,6 +82,7 @@ impl Chunk {
         packed.store(pack(entry.bytes, entry.tag_hash), Ordering::Relaxed);
         store_ms.store(entry.store_ms, Ordering::Relaxed);
         expires_ms.store(entry.expires_ms, Ordering::Relaxed);
+        turn.store(entry.turn(), Ordering::Relaxed);
         self.len.store(len + 1, Ordering::Release);
         true
     }
@@ -79,28 +94,14 @@ impl Chunk {
             return None;
         }
         let at = index * ENTRY_WORDS;
-        let Some([position, packed, store_ms, expires_ms]) = self.words.get(at..at + ENTRY_WORDS) else {
-            return None;
-        };
+        let words = self.words.get(at..at + ENTRY_WORDS);
+        let Some([position, packed, store_ms, expires_ms, turn]) = words else { return None };
         let (bytes, tag_hash) = unpack(packed.load(Ordering::Relaxed));
         let (position, store_ms) = (position.load(Ordering::Relaxed), store_ms.load(Ordering::Relaxed));
-        Some(Entry {
-            offset,
-            position,
-            bytes,
-            tag_hash,
-            store_ms,
-            expires_ms: expires_ms.load(Ordering::Relaxed),
-        })
-    }
-
-    /// Notes when an entry expires that was appended without.
-    pub fn set_expiry(&self, offset: u64, at_ms: u64) {
-        let index = offset.checked_sub(self.first_offset).and_then(|index| usize::try_from(index).ok());
-        let word = index.filter(|index| *index < self.len()).map(|index| index * ENTRY_WORDS + 3);
-        if let Some(word) = word.and_then(|word| self.words.get(word)) {
-            word.store(at_ms, Ordering::Relaxed);
-        }
+        let expires_ms = expires_ms.load(Ordering::Relaxed);
+        let entry =
+            Entry { offset, position, bytes, tag_hash, store_ms, expires_ms, key_hash: 0, priority: 0 };
+        Some(entry.with_turn(turn.load(Ordering::Relaxed)))
     }
 }
 
@@ -132,6 +133,8 @@ mod tests {
             tag_hash: -7,
             store_ms: 99,
             expires_ms: 5,
+            key_hash: u32::MAX,
+            priority: 255,
         };
         assert!(!chunk.push(&entry(11)));
         assert!(chunk.push(&entry(10)) && chunk.push(&entry(11)) && !chunk.push(&entry(12)));

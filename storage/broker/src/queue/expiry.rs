@@ -62,22 +62,6 @@ impl Queue {
         self.may_expire() && self.deadline_ms(entry) <= now_ms
     }
 
-    /// Notes the earliest expiries of blocks (first offset, time) and those of entries in memory (offset, time) that a
-    /// checkpoint held.
-    pub(crate) fn restore_expiries(&self, blocks: &[(u64, u64)], entries: &[(u64, u64)]) {
-        self.has_expiry.store(true, Ordering::Release);
-        let mut sealed = self.sealed.write().unwrap_or_else(PoisonError::into_inner);
-        for (first, at_ms) in blocks {
-            if let Some(block) = sealed.iter_mut().find(|block| block.first_offset == *first) {
-                block.expires_ms = *at_ms;
-            }
-        }
-        let tail = self.tail.load();
-        for (offset, at_ms) in entries {
-            tail.iter().for_each(|chunk| chunk.set_expiry(*offset, *at_ms));
-        }
-    }
-
     /// Earliest deadline of an entry, seen yet or not; [`NEVER_MS`] when nothing expires.
     pub(crate) fn earliest_deadline_ms(&self) -> u64 {
         if !self.may_expire() {

@@ -9,10 +9,11 @@ mod blocks;
 mod chunk;
 mod expiry;
 mod image;
+mod turn;
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -29,32 +30,43 @@ pub(crate) use self::block::{BlockRef, put_varint, take, varint};
 pub(crate) use self::blocks::Blocks;
 pub use self::chunk::Entry;
 pub(crate) use self::expiry::{NEVER_MS, Slice};
-pub(crate) use self::image::IndexImage;
+pub(crate) use self::image::{IndexImage, PackedRun};
+pub(crate) use self::turn::PrioritySet;
 
 /// Entries that make the open end be sealed into a block: about 20 KiB packed, far below the store's limit.
 const BLOCK_ENTRIES: usize = 2_048;
+/// As many make it be sealed when a checkpoint has written some of them already.
+const WRITTEN_ENTRIES: usize = 256;
 const CHUNK_ENTRIES_MIN: usize = 16;
 const CHUNK_ENTRIES_MAX: usize = 256;
 
 /// A queue of a topic, shared by the shard (which alone writes) and all readers.
+///
+/// What every message touches comes first, in about one line of the processor's cache: with many queues each of them is
+/// found in none.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Queue {
     pub id: QueueId,
-    /// Name of its topic.
-    pub topic: Name,
-    /// Number within its topic, from 0.
-    pub index: u32,
-    min_offset: AtomicU64,
-    end_offset: AtomicU64,
     tail: ArcSwap<Vec<Arc<Chunk>>>,
-    sealed: RwLock<VecDeque<BlockRef>>,
-    waits: Mutex<Vec<Wait>>,
-    has_waits: AtomicBool,
-    gone: AtomicBool,
+    end_offset: AtomicU64,
+    min_offset: AtomicU64,
     ttl_ms: AtomicU64,
     has_expiry: AtomicBool,
-    swept: Mutex<expiry::Swept>,
+    has_waits: AtomicBool,
+    gone: AtomicBool,
     is_owned: AtomicBool,
+    priority_max: AtomicU8,
+    /// Number within its topic, from 0.
+    pub index: u32,
+    /// Name of its topic.
+    pub topic: Name,
+    sealed: RwLock<VecDeque<BlockRef>>,
+    /// Chunks below are sealed, or on their way. Only the shard looks.
+    sealing_to: AtomicU64,
+    waits: Mutex<Vec<Wait>>,
+    swept: Mutex<expiry::Swept>,
+    priorities: Mutex<turn::Priorities>,
 }
 
 #[derive(Debug)]
@@ -75,6 +87,11 @@ pub(crate) enum IndexError {
     Missing { first_offset: u64 },
 }
 
+/// The chunk at the end of a queue's index, once something was appended. It is known to the shard without going through
+/// what readers share: with many queues, each step there waits for memory.
+#[derive(Debug, Default)]
+pub(crate) struct Filling(Option<Arc<Chunk>>);
+
 /// Full chunks on their way into the store: all up to an offset that no block holds yet.
 #[derive(Debug)]
 pub(crate) struct Sealing {
@@ -92,6 +109,7 @@ impl Queue {
             end_offset: AtomicU64::new(next_offset),
             tail: ArcSwap::default(),
             sealed: RwLock::default(),
+            sealing_to: AtomicU64::new(0),
             waits: Mutex::default(),
             has_waits: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -99,6 +117,8 @@ impl Queue {
             has_expiry: AtomicBool::new(false),
             swept: Mutex::default(),
             is_owned: AtomicBool::new(false),
+            priority_max: AtomicU8::new(0),
+            priorities: Mutex::default(),
         }
     }
 
@@ -289,53 +309,50 @@ impl Queue {
 
     // What only the shard does.
 
-    /// Appends an entry, not visible yet. Returns chunks to seal when the open end has grown long enough.
-    pub(crate) fn append(self: &Arc<Self>, entry: &Entry) -> Option<Sealing> {
+    /// Appends an entry, not visible yet. `checkpoint` is the log position of the newest checkpoint. Returns chunks to
+    /// seal when the open end has grown long enough: each checkpoint writes an open end whole, so one that was written
+    /// before is not left to grow.
+    pub(crate) fn append(
+        self: &Arc<Self>,
+        filling: &mut Filling,
+        entry: &Entry,
+        checkpoint: u64,
+    ) -> Option<Sealing> {
         if entry.expires_ms > 0 {
             self.has_expiry.store(true, Ordering::Release);
         }
-        let tail = self.tail.load();
-        if let Some(last) = tail.last()
-            && last.push(entry)
-        {
+        let entry = &self.capped(entry);
+        if filling.0.as_ref().is_some_and(|chunk| chunk.push(entry)) {
             return None;
         }
-        let open: Vec<_> = self.unsealed(&tail);
-        let open_entries: usize = open.iter().map(|chunk| chunk.len()).sum();
-        let gap = tail.last().is_some_and(|last| last.end_offset() != entry.offset);
-        let capacity = open_entries.clamp(CHUNK_ENTRIES_MIN, CHUNK_ENTRIES_MAX);
-        let chunk = Arc::new(Chunk::new(entry.offset, capacity));
+        let tail = self.tail.load();
+        let sealing_to = self.sealing_to.load(Ordering::Relaxed);
+        let open = || tail.iter().filter(|chunk| chunk.first_offset >= sealing_to);
+        let open_entries: usize = open().map(|chunk| chunk.len()).sum();
+        let first = open().next().and_then(|chunk| chunk.get(chunk.first_offset));
+        let was_written = first.is_some_and(|first| first.position < checkpoint);
+        let end = tail.last().map_or(entry.offset, |last| last.end_offset());
+        let chunk =
+            Arc::new(Chunk::new(entry.offset, open_entries.clamp(CHUNK_ENTRIES_MIN, CHUNK_ENTRIES_MAX)));
         chunk.push(entry);
+        filling.0 = Some(chunk.clone());
         self.tail.rcu(|tail| {
             let mut longer = Vec::with_capacity(tail.len() + 1);
             longer.extend(tail.iter().cloned());
             longer.push(chunk.clone());
             longer
         });
-        let seal = open_entries >= BLOCK_ENTRIES || (gap && open_entries > 0);
-        let end = open.last().map_or(0, |last| last.end_offset());
-        seal.then(|| Sealing { queue: self.clone(), end })
+        let is_long = open_entries >= if was_written { WRITTEN_ENTRIES } else { BLOCK_ENTRIES };
+        let has_gap = open_entries > 0 && end != entry.offset;
+        (is_long || has_gap).then(|| {
+            self.sealing_to.store(end, Ordering::Relaxed);
+            Sealing { queue: self.clone(), end }
+        })
     }
 
     /// Offset behind the last appended entry; `None` when there never was one.
     pub(crate) fn appended_end(&self) -> Option<u64> {
         self.tail.load().last().map(|last| last.end_offset())
-    }
-
-    /// Chunks that no sealing is under way for: those behind the last full block's worth.
-    fn unsealed(&self, tail: &[Arc<Chunk>]) -> Vec<Arc<Chunk>> {
-        let mut open: Vec<Arc<Chunk>> = Vec::new();
-        let mut entries = 0;
-        for chunk in tail {
-            let gap = open.last().is_some_and(|last| last.end_offset() != chunk.first_offset);
-            if entries >= BLOCK_ENTRIES || gap {
-                open.clear();
-                entries = 0;
-            }
-            entries += chunk.len();
-            open.push(chunk.clone());
-        }
-        open
     }
 
     /// Makes entries below `end` visible and tells whoever waits for them.
@@ -360,6 +377,7 @@ impl Queue {
                 gone.push(first);
             }
         }
+        self.forget_blocks(&gone);
         let tail = self.tail.load();
         // The last chunk stays: it is the one being filled.
         if tail.len() > 1 && tail.first().is_some_and(|first| first.end_offset() <= min) {
@@ -384,11 +402,21 @@ impl Queue {
         // In this order: what is sealed meanwhile is seen twice rather than never.
         let tail = self.tail.load_full();
         let sealed = self.sealed.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect();
-        IndexImage { sealed, tail, min: self.min_offset(), end }
+        IndexImage { sealed, priorities: self.priorities_of_blocks(), tail, min: self.min_offset(), end }
     }
 
     /// Puts back what [`Queue::image`] gave.
-    pub(crate) fn restore(self: &Arc<Self>, min: u64, sealed: Vec<BlockRef>, entries: &[Entry]) {
+    pub(crate) fn restore(
+        &self,
+        min: u64,
+        sealed: Vec<BlockRef>,
+        priorities: Vec<(u64, PrioritySet)>,
+        entries: &[Entry],
+    ) {
+        self.restore_priorities(priorities, entries);
+        let expire = sealed.iter().any(|block| block.expires_ms > 0)
+            || entries.iter().any(|entry| entry.expires_ms > 0);
+        self.has_expiry.fetch_or(expire, Ordering::AcqRel);
         *self.sealed.write().unwrap_or_else(PoisonError::into_inner) = sealed.into();
         self.min_offset.store(min, Ordering::Release);
         for run in entries.chunks(CHUNK_ENTRIES_MAX) {
@@ -471,13 +499,14 @@ impl Sealing {
             let chunk = chunk.clone();
             (chunk.first_offset..chunk.end_offset()).filter_map(move |offset| chunk.get(offset))
         };
-        let entries: Vec<Entry> = run.iter().flat_map(chunk_entries).collect();
-        let Some((block, packed)) = block::pack(&entries) else { return Ok(()) };
+        let entries = run.iter().flat_map(chunk_entries);
+        let Some((block, packed)) = block::pack(entries.clone()) else { return Ok(()) };
         let queue = &self.queue;
         if queue.is_gone() || queue.min_offset() >= block.end_offset() {
             return Ok(());
         }
         store.apply(vec![(block_key(queue.id, block.first_offset), Some(packed))])?;
+        queue.note_block(&block, entries);
         queue.sealed.write().unwrap_or_else(PoisonError::into_inner).push_back(block);
         queue.tail.rcu(|tail| {
             let last = tail.len().saturating_sub(1);

@@ -30,6 +30,7 @@ use std::ops::Range;
 use mailrail_message::{AnnexKind, StoredMessage};
 use serde::{Deserialize, Serialize};
 
+use crate::publish::time_of;
 use crate::retention::stored_bytes;
 
 pub(crate) use self::block::{BlockRef, block_key};
@@ -82,8 +83,8 @@ impl Timer {
     /// What the record of a waiting message says.
     pub fn of_record(position: u64, message: &[u8]) -> Result<Timer, String> {
         let stored = StoredMessage::parse(message).map_err(|error| error.to_string())?;
-        let due = stored.annex(AnnexKind::Due).and_then(|due| due.first_chunk::<8>());
-        let due_ms = u64::from_le_bytes(*due.ok_or("a waiting message says no time")?);
+        let due_ms =
+            stored.annex(AnnexKind::Due).and_then(time_of).ok_or("a waiting message says no time")?;
         let bytes = u32::try_from(message.len()).map_err(|error| error.to_string())?;
         Ok(Timer { due_ms, position, bytes })
     }

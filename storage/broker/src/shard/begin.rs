@@ -53,9 +53,9 @@ impl Shard {
         let mut changes = Vec::new();
         for (group, queue, progress) in self.state.all_progress() {
             let end = self.state.queues.get(&queue).map_or(0, |queue| queue.next_offset);
-            let granted_to = progress.granted_to.min(end);
-            let unsettled =
-                progress.unsettled_runs(granted_to).into_iter().flat_map(|(first, end)| first..end);
+            let marked = progress.unsettled_runs(progress.granted_to.min(end));
+            let apart = progress.granted.iter().map(|(first, end)| (first.max(progress.granted_to), end));
+            let unsettled = marked.into_iter().chain(apart).flat_map(|(first, end)| first..end);
             let mut runs: Vec<(u64, u64, u32)> = Vec::new();
             for offset in unsettled {
                 let failed = attempts(progress, offset).saturating_add(1);
@@ -73,7 +73,7 @@ impl Shard {
                 attempts,
                 not_before_ms,
             }));
-            if progress.granted_to > progress.floor {
+            if progress.has_grants() {
                 changes.push(Change::Granted { group, queue, to: progress.floor });
             }
         }

@@ -89,7 +89,7 @@ impl Shard {
             return;
         }
         self.checkpoints.number += 1;
-        self.state.checkpoint = self.checkpoints.number;
+        (self.state.checkpoint, self.state.checkpoint_at) = (self.checkpoints.number, self.journal.end());
         self.state.set_needless_blocks_aside();
         self.checkpoints.taken = self.state.begin_picture_of_changes();
         self.checkpoints.state = Stage::Taking { pieces: Vec::new() };

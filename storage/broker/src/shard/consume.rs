@@ -22,6 +22,7 @@ pub(super) struct Wanted {
     pub credit: u32,
     pub no_ack: bool,
     pub exclusive: bool,
+    pub priority: i64,
 }
 
 impl Shard {
@@ -57,19 +58,23 @@ impl Shard {
         wanted: Wanted,
     ) -> Result<(), Error> {
         let (group_id, shared) = self.by_lease(now, mailbox.session, group, topic)?;
-        let subscription = self.subscriptions.entry((group_id, shared.id)).or_default();
-        let alone = subscription.consumers.is_empty();
-        if (wanted.exclusive && !alone) || subscription.consumers.iter().any(|consumer| consumer.exclusive) {
+        // Where one consumer is active, others may wait for their turn.
+        let single_active = self.is_single_active(group_id);
+        let others = self.subscriptions.get(&(group_id, shared.id)).map(Subscription::consumers);
+        let may_be_alone = others.is_none_or(VecDeque::is_empty) && !single_active;
+        let is_taken = others.is_some_and(|others| others.iter().any(|consumer| consumer.exclusive));
+        if (wanted.exclusive && !may_be_alone) || is_taken {
             return Err(Error::ExclusiveConsumer(topic.to_owned()));
         }
+        let subscription = self.subscriptions.entry((group_id, shared.id)).or_default();
         self.consumers.insert((mailbox.session, wanted.consumer), (group_id, shared.id));
-        subscription.had_consumer = true;
-        subscription.consumers.push_back(Consumer {
+        subscription.add(Consumer {
             mailbox: mailbox.clone(),
             id: wanted.consumer,
             credit: wanted.credit.into(),
             no_ack: wanted.no_ack,
             exclusive: wanted.exclusive,
+            priority: wanted.priority,
         });
         self.start_serving((group_id, shared.id));
         Ok(())
@@ -78,8 +83,7 @@ impl Shard {
     pub(super) fn credit(&mut self, session: SessionId, consumer: ConsumerId, add: u32) {
         let Some(key) = self.consumers.get(&(session, consumer)).copied() else { return };
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
-        let mine = |c: &&mut Consumer| c.id == consumer && c.mailbox.session == session;
-        if let Some(found) = subscription.consumers.iter_mut().find(mine) {
+        if let Some(found) = subscription.consumer_mut(session, consumer) {
             found.credit = found.credit.saturating_add(add.into());
             self.hungry.insert(key);
         }
@@ -88,7 +92,8 @@ impl Shard {
     pub(super) fn cancel(&mut self, session: SessionId, consumer: ConsumerId) {
         let Some(key) = self.consumers.remove(&(session, consumer)) else { return };
         if let Some(subscription) = self.subscriptions.get_mut(&key) {
-            subscription.consumers.retain(|c| c.id != consumer || c.mailbox.session != session);
+            subscription.remove(session, Some(consumer));
+            self.hungry.insert(key);
         }
         self.left(key);
     }
@@ -124,7 +129,9 @@ impl Shard {
         if !found.1.settings().readable {
             return Err(Error::NotReadable(topic.to_owned()));
         }
-        if self.members.reads(group, topic, now.mono) {
+        let queues = &self.state.topics.get(&found.1.id).map_or(&[][..], |topic| &topic.queues);
+        let is_locked = self.members.is_locked(group, queues.iter().copied(), now.mono);
+        if is_locked || self.members.reads(group, topic, now.mono) {
             let (group, topic) = (group.to_owned(), topic.to_owned());
             return Err(Error::Mode { group, topic, found: "offset", asked: "lease" });
         }
@@ -168,7 +175,7 @@ impl Shard {
         }
         if !self.flows.contains_key(&line) {
             let progress = self.state.progress(group, queue).cloned().unwrap_or_else(|| Progress::at(min));
-            self.flows.insert(line, Flow::new(&progress, now));
+            self.flows.insert(line, Flow::new(&progress, self.sequence_of(line), now));
             self.reschedule(line);
         }
         Ok(())

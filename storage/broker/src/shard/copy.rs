@@ -1,9 +1,10 @@
-//! Storing a message again: dispatch of one that waited, or a dead letter. The copy is a new complete record.
+//! Storing a message again: dispatch of one that waited, commit of a half message, or a dead letter. The copy is a new complete record.
 
 use bytes::BytesMut;
 use mailrail_message::{AnnexKind, Draft, PROPERTIES_BYTES_MAX, StoredMessage, property, tag_hash};
 
 use super::*;
+use crate::event::Stored;
 use crate::publish::{Destination, PublishBatch};
 use crate::schedule::Timer;
 use crate::settings::Durability;
@@ -17,13 +18,17 @@ pub(super) struct Differences {
     pub with: Vec<(&'static str, String)>,
     /// The waiting message that the copy replaces.
     pub dispatch_of: Option<Timer>,
+    /// The half message that it replaces.
+    pub commit_of: Option<Position>,
+    pub sys_flags: Option<u32>,
     /// The history of deaths that it has in place of any other.
     pub deaths: Option<Vec<u8>>,
 }
 
 impl Shard {
     /// Appends a copy of `stored` to where it is to go, the first topic of which names it, together with `change`: both
-    /// survive a crash or neither. The copy is synced before anybody sees it.
+    /// survive a crash or neither. The copy is synced before anybody sees it. Of several topics those that are full do
+    /// without it.
     pub(super) fn store_copy(
         &mut self,
         now: Now,
@@ -31,7 +36,7 @@ impl Shard {
         (topic, destination): (TopicId, Destination),
         differences: Differences,
         change: Option<Change>,
-    ) -> Result<(), Error> {
+    ) -> Result<Stored, Error> {
         let name = self.state.topics.get(&topic).map(|topic| topic.shared.name.clone());
         let name = name.ok_or_else(|| Error::NoTopic(format!("#{}", topic.0)))?;
         let mut properties = property::without(stored.properties().as_bytes(), differences.without);
@@ -47,6 +52,7 @@ impl Shard {
         let has_died = differences.deaths.is_some();
         let kept = |kind| match kind {
             AnnexKind::Targets | AnnexKind::Due | AnnexKind::DispatchOf => false,
+            AnnexKind::Half | AnnexKind::CommitOf => false,
             AnnexKind::Deaths => !has_died,
             _ => true,
         };
@@ -54,11 +60,13 @@ impl Shard {
         let mut annexes: Vec<(AnnexKind, &[u8])> =
             stored_annexes.map(|annex| (annex.kind, annex.bytes)).collect();
         annexes.extend(replaced.as_ref().map(|timer| (AnnexKind::DispatchOf, timer.as_slice())));
+        let committed = differences.commit_of.map(Position::to_le_bytes);
+        annexes.extend(committed.as_ref().map(|half| (AnnexKind::CommitOf, half.as_slice())));
         annexes.extend(differences.deaths.as_ref().map(|deaths| (AnnexKind::Deaths, deaths.as_slice())));
         let draft = Draft {
             topic: &name,
             flag: stored.flag(),
-            sys_flags: stored.sys_flags(),
+            sys_flags: differences.sys_flags.unwrap_or(stored.sys_flags()),
             born_ms: stored.born_ms(),
             born_host: stored.born_host(),
             store_host: stored.store_host(),
@@ -80,11 +88,9 @@ impl Shard {
         // A short segment may have no room for all that routing might add, and mostly adds nothing.
         let most = (bytes + COPY_SLACK_BYTES).min(self.journal.group_bytes_max());
         self.journal.reserve(most.max(bytes))?;
-        self.store_batch_of_one(now, batch)?;
-        match change {
-            Some(change) => self.log(change),
-            None => Ok(()),
-        }
+        let copy = self.store_batch_of_one(now, batch)?;
+        change.map_or(Ok(()), |change| self.log(change))?;
+        Ok(copy)
     }
 }
 

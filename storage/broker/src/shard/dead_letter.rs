@@ -207,12 +207,12 @@ impl Shard {
         ) {
             // Whoever limits where dead letters go wants no more of them.
             Err(Error::Full { .. }) => settled.map_or(Ok(()), |settled| self.log(settled)),
-            stored => stored,
+            stored => stored.map(drop),
         }
     }
 
     /// The topic that a group or a topic names for its dead letters.
-    fn dead_letter_topic(&mut self, name: &str) -> Result<TopicId, Error> {
+    pub(super) fn dead_letter_topic(&mut self, name: &str) -> Result<TopicId, Error> {
         match self.state.directory.topic(name) {
             Some(topic) => Ok(topic.id),
             None => self.create_topic(name, &TopicSettings { queues: 1, ..TopicSettings::default() }),

@@ -17,15 +17,17 @@ impl Shard {
         affected.extend(self.receive_times.iter().map(|(_, group, topic)| (*group, *topic)));
         for key in &affected {
             if let Some(subscription) = self.subscriptions.get_mut(key) {
-                subscription.consumers.retain(|consumer| consumer.mailbox.session != session);
+                subscription.remove(session, None);
                 subscription.receivers.retain(|receiver| receiver.mailbox.session != session);
             }
         }
         self.return_leases(now, session);
+        self.forget_producer(session);
         for group in self.members.remove_gone(Some(session), now.mono) {
             self.tell_members(&group);
         }
         for key in affected {
+            self.hungry.insert(key);
             self.left(key);
         }
         let owned: Vec<TopicId> =
@@ -60,7 +62,7 @@ impl Shard {
             .all_progress()
             .filter(|(group, queue, progress)| {
                 let idle = self.flows.get(&(*group, *queue)).is_none_or(|flow| flow.leases() == 0);
-                idle && progress.granted_to > progress.floor
+                idle && progress.has_grants()
             })
             .map(|(group, queue, _)| (group, queue))
             .collect();

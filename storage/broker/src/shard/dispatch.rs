@@ -1,10 +1,12 @@
 //! Handing out: who gets which entries. Entries of several queues are taken in the order of their store times.
 
+use std::cmp::Reverse;
+
 use mailrail_message::DeathReason;
 
 use super::sweep::Live;
 use super::*;
-use crate::delivery::{Lease, LeaseEnd, Run};
+use crate::delivery::{Lease, LeaseEnd, Run, Sequence};
 use crate::event::Recipient;
 use crate::queue::Queue;
 use crate::session::Grant;
@@ -15,11 +17,16 @@ const TURN_ENTRIES_MAX: u64 = 64;
 /// How far the logged mark runs ahead of what was handed out.
 const GRANTED_AHEAD: u64 = 256;
 
+/// Which of several queues comes first: by priority, then by store time.
+type Turn = (Reverse<u8>, u64);
+
 /// Somebody to hand entries to.
 struct Taker {
     mailbox: Arc<Mailbox>,
     end: LeaseEnd,
     no_ack: bool,
+    /// What it is handed before others get their turn is one batch: the number of the first lease.
+    batch: u64,
 }
 
 impl Shard {
@@ -40,12 +47,17 @@ impl Shard {
 
     /// Serves the receive that has waited longest, all it asks for at once.
     fn serve_receiver(&mut self, now: Now, key: (GroupId, TopicId)) -> bool {
+        let single_active = self.is_single_active(key.0);
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return false };
+        if single_active && !subscription.consumers().is_empty() {
+            return false;
+        }
         let Some(receiver) = subscription.receivers.pop_front() else { return false };
         let to = Recipient::Request(receiver.token);
         let lease_ms = receiver.lease_ms >> u8::from(planted(Bug::LeaseEndsEarly));
         let end = LeaseEnd::At(now.mono + Duration::from_millis(lease_ms));
-        let taker = Taker { mailbox: receiver.mailbox.clone(), end, no_ack: false };
+        let (mailbox, batch) = (receiver.mailbox.clone(), self.next_lease);
+        let taker = Taker { mailbox, end, no_ack: false, batch };
         let mut grants = Vec::new();
         let mut left = receiver.max;
         while let Some(grant) = self.grant(now, key, left, &taker) {
@@ -72,24 +84,21 @@ impl Shard {
 
     /// Serves the next consumer in turn that has credit.
     fn serve_consumer(&mut self, now: Now, key: (GroupId, TopicId)) -> bool {
+        let single_active = self.is_single_active(key.0);
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return false };
-        let Some(at) = subscription.consumers.iter().position(|consumer| consumer.credit > 0) else {
-            return false;
-        };
-        subscription.consumers.rotate_left(at);
-        let Some(consumer) = subscription.consumers.front() else { return false };
-        let to = Recipient::Consumer(consumer.id);
+        let Some(consumer) = subscription.next(single_active) else { return false };
+        let (id, max) = (consumer.id, consumer.credit.min(TURN_ENTRIES_MAX));
         let (mailbox, no_ack) = (consumer.mailbox.clone(), consumer.no_ack);
-        let taker = Taker { mailbox, end: LeaseEnd::WithOwner, no_ack };
-        let max = consumer.credit.min(TURN_ENTRIES_MAX);
+        let taker = Taker { mailbox, end: LeaseEnd::WithOwner, no_ack, batch: self.next_lease };
         let Some(grant) = self.grant(now, key, max, &taker) else { return false };
+        let session = taker.mailbox.session;
         if let Some(subscription) = self.subscriptions.get_mut(&key) {
-            if let Some(consumer) = subscription.consumers.front_mut() {
+            if let Some(consumer) = subscription.consumer_mut(session, id) {
                 consumer.credit = consumer.credit.saturating_sub(grant.count.into());
             }
-            subscription.consumers.rotate_left(1);
+            subscription.had_turn(session, id);
         }
-        self.send(&taker.mailbox, Letter::Granted { to, grants: vec![grant] });
+        self.send(&taker.mailbox, Letter::Granted { to: Recipient::Consumer(id), grants: vec![grant] });
         true
     }
 
@@ -103,10 +112,11 @@ impl Shard {
         to: Recipient,
         no_ack: bool,
     ) -> bool {
-        let taker = Taker { mailbox: mailbox.clone(), end: LeaseEnd::WithOwner, no_ack };
+        let (mailbox, batch) = (mailbox.clone(), self.next_lease);
+        let taker = Taker { mailbox, end: LeaseEnd::WithOwner, no_ack, batch };
         match self.grant(now, (group, topic), 1, &taker) {
             Some(grant) => {
-                self.send(mailbox, Letter::Granted { to, grants: vec![grant] });
+                self.send(&taker.mailbox, Letter::Granted { to, grants: vec![grant] });
                 true
             }
             None => false,
@@ -116,36 +126,44 @@ impl Shard {
     /// Leases the next run of entries of the topic, or settles it at once for a taker that does not acknowledge.
     fn grant(&mut self, now: Now, key: (GroupId, TopicId), max: u64, taker: &Taker) -> Option<Grant> {
         loop {
-            let (queue, run) = self.oldest_run(now, key, max)?;
+            let (queue, run) = self.oldest_run(now, key, max, taker.batch)?;
             if !self.give_up_used_up(key.0, queue, &run) {
                 return self.take_run(now, key.0, queue, run, taker);
             }
         }
     }
 
-    /// The run of the topic's queues that was stored first, as far as it goes before another queue's turn.
-    fn oldest_run(&mut self, now: Now, key: (GroupId, TopicId), max: u64) -> Option<(QueueId, Run)> {
+    /// The run of the topic's queues that has the highest priority, and of those the one that was stored first, as far as
+    /// it goes before another queue's turn.
+    fn oldest_run(
+        &mut self,
+        now: Now,
+        key: (GroupId, TopicId),
+        max: u64,
+        batch: u64,
+    ) -> Option<(QueueId, Run)> {
         let (group, topic) = key;
         let shared = self.state.topics.get(&topic)?.shared.queues();
-        let mut best: Option<(u64, &Arc<Queue>, Run)> = None;
-        let mut next_ms = u64::MAX;
+        let mut best: Option<(Turn, &Arc<Queue>, Run)> = None;
+        let mut next: Option<Turn> = None;
         for queue in shared.iter() {
             if let Err(error) = self.open_flow(now, (group, queue.id)) {
                 tracing::warn!(%error, "a group cannot begin on a queue");
                 continue;
             }
-            let Some(run) = self.next_run(now, (group, queue.id), max) else { continue };
+            let Some(run) = self.next_run(now, (group, queue.id), max, batch) else { continue };
             let store_ms = if shared.len() > 1 { queue.store_ms_about(run.first) } else { 0 };
+            let turn = (Reverse(run.priority), store_ms);
             match best {
-                Some((oldest, ..)) if store_ms >= oldest => next_ms = next_ms.min(store_ms),
+                Some((first, ..)) if turn >= first => next = next.into_iter().chain([turn]).min(),
                 _ => {
-                    next_ms = best.map_or(next_ms, |(oldest, ..)| oldest);
-                    best = Some((store_ms, queue, run));
+                    next = best.map(|(first, ..)| first).or(next);
+                    best = Some((turn, queue, run));
                 }
             }
         }
-        let (_, queue, mut run) = best?;
-        if next_ms < u64::MAX {
+        let ((priority, _), queue, mut run) = best?;
+        if let Some((_, next_ms)) = next.filter(|(next, _)| *next == priority) {
             let own = (1..run.count).take_while(|step| queue.store_ms_about(run.first + step) <= next_ms);
             run.count = u64::try_from(own.count()).map_or(1, |more| more + 1);
         }
@@ -167,13 +185,9 @@ impl Shard {
         is_used_up
     }
 
-    fn next_run(&mut self, now: Now, line: Line, max: u64) -> Option<Run> {
-        let (group, queue) = line;
+    fn next_run(&mut self, now: Now, line: Line, max: u64, batch: u64) -> Option<Run> {
         loop {
-            let end = self.state.queues.get(&queue)?.shared.end_offset();
-            let progress = self.state.progress(group, queue)?;
-            let flow = self.flows.get_mut(&line)?;
-            let run = flow.next_run(progress, end, max.min(u32::MAX.into()), now);
+            let run = self.next_in_turn(now, line, max, batch);
             self.reschedule(line);
             match self.without_expired(now, line, run?)? {
                 Live::Run(run) => return Some(run),
@@ -197,11 +211,7 @@ impl Shard {
             }
             self.flows.get_mut(&(group, queue))?.pass(&run);
         } else {
-            let granted_to = self.state.progress(group, queue)?.granted_to;
-            let end = run.first + run.count;
-            if end > granted_to {
-                self.log_loosely(Change::Granted { group, queue, to: end + GRANTED_AHEAD });
-            }
+            self.note_grant((group, queue), &run)?;
             let owner = taker.mailbox.session;
             let lease = Lease { number: self.next_lease, owner, end: taker.end };
             self.flows.get_mut(&(group, queue))?.grant(&run, lease);
@@ -225,6 +235,23 @@ impl Shard {
         self.next_lease += run.count;
         self.outputs.delivered += run.count;
         Some(grant)
+    }
+
+    /// Records that entries may have been handed out, unless that is known.
+    fn note_grant(&mut self, line: Line, run: &Run) -> Option<()> {
+        let (group, queue) = line;
+        let progress = self.state.progress(group, queue)?;
+        let mut offsets = run.first..run.first + run.count;
+        if offsets.end <= progress.granted_to {
+            return Some(());
+        }
+        if self.flows.get(&line)?.sequence() == Sequence::Arrival {
+            self.log_loosely(Change::Granted { group, queue, to: offsets.end + GRANTED_AHEAD });
+        } else if !offsets.all(|offset| progress.may_have_been_granted(offset)) {
+            let Run { first, count, .. } = *run;
+            self.log_loosely(Change::GrantedApart { group, queue, first, count });
+        }
+        Some(())
     }
 
     /// Notes when a flow wants to be looked at again.

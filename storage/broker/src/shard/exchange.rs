@@ -60,6 +60,8 @@ pub(crate) enum Input {
     DeadReady(Dead),
     DispatchReady(Dispatch),
     RecallReady(Recall),
+    HalfRead(Ending),
+    ChecksRead(Checks),
     /// Blocks of waiting messages were merged, or not.
     Gathered(GatherOutcome),
     CheckpointStored {
@@ -80,6 +82,8 @@ pub(crate) enum Work {
     Dead(Dead),
     Dispatch(Dispatch),
     Recall(Recall),
+    EndHalf(Ending),
+    Check(Checks),
     Expire(Expiry),
     Survey(Survey),
     Sweep(Sweep),
@@ -97,6 +101,8 @@ impl Work {
         match self {
             Work::Dead(dead) => Input::DeadReady(dead.read(context)),
             Work::Recall(recall) => Input::RecallReady(recall.read(context)),
+            Work::EndHalf(ending) => Input::HalfRead(ending.read(context)),
+            Work::Check(checks) => Input::ChecksRead(checks.read(context)),
             Work::Dispatch(dispatch) => Input::DispatchReady(dispatch.read(context)),
             Work::Expire(expiry) => Input::Expired(expiry.find(context)),
             Work::Survey(survey) => Input::Surveyed(survey.carry_out(context)),

@@ -6,6 +6,7 @@
 use mailrail_message::DeathReason;
 
 use super::*;
+use crate::delivery::Sequence;
 use crate::policy::{Overflow, Policy};
 use crate::queue::{IndexError, Queue};
 
@@ -17,6 +18,8 @@ pub(super) struct Lengths {
     sizes: FxHashMap<QueueId, Sizes>,
     /// Topics that refused the message being taken, and want it dead-lettered.
     refused: Vec<TopicId>,
+    /// What messages take that are not stored yet, while several are looked at before the first of them is.
+    claims: Option<FxHashMap<TopicId, Ready>>,
 }
 
 /// Bytes of the entries of a queue.
@@ -66,7 +69,7 @@ impl Sizes {
 }
 
 /// What lies ready.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Ready {
     entries: u64,
     bytes: u64,
@@ -100,6 +103,15 @@ impl Lengths {
         self.longer.push(queue);
     }
 
+    /// From now on what finds room takes it from those that come next.
+    pub fn begin_claims(&mut self) {
+        self.claims = Some(FxHashMap::default());
+    }
+
+    pub fn end_claims(&mut self) {
+        self.claims = None;
+    }
+
     pub fn take_refused(&mut self) -> Vec<TopicId> {
         std::mem::take(&mut self.refused)
     }
@@ -121,9 +133,18 @@ impl Shard {
         let next = self.state.queues.get(&queue.id).map_or(0, |queue| queue.next_offset);
         let ready = self.ready_length(&queue, next, &policy);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let with = Ready { entries: ready.entries + 1, bytes: ready.bytes.saturating_add(bytes) };
+        let claims = self.lengths.claims.as_ref();
+        let claimed = claims.and_then(|claims| claims.get(&topic)).copied().unwrap_or_default();
+        let own = Ready { entries: claimed.entries + 1, bytes: claimed.bytes.saturating_add(bytes) };
+        let with =
+            Ready { entries: ready.entries + own.entries, bytes: ready.bytes.saturating_add(own.bytes) };
         match with.over(&policy) {
-            None => Ok(()),
+            None => {
+                if let Some(claims) = &mut self.lengths.claims {
+                    claims.insert(topic, own);
+                }
+                Ok(())
+            }
             Some((what, value, max)) => {
                 if policy.overflow == Overflow::RejectToDeadLetter {
                     self.lengths.refused.push(topic);
@@ -133,7 +154,7 @@ impl Shard {
         }
     }
 
-    /// Gives up the oldest ready entries of queues that have become too long.
+    /// Gives up the first ready entries of queues that have become too long.
     pub(super) fn limit_lengths(&mut self, now: Now) {
         let mut longer = std::mem::take(&mut self.lengths.longer);
         longer.sort_unstable();
@@ -161,6 +182,14 @@ impl Shard {
             return Ok(());
         }
         self.open_flow(now, line)?;
+        // As with RabbitMQ, the head of a queue is what would be handed out next.
+        while self.sequence_of(line) == Sequence::Priority
+            && ready.over(&policy).is_some()
+            && let Some(next) = self.next_in_turn(now, line, 1, self.next_lease)
+        {
+            self.end_all(line, &[next.first], DeathReason::LengthLimit)?;
+            ready = self.ready_length(&shared, end, &policy);
+        }
         let (Some(progress), Some(flow)) = (self.state.progress(line.0, id), self.flows.get(&line)) else {
             return Ok(());
         };

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::Name;
-use crate::delivery::Member;
+use crate::delivery::{Lock, Member};
 use crate::limits::*;
 
 impl Shard {
@@ -39,18 +39,24 @@ impl Shard {
         }
     }
 
+    /// Locks queues for a member; those that another holds, or that the group consumes by lease, are left out.
     pub(super) fn lock(
         &mut self,
         now: Now,
-        group: &Name,
-        member: &Name,
+        session: SessionId,
+        (group, member): (&Name, Name),
         queues: &[QueueId],
         lease_ms: u64,
     ) -> Vec<QueueId> {
         let ends = now.mono + Duration::from_millis(lease_ms.min(MEMBER_MS_MAX));
-        let exists = |queue: &&QueueId| self.state.queues.contains_key(queue);
-        let queues: Vec<QueueId> = queues.iter().filter(exists).copied().collect();
-        queues.into_iter().filter(|queue| self.members.lock(group, *queue, member, now.mono, ends)).collect()
+        let lock = Lock { member, session, ends };
+        let group_id = self.state.directory.group(group).map(|group| group.id);
+        let may_be_locked = |queue: &&QueueId| {
+            let topic = self.state.queues.get(queue).map(|queue| queue.topic);
+            topic.is_some_and(|topic| group_id.is_none_or(|group| !self.is_leased(group, topic)))
+        };
+        let queues: Vec<QueueId> = queues.iter().filter(may_be_locked).copied().collect();
+        queues.into_iter().filter(|queue| self.members.lock(group, *queue, &lock, now.mono)).collect()
     }
 
     pub(super) fn expire_members(&mut self, now: Now) {

@@ -3,6 +3,7 @@
 
 mod access;
 mod begin;
+mod check_back;
 mod checkpoint;
 mod consume;
 mod copy;
@@ -23,6 +24,8 @@ mod reclaim;
 mod settle;
 mod sweep;
 mod topology;
+mod transaction;
+mod turn;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,6 +38,7 @@ use mailrail_commitlog::planted::{Bug, planted};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::access::Administered;
+use self::check_back::{Checks, Producers};
 pub(crate) use self::checkpoint::CheckpointPolicy;
 use self::checkpoint::Checkpoints;
 use self::dead_letter::Dead;
@@ -48,6 +52,7 @@ use self::recall::Recall;
 use self::reclaim::Reclaim;
 pub(crate) use self::reclaim::ReclaimPolicy;
 use self::sweep::{Sweep, Sweeps};
+use self::transaction::{Ending, Endings};
 use self::waiting::{Dispatch, Waits};
 use crate::command::{Command, Receipt};
 use crate::delivery::{Flow, Members, Subscription};
@@ -88,6 +93,8 @@ pub(crate) struct Shard {
     owned: FxHashMap<TopicId, SessionId>,
     members: Members,
     waits: Waits,
+    endings: Endings,
+    producers: Producers,
     sweeps: Sweeps,
     lengths: Lengths,
     idle: Idle,
@@ -144,6 +151,8 @@ impl Shard {
             owned: FxHashMap::default(),
             members: Members::default(),
             waits: Waits::default(),
+            endings: Endings::default(),
+            producers: Producers::default(),
             sweeps,
             lengths: Lengths::default(),
             idle,
@@ -197,6 +206,8 @@ impl Shard {
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
             Input::RecallReady(recall) => self.go_on_with_recall(recall),
+            Input::HalfRead(ending) => self.go_on_with_ending(now, ending),
+            Input::ChecksRead(checks) => self.ask_producers(checks),
             Input::Gathered(outcome) => self.timers_gathered(now, outcome),
             Input::CheckpointStored { number, stored } => self.checkpoint_stored(now, number, stored),
             Input::Trim { mailbox, token, before } => self.trim(&mailbox, token, before),
@@ -211,6 +222,7 @@ impl Shard {
         self.expire_receives(now);
         self.expire_members(now);
         self.start_due_dispatches(now);
+        self.start_due_checks(now);
         self.serve_hungry(now);
         self.limit_lengths(now);
         self.start_due_sweeps(now);
@@ -235,6 +247,7 @@ impl Shard {
         let receives = self.receive_times.first().map(|(at, _, _)| *at);
         let members = self.members.deadline();
         let waits = self.waits_deadline(now);
+        let checks = self.checks_deadline(now);
         if self.is_amid_work() {
             return Some(now.mono);
         }
@@ -243,7 +256,8 @@ impl Shard {
         let is_serving = self.refusal().is_none();
         let sweeps = self.sweeps.deadline(now).filter(|_| is_serving);
         let idle = self.idle.deadline().filter(|_| is_serving);
-        let all = [flows, receives, members, waits, checkpoints, self.reclaim_deadline(), sweeps, idle];
+        let all =
+            [flows, receives, members, waits, checks, checkpoints, self.reclaim_deadline(), sweeps, idle];
         all.into_iter().flatten().min()
     }
 
@@ -329,8 +343,8 @@ impl Shard {
                     self.reply(mailbox, token, Err(error));
                 }
             }
-            Command::Consume { token, consumer, group, topic, credit, no_ack, exclusive } => {
-                let asked = consume::Wanted { consumer, credit, no_ack, exclusive };
+            Command::Consume { token, consumer, group, topic, credit, no_ack, exclusive, priority } => {
+                let asked = consume::Wanted { consumer, credit, no_ack, exclusive, priority };
                 let result = self.consume(now, mailbox, &group, &topic, asked);
                 self.reply(mailbox, token, result.map(|()| Reply::Done));
             }
@@ -366,6 +380,28 @@ impl Shard {
                 self.journal.want_sync();
                 self.reply_when_synced(mailbox, token, self.journal.end(), Ok(Reply::Done));
             }
+            command => self.transact(now, mailbox, command),
+        }
+    }
+
+    /// Commands that are about half messages, or are carried out as a whole.
+    fn transact(&mut self, now: Now, mailbox: &Arc<Mailbox>, command: Command) {
+        match command {
+            Command::Produce { token, group } => {
+                let result = self.produce(mailbox, group).map(|()| Reply::Done);
+                self.reply(mailbox, token, result);
+            }
+            Command::StopProducing { group } => self.stop_producing(mailbox.session, &group),
+            Command::EndHalf { token, position, group, decision } => {
+                self.end_half(mailbox, token, position, group, decision);
+            }
+            Command::OpenHalves { token, group, after, max } => {
+                let halves = self.list_halves(group.as_ref(), after, max);
+                self.reply(mailbox, token, Ok(Reply::Halves(halves)));
+            }
+            Command::PublishTogether { token, batch, settlements } => {
+                self.publish_together(now, mailbox, token, batch, settlements);
+            }
             command => self.administer(now, mailbox, command),
         }
     }
@@ -383,7 +419,7 @@ impl Shard {
                 self.reply(mailbox, token, Ok(Reply::Members(names)));
             }
             Command::Lock { token, group, member, queues, lease_ms } => {
-                let locked = self.lock(now, &group, &member, &queues, lease_ms);
+                let locked = self.lock(now, mailbox.session, (&group, member), &queues, lease_ms);
                 self.reply(mailbox, token, Ok(Reply::Locked(locked)));
             }
             Command::Unlock { token, group, member, queues } => {
@@ -429,6 +465,7 @@ impl Shard {
                 self.send(mailbox, Letter::Event(Event::Published { token, results }));
             }
             command => {
+                self.free(command.weight());
                 if let Some(token) = command.token() {
                     self.reply(mailbox, token, Err(error));
                 }

@@ -150,7 +150,7 @@ impl Shard {
             leased += self.flows.get(&(group, queue.id)).map_or(0, Flow::leases);
             queues.push(GroupQueueView { queue_index: queue.index, committed, end, lag });
         }
-        let consumers = self.subscriptions.get(&(group, topic.id)).map_or(0, |s| s.consumers.len());
+        let consumers = self.subscriptions.get(&(group, topic.id)).map_or(0, |s| s.consumers().len());
         Ok(GroupView {
             ready: self.ready_in(group, &topic),
             leased: u64::try_from(leased).unwrap_or(u64::MAX),

@@ -1,5 +1,7 @@
 //! Taking messages: route, assign offsets, fill in places, append.
 
+mod together;
+
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -13,13 +15,16 @@ use smallvec::{SmallVec, smallvec};
 use super::consume::limit;
 use super::*;
 use crate::event::Stored;
-use crate::limits::{DELAY_MS_MAX, ROUTING_KEYS_MAX};
-use crate::publish::{Destination, PublishBatch, PublishItem, expiry_ms};
+use crate::limits::{
+    DELAY_MS_MAX, HALF_FIRST_CHECK_MS_MAX, HALF_MESSAGES_MAX, NAME_BYTES_MAX, ROUTING_KEYS_MAX,
+};
+use crate::publish::{Destination, HalfTerms, PublishBatch, PublishItem, expiry_ms};
 use crate::queue::{Entry, Queue};
 use crate::record::RouteEnd;
 use crate::route::{self, Traits};
 use crate::schedule::{LATE_TIMERS_MAX, Timer};
 use crate::settings::{Durability, Lifetime};
+use crate::transaction::Half;
 
 /// Offsets that a queue may let be seen unsynced, beyond those the synced log already allows.
 pub(super) const RESERVED_OFFSETS: u64 = 65_536;
@@ -51,9 +56,11 @@ struct Run {
 }
 
 /// A message's way into the log.
-struct Placed {
-    stored: Stored,
-    durability: Durability,
+pub(super) struct Placed {
+    pub stored: Stored,
+    pub durability: Durability,
+    /// Of several topics, one that did without because it is full.
+    full: Option<Error>,
 }
 
 /// Where a message goes, and how durable it must be there.
@@ -74,7 +81,7 @@ struct Wanted {
 
 impl Wanted {
     fn of(item: &PublishItem) -> Self {
-        let bytes = Some(item.message_len).filter(|_| item.due_ms.is_none());
+        let bytes = Some(item.message_len).filter(|_| !item.waits());
         Wanted { durability: item.durability, bytes }
     }
 }
@@ -116,7 +123,7 @@ impl Shard {
                 self.outputs.published += 1;
                 durability = durability.max(placed.durability);
             }
-            results.push(placed.map(|placed| placed.stored));
+            results.push(placed.and_then(|placed| placed.full.map_or(Ok(placed.stored), Err)));
         }
         self.push_run(&mut buffer, &mut run);
         let position = self.journal.end();
@@ -143,19 +150,18 @@ impl Shard {
     }
 
     /// Stores the one message of a batch that nobody waits for.
-    pub(super) fn store_batch_of_one(&mut self, now: Now, batch: PublishBatch) -> Result<(), Error> {
+    pub(super) fn store_batch_of_one(&mut self, now: Now, batch: PublishBatch) -> Result<Stored, Error> {
         let PublishBatch { mut buffer, items } = batch;
         let mut seen = FxHashMap::default();
         let mut run = Run::default();
-        for item in &items {
-            self.take_message(now, &mut buffer, &mut run, item, (&mut seen, &mut Vec::new()))?;
-        }
+        let item = items.first().ok_or(Error::Unroutable)?;
+        let placed = self.take_message(now, &mut buffer, &mut run, item, (&mut seen, &mut Vec::new()))?;
         self.push_run(&mut buffer, &mut run);
         self.journal.want_sync();
         for (_, seen) in seen {
             self.show(seen, self.journal.end());
         }
-        Ok(())
+        Ok(placed.stored)
     }
 
     /// Makes a queue's entries visible when they are durable enough; says when their offsets may be told at all.
@@ -200,10 +206,10 @@ impl Shard {
         }
         let taken = chosen.and_then(|chosen| {
             if let Some(due_ms) = item.due_ms {
-                let ahead_ms = due_ms.saturating_sub(now.wall_ms);
-                limit("milliseconds before a message may be seen", ahead_ms, DELAY_MS_MAX)?;
-                let late = to_u64(self.state.schedule().stuck());
-                limit("waiting messages before the last dispatched one", late, LATE_TIMERS_MAX)?;
+                check_due(now, due_ms, to_u64(self.state.schedule().stuck()))?;
+            }
+            if let Some(half) = &item.half {
+                check_half(now, half, self.state.halves().len())?;
             }
             self.make_room(buffer, run, item.record_len)?;
             self.reserve_offsets(buffer, run, item, &chosen.places, chosen.durability)?;
@@ -214,13 +220,13 @@ impl Shard {
             Err(error) => return Err(self.cut_out(buffer, run, item, error)),
         };
         let position = self.journal.position() + to_u64(run.bytes);
-        let stored = match (item.due_ms, places.as_slice()) {
-            (Some(due_ms), places) => self.store_waiting(run, item, due_ms, (places, position)),
-            (None, [place]) => self.store_one(now, buffer, run, item, place, position),
-            (None, places) => self.store_many(now, buffer, run, item, places)?,
+        let stored = match places.as_slice() {
+            places if item.waits() => self.store_waiting(now, buffer, run, item, (places, position)),
+            [place] => self.store_one(now, buffer, run, item, place, position),
+            places => self.store_many(now, buffer, run, item, places)?,
         };
         // A waiting message is in no queue yet.
-        for place in places.into_iter().filter(|_| item.due_ms.is_none()) {
+        for place in places.into_iter().filter(|_| !item.waits()) {
             let is_synced = durability == Durability::Disk;
             let Place { queue, offset, is_transient } = place;
             let id = queue.id;
@@ -228,7 +234,7 @@ impl Shard {
             seen.end = offset + 1;
             seen.is_synced |= is_synced;
         }
-        full.map_or(Ok(Placed { stored, durability }), Err)
+        Ok(Placed { stored, durability, full })
     }
 
     /// The record of a message that is not stored goes out of the buffer.
@@ -391,7 +397,7 @@ impl Shard {
         places: &[Place],
         durability: Durability,
     ) -> Result<(), Error> {
-        if durability == Durability::Disk || item.due_ms.is_some() {
+        if durability == Durability::Disk || item.waits() {
             return Ok(());
         }
         for place in places.iter().filter(|place| !place.is_transient) {
@@ -473,16 +479,31 @@ impl Shard {
     /// In no queue yet: the record stays as it lies in the batch's buffer.
     fn store_waiting(
         &mut self,
+        now: Now,
+        buffer: &mut BytesMut,
         run: &mut Run,
         item: &PublishItem,
-        due_ms: u64,
         (places, position): (&[Place], Position),
     ) -> Stored {
         let bytes = u32::try_from(item.message_len).unwrap_or(u32::MAX);
+        let message_at = run.bytes + RECORD_HEADER_BYTES;
+        let message = buffer.get_mut(message_at..message_at + item.message_len);
+        let queue_index = places.first().map_or(0, |place| place.queue.index);
+        if let (Some(message), true) = (message, item.half.is_some()) {
+            // Its producers may be shown it as it is.
+            let target = Target { queue: 0, offset: 0 };
+            let store_ms = now.wall_ms;
+            let filled = place_record(message, &Placement { queue_index, target, position, store_ms });
+            debug_assert!(filled.is_ok(), "a drafted message has all its fields");
+        }
         run.bytes += item.record_len;
         run.records += 1;
-        self.start_wait(Timer { due_ms, position, bytes });
-        let queue_index = places.first().map_or(0, |place| place.queue.index);
+        if let Some(due_ms) = item.due_ms {
+            self.start_wait(Timer { due_ms, position, bytes });
+        }
+        if let Some(HalfTerms { group, first_check_ms }) = item.half.clone() {
+            self.start_half(position, Half { bytes, group, next_check_ms: first_check_ms, checks: 0 });
+        }
         Stored { position, queue_index, offset: None, queues: 0 }
     }
 
@@ -506,7 +527,9 @@ impl Shard {
             bytes: u32::try_from(item.message_len).unwrap_or(u32::MAX),
             tag_hash: item.tag_hash,
             store_ms,
-            expires_ms: expiry_ms(store_ms, item.ttl_ms),
+            expires_ms: expiry_ms(store_ms, item.handling.ttl_ms),
+            key_hash: item.handling.key_hash,
+            priority: item.handling.priority,
         };
         self.sweeps.note(&place.queue, &entry);
         let entered = self.state.append(place.queue.id, &entry);
@@ -522,6 +545,21 @@ impl Shard {
             *run = Run::default();
         }
     }
+}
+
+/// Whether a message may wait so long, with so many that must stay in memory.
+fn check_due(now: Now, due_ms: u64, late: u64) -> Result<(), Error> {
+    let ahead_ms = due_ms.saturating_sub(now.wall_ms);
+    limit("milliseconds before a message may be seen", ahead_ms, DELAY_MS_MAX)?;
+    limit("waiting messages before the last dispatched one", late, LATE_TIMERS_MAX)
+}
+
+/// Whether there may be a half message more.
+fn check_half(now: Now, half: &HalfTerms, open: usize) -> Result<(), Error> {
+    let ahead_ms = half.first_check_ms.saturating_sub(now.wall_ms);
+    limit("milliseconds before a producer is asked", ahead_ms, HALF_FIRST_CHECK_MS_MAX)?;
+    limit("bytes of a producer group's name", to_u64(half.group.len()), to_u64(NAME_BYTES_MAX))?;
+    limit("half messages that are open", to_u64(open) + 1, to_u64(HALF_MESSAGES_MAX))
 }
 
 /// Topics that choose among their queues themselves.

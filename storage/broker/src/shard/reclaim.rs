@@ -13,6 +13,8 @@ const INTERVAL: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Runs of unsettled messages that make a queue twice as costly to list.
 const RUNS_OF_A_SMALL_QUEUE: usize = 16;
+/// Half messages that cost as much.
+const HALVES_OF_A_SMALL_QUEUE: usize = 64;
 
 /// When space is given back.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,8 @@ enum Stage {
     /// What is live is listed: so many queues are left to be looked at.
     Listing {
         queues: Vec<QueueId>,
+        /// Half messages below this are listed.
+        halves_to: Position,
         survey: Survey,
     },
     /// `survey` is right once the log is synced up to here.
@@ -219,17 +223,18 @@ impl Shard {
         let survey = Survey {
             queues: Vec::new(),
             waits: self.live_waits(),
+            halves: Vec::new(),
             seen_to: self.journal.end(),
             wanted_start: self.wanted_start(),
             dead_bytes_min: segment_bytes / 2,
             kept_file_bytes: segment_bytes / 2,
         };
         let queues = self.state.queues.keys().copied().collect();
-        self.reclaim.stage = Stage::Listing { queues, survey };
+        self.reclaim.stage = Stage::Listing { queues, halves_to: 0, survey };
     }
 
     fn go_on_listing(&mut self) {
-        let Stage::Listing { mut queues, mut survey } =
+        let Stage::Listing { mut queues, mut halves_to, mut survey } =
             std::mem::replace(&mut self.reclaim.stage, Stage::Idle)
         else {
             return;
@@ -244,8 +249,15 @@ impl Shard {
             left = left.saturating_sub(live.runs.len() / RUNS_OF_A_SMALL_QUEUE);
             survey.queues.push(live);
         }
-        if !queues.is_empty() {
-            self.reclaim.stage = Stage::Listing { queues, survey };
+        let halves = self.state.halves().from(halves_to).take(left.saturating_mul(HALVES_OF_A_SMALL_QUEUE));
+        let halves_before = survey.halves.len();
+        survey.halves.extend(halves.map(|(position, half)| (position, half.bytes)));
+        let is_whole = left > 0 && survey.halves.len() - halves_before < left * HALVES_OF_A_SMALL_QUEUE;
+        if let Some((last, _)) = survey.halves.last() {
+            halves_to = last + 1;
+        }
+        if !queues.is_empty() || !is_whole {
+            self.reclaim.stage = Stage::Listing { queues, halves_to, survey };
             return;
         }
         self.reclaim.stage = Stage::Listed { end: self.journal.end(), survey };

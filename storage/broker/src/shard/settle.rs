@@ -77,7 +77,7 @@ impl Shard {
     }
 
     /// A receipt settles its lease, or an entry whose lease has ended and that nobody else holds.
-    fn check_receipt(&self, receipt: &Receipt, outcome: Outcome) -> Result<(), Error> {
+    pub(super) fn check_receipt(&self, receipt: &Receipt, outcome: Outcome) -> Result<(), Error> {
         let line = (receipt.group, receipt.queue);
         let progress = self.state.progress(receipt.group, receipt.queue);
         let progress = progress.ok_or(Error::Receipt("its topic or group is gone"))?;

@@ -121,7 +121,7 @@ impl Shard {
         let topic = self.state.directory.topic(name).ok_or_else(|| Error::NoTopic(name.to_owned()))?;
         self.check_owner(&topic, session)?;
         let consumed = |key: &(GroupId, TopicId)| key.1 == topic.id;
-        if if_unused && self.subscriptions.iter().any(|(key, s)| consumed(key) && !s.consumers.is_empty()) {
+        if if_unused && self.subscriptions.iter().any(|(key, s)| consumed(key) && !s.consumers().is_empty()) {
             return Err(Error::InUse(name.to_owned()));
         }
         let group = self.state.directory.group(name);
@@ -162,6 +162,7 @@ impl Shard {
             self.unsynced.remove(&queue.id);
             self.sweeps.forget(queue.id);
             self.lengths.forget(queue.id);
+            self.members.forget_queue(queue.id);
             let lines: Vec<Line> = self.flows.keys().filter(|(_, id)| *id == queue.id).copied().collect();
             for line in lines {
                 self.flows.remove(&line);
@@ -173,7 +174,7 @@ impl Shard {
     /// Tells whoever consumes a topic for a group that it is over, and why.
     fn end_subscription(&mut self, key: (GroupId, TopicId), why: &Error) {
         let Some(subscription) = self.subscriptions.remove(&key) else { return };
-        for consumer in subscription.consumers {
+        for consumer in subscription.consumers() {
             self.consumers.remove(&(consumer.mailbox.session, consumer.id));
             self.send(&consumer.mailbox, Letter::Event(Event::ConsumerEnded { consumer: consumer.id }));
         }
@@ -193,7 +194,8 @@ impl Shard {
             let id = known.map_or_else(|| GroupId(self.state.take_id()), |group| group.id);
             let settings = settings.unwrap_or_else(|| GroupSettings::rocketmq(name));
             settings.dead_letter.as_ref().map_or(Ok(()), |topic| check_name("dead letter topic", topic))?;
-            self.log(Change::GroupPut { id, name: name.to_owned(), settings })?;
+            self.log(Self::group_put(id, name, settings))?;
+            self.turns_changed(id);
         }
         Ok(Reply::Done)
     }

@@ -9,7 +9,7 @@ use super::copy::Differences;
 use super::*;
 use crate::delivery::wait_until;
 use crate::limits::*;
-use crate::publish::Destination;
+use crate::publish::{Destination, queue_of};
 use crate::reader::{ReadContext, behind_header};
 use crate::schedule::{Timer, TimerKey};
 use crate::store_thread::GatherOutcome;
@@ -207,26 +207,10 @@ impl Shard {
         let topic = self.state.directory.topic(stored.topic());
         let topic = topic.ok_or_else(|| Error::NoTopic(stored.topic().to_owned()))?;
         let queues = u32::try_from(topic.queues().len()).unwrap_or(u32::MAX);
-        let queue_index = due_queue(&stored).filter(|index| *index < queues);
+        let queue_index = stored.annex(AnnexKind::Due).and_then(queue_of).filter(|index| *index < queues);
         let destination = Destination::Topic { topic: topic.id, queue_index };
-        let differences = Differences {
-            without: &[
-                property::DELAY_LEVEL,
-                "TIMER_DELAY_SEC",
-                "TIMER_DELAY_MS",
-                "TIMER_DELIVER_MS",
-                "TIMER_OUT_MS",
-            ],
-            dispatch_of: Some(timer),
-            ..Differences::default()
-        };
-        self.store_copy(now, &stored, (topic.id, destination), differences, None)
+        let differences =
+            Differences { without: property::DELAYS, dispatch_of: Some(timer), ..Differences::default() };
+        self.store_copy(now, &stored, (topic.id, destination), differences, None).map(drop)
     }
-}
-
-/// The queue that the producer chose for a waiting message.
-fn due_queue(stored: &StoredMessage<'_>) -> Option<u32> {
-    let annex = stored.annex(AnnexKind::Due)?;
-    let index: [u8; 4] = annex.get(8..12)?.try_into().ok()?;
-    u32::try_from(i32::from_le_bytes(index)).ok()
 }

@@ -231,7 +231,12 @@ fn a_message_that_just_fits_a_segment_can_be_dead_lettered() {
     sim.make_group(
         &client,
         "g",
-        GroupSettings { attempts_max: Some(1), backoff_ms: Vec::new(), dead_letter },
+        GroupSettings {
+            attempts_max: Some(1),
+            backoff_ms: Vec::new(),
+            dead_letter,
+            ..GroupSettings::at_once()
+        },
     );
     let over = sim.publish(&client, &topic, &[&"x".repeat(1 << 20)]).pop().unwrap();
     let Err(Error::Limit { max, .. }) = over else { panic!("{over:?}") };

@@ -16,6 +16,7 @@ fn retrying(attempts_max: u32, backoff_ms: Vec<u64>, dead_letter: Option<&str>) 
         attempts_max: Some(attempts_max),
         backoff_ms,
         dead_letter: dead_letter.map(str::to_owned),
+        ..GroupSettings::at_once()
     }
 }
 
@@ -159,6 +160,7 @@ fn consume(consumer: u64, credit: u32, no_ack: bool) -> impl FnOnce(Token) -> Co
         credit,
         no_ack,
         exclusive: false,
+        priority: 0,
     }
 }
 

@@ -113,8 +113,12 @@ fn attempts_that_are_used_up_are_a_reason_of_their_own_and_a_groups_topic_still_
     let mut sim = Simulation::new();
     let client = sim.connect();
     sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
-    let settings =
-        GroupSettings { attempts_max: Some(1), backoff_ms: Vec::new(), dead_letter: Some("dead".to_owned()) };
+    let settings = GroupSettings {
+        attempts_max: Some(1),
+        backoff_ms: Vec::new(),
+        dead_letter: Some("dead".to_owned()),
+        ..GroupSettings::at_once()
+    };
     sim.make_group(&client, "g", settings);
     publish_living(&mut sim, &client, "t", &[("m", None)]);
     for _ in 0..2 {

@@ -74,8 +74,12 @@ impl History {
         let client = sim.connect();
         sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
         for group in GROUPS {
-            let settings =
-                GroupSettings { attempts_max: None, backoff_ms: vec![100, 1_000], dead_letter: None };
+            let settings = GroupSettings {
+                attempts_max: None,
+                backoff_ms: vec![100, 1_000],
+                dead_letter: None,
+                ..GroupSettings::at_once()
+            };
             sim.make_group(&client, group, settings);
         }
         History {
@@ -253,6 +257,6 @@ proptest! {
 }
 
 /// More with `MAILRAIL_HISTORIES`.
-fn histories() -> u32 {
+pub(super) fn histories() -> u32 {
     std::env::var("MAILRAIL_HISTORIES").ok().and_then(|count| count.parse().ok()).unwrap_or(200)
 }

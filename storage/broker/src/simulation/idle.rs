@@ -26,7 +26,7 @@ fn consumers_gets_and_declarations_are_use_and_publishes_are_not() {
     let consumer = ConsumerId(7);
     let consume = |token| {
         let (topic, credit, no_ack, exclusive) = (group.clone(), 1, false, false);
-        Command::Consume { token, consumer, group, topic, credit, no_ack, exclusive }
+        Command::Consume { token, consumer, group, topic, credit, no_ack, exclusive, priority: 0 }
     };
     sim.ask(&client, consume).unwrap();
     sim.pass_ms(100_000);

@@ -2,6 +2,7 @@
 //! the same. The code under it is the code that runs in the broker; only threads and sockets are missing.
 
 mod bounds;
+mod consumers;
 mod consumption;
 mod dead_letters;
 mod durability;
@@ -11,7 +12,10 @@ mod filtered;
 mod histories;
 mod idle;
 mod length;
+mod locks;
 mod lookup;
+mod order;
+mod priority;
 mod recovery;
 mod routing;
 mod schedule;
@@ -19,7 +23,9 @@ mod seeded;
 mod slices;
 mod space;
 mod store;
+mod together;
 mod topology;
+mod transaction;
 mod users;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -332,7 +338,7 @@ impl Simulation {
         for event in self.events(client) {
             match event {
                 Event::Reply { token: answered, result } if answered == token => found = Some(result),
-                Event::MembersChanged { .. } => {}
+                Event::MembersChanged { .. } | Event::Check(_) => {}
                 other => panic!("not an answer: {other:?}"),
             }
         }

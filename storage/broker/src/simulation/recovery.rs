@@ -48,8 +48,12 @@ fn a_message_that_brings_the_broker_down_reaches_the_dead_letter() {
     let mut sim = Simulation::new();
     let mut client = sim.connect();
     let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
-    let settings =
-        GroupSettings { attempts_max: Some(2), backoff_ms: Vec::new(), dead_letter: Some("dead".to_owned()) };
+    let settings = GroupSettings {
+        attempts_max: Some(2),
+        backoff_ms: Vec::new(),
+        dead_letter: Some("dead".to_owned()),
+        ..GroupSettings::at_once()
+    };
     sim.make_group(&client, "g", settings);
     sim.publish(&client, &topic, &["poison"]);
     for attempts in 0..3 {

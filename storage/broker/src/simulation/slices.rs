@@ -179,3 +179,25 @@ fn values_of(sim: &Simulation) -> Vec<(Vec<u8>, Vec<u8>)> {
     sim.store.scan(&[], &mut |key, value| values.push((key.to_vec(), value.to_vec()))).unwrap();
     values
 }
+
+#[test]
+fn an_open_end_that_a_checkpoint_has_written_is_sealed_before_it_grows_long() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    let queue = topic.queue(0).unwrap();
+    let publish = |sim: &mut Simulation, messages: usize| {
+        sim.publish(&client, &topic, &vec!["x"; messages]);
+        queue.image(u64::MAX).entries().count()
+    };
+    // As long as none has written it, it may become a block of the usual length.
+    assert_eq!(publish(&mut sim, 1_000), 1_000);
+    // Full parts of it are then sealed: at most one is open, and the one behind.
+    let longest = (0..40).map(|_| {
+        sim.checkpoint();
+        publish(&mut sim, 50)
+    });
+    assert!(longest.skip(6).max().unwrap() <= 512);
+    let restarted = Simulation::on(sim.disk.fork(), sim.store.clone(), "boot-1", sim.now);
+    assert_eq!(restarted.read("t", 0, 0).len(), 3_000);
+}

@@ -136,6 +136,7 @@ fn deleting_tells_consumers_and_a_new_topic_of_the_name_is_empty() {
         credit: 1,
         no_ack: false,
         exclusive: false,
+        priority: 0,
     };
     sim.tell(&consumer, consume(consumer.token()));
     sim.events(&consumer);

@@ -199,6 +199,69 @@ fn dead_letters_are_no_way_around_a_rule() {
 }
 
 #[test]
+fn half_messages_are_for_producers_that_may_decide() {
+    let (mut sim, root) = furnished();
+    let ann = connect_as(&mut sim, "ann");
+    let topic = sim.topic("t");
+    let first_check_ms = sim.now.wall_ms;
+    let half = |group: &str| {
+        let terms = HalfTerms { group: group.into(), first_check_ms };
+        let mut batch = PublishBatch::default();
+        batch.push_half(&draft("t", "half"), topic.id, None, 0, Durability::Disk, terms).unwrap();
+        batch
+    };
+    assert!(matches!(sim.send(&ann, half("p"))[..], [Err(Error::Denied(_))]));
+    let position = sim.send(&root, half("p")).pop().unwrap().unwrap().position;
+    let commands: Vec<Box<dyn Fn(Token) -> Command>> = vec![
+        Box::new(move |token| Command::EndHalf { token, position, group: None, decision: Decision::Commit }),
+        Box::new(move |token| Command::EndHalf {
+            token,
+            position,
+            group: None,
+            decision: Decision::RollBack,
+        }),
+        Box::new(|token| Command::OpenHalves { token, group: Some("p".into()), after: None, max: 1 }),
+        Box::new(|token| Command::OpenHalves { token, group: None, after: None, max: 1 }),
+    ];
+    for command in commands {
+        assert!(matches!(sim.ask(&ann, command), Err(Error::Denied(_))));
+    }
+    let produce = |token| Command::Produce { token, group: "p".into() };
+    let is_asked = |sim: &mut Simulation, client: &Client| {
+        sim.pass_ms(600_000);
+        sim.pass_ms(600_000);
+        sim.events(client).iter().any(|event| matches!(event, Event::Check(_)))
+    };
+    sim.ask(&ann, produce).unwrap();
+    assert!(!is_asked(&mut sim, &ann), "she is not shown the message");
+    sim.ask(&root, put("ann", rules(vec![allow(Action::Publish, ResourceKind::Group, "p")]))).unwrap();
+    sim.ask(&ann, produce).unwrap();
+    assert!(is_asked(&mut sim, &ann));
+    sim.ask(&root, put("ann", rules(Vec::new()))).unwrap();
+    assert!(!is_asked(&mut sim, &ann), "nor any more");
+    assert_eq!(sim.read("t", 0, 0), []);
+}
+
+#[test]
+fn what_is_stored_together_is_allowed_or_denied_together() {
+    let (mut sim, root) = furnished();
+    let other = sim.make_topic(&root, "other", TopicSettings { queues: 1, ..TopicSettings::default() });
+    let (ann, topic) = (connect_as(&mut sim, "ann"), sim.topic("t"));
+    let together = |topics: &[TopicId]| {
+        let mut batch = PublishBatch::default();
+        for topic in topics {
+            let destination = Destination::Topic { topic: *topic, queue_index: None };
+            batch.push(&draft("t", "together"), destination, 0, Durability::Disk).unwrap();
+        }
+        move |token| Command::PublishTogether { token, batch, settlements: Vec::new() }
+    };
+    assert!(matches!(sim.ask(&ann, together(&[topic.id, other.id])), Err(Error::Denied(_))));
+    assert_eq!(sim.read("t", 0, 0), []);
+    assert!(sim.ask(&ann, together(&[topic.id])).is_ok());
+    assert_eq!(sim.read("t", 0, 0).len(), 1);
+}
+
+#[test]
 fn who_may_no_longer_consume_is_told_so() {
     let (mut sim, root) = furnished();
     let ann = connect_as(&mut sim, "ann");
@@ -210,6 +273,7 @@ fn who_may_no_longer_consume_is_told_so() {
         credit: 10,
         no_ack: false,
         exclusive: false,
+        priority: 0,
     };
     sim.ask(&ann, consume).unwrap();
     let waiting = ann.token();

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::access::{AuditEntry, UserSettings};
-use crate::queue::IndexImage;
+use crate::queue::{IndexImage, PackedRun, PrioritySet};
 use crate::schedule::{ScheduleImage, Timer};
+use crate::transaction::HalfImage;
 
 /// Names one piece of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,6 +23,8 @@ pub(crate) enum ItemKey {
     /// Of older versions: each waiting message was a piece.
     Waiting(u64),
     Schedule,
+    /// Half messages of a region of the log.
+    Halves(u64),
     User(UserId),
     Audit,
 }
@@ -38,8 +41,9 @@ impl ItemKey {
             ItemKey::Progress(..) => 5,
             ItemKey::Waiting(_) => 6,
             ItemKey::Schedule => 7,
-            ItemKey::User(_) => 8,
-            ItemKey::Audit => 9,
+            ItemKey::Halves(_) => 8,
+            ItemKey::User(_) => 9,
+            ItemKey::Audit => 10,
         }
     }
 }
@@ -93,19 +97,36 @@ pub(crate) enum Item {
         position: u64,
         waiting: Waiting,
     },
-    /// The index of the queue of the same number: directory of sealed blocks, then entries behind them.
+    /// The index of the queue of the same number: directory of sealed blocks, the priorities in them by their first
+    /// offsets, then entries behind them.
     Index {
         queue: QueueId,
         sealed: Vec<BlockRef>,
-        entries: Vec<(u64, u64, u32, i32, u64)>,
+        priorities: Vec<(u64, PrioritySet)>,
+        open: Vec<PackedRun>,
     },
     Schedule(Box<ScheduleImage>),
-    /// Expiries of the index of the queue of the same number: of sealed blocks (first offset, the earliest in it), and
-    /// of entries behind them (offset, time).
-    Expiries {
+    /// As [`Item::Group`], of a group whose turns are not the usual ones.
+    GroupInTurns {
+        id: GroupId,
+        name: String,
+        settings: GroupSettings,
+        turns: Turns,
+    },
+    /// As [`Item::Progress`], with offsets that may have been handed out besides those below the mark.
+    ProgressApart {
+        group: GroupId,
         queue: QueueId,
-        blocks: Vec<(u64, u64)>,
-        entries: Vec<(u64, u64)>,
+        floor: u64,
+        settled: Vec<(u64, u64)>,
+        failed: Vec<(u64, u32, u64)>,
+        granted_to: u64,
+        granted: Vec<(u64, u64)>,
+    },
+    /// Half messages whose records lie in one region of the log.
+    Halves {
+        region: u64,
+        halves: Vec<HalfImage>,
     },
     User {
         id: UserId,
@@ -121,14 +142,15 @@ impl Item {
         match self {
             Item::Shard { .. } => ItemKey::Shard,
             Item::Topic { id, .. } => ItemKey::Topic(*id),
-            Item::Queue { id: queue, .. } | Item::Index { queue, .. } | Item::Expiries { queue, .. } => {
-                ItemKey::Queue(*queue)
-            }
-            Item::Group { id, .. } => ItemKey::Group(*id),
+            Item::Queue { id: queue, .. } | Item::Index { queue, .. } => ItemKey::Queue(*queue),
+            Item::Group { id, .. } | Item::GroupInTurns { id, .. } => ItemKey::Group(*id),
             Item::Exchange { id, .. } => ItemKey::Exchange(*id),
-            Item::Progress { group, queue, .. } => ItemKey::Progress(*group, *queue),
+            Item::Progress { group, queue, .. } | Item::ProgressApart { group, queue, .. } => {
+                ItemKey::Progress(*group, *queue)
+            }
             Item::Waiting { position, .. } => ItemKey::Waiting(*position),
             Item::Schedule(_) => ItemKey::Schedule,
+            Item::Halves { region, .. } => ItemKey::Halves(*region),
             Item::User { id, .. } => ItemKey::User(*id),
             Item::Audit(_) => ItemKey::Audit,
         }
@@ -136,15 +158,8 @@ impl Item {
 
     /// The index of a queue as it was.
     pub fn index(queue: QueueId, image: &IndexImage) -> Item {
-        let entries = image.entries().map(|e| (e.offset, e.position, e.bytes, e.tag_hash, e.store_ms));
-        Item::Index { queue, sealed: image.sealed().to_vec(), entries: entries.collect() }
-    }
-
-    /// What of that index expires; `None` where nothing does.
-    pub fn expiries(queue: QueueId, image: &IndexImage) -> Option<Item> {
-        let (blocks, entries) = image.expiries();
-        let any = !(blocks.is_empty() && entries.is_empty());
-        any.then_some(Item::Expiries { queue, blocks, entries })
+        let (sealed, priorities) = (image.sealed().to_vec(), image.priorities().to_vec());
+        Item::Index { queue, sealed, priorities, open: image.runs() }
     }
 
     /// Numbers, names and bindings that it lists.
@@ -153,25 +168,23 @@ impl Item {
             Item::Shard { .. } | Item::Waiting { .. } => 0,
             Item::Topic { queues, bindings, .. } => queues.len() + bindings.len(),
             Item::Queue { gaps, .. } => gaps.len(),
-            Item::Group { settings, .. } => settings.backoff_ms.len(),
+            Item::Group { settings, .. } | Item::GroupInTurns { settings, .. } => settings.backoff_ms.len(),
             Item::Exchange { bindings, .. } => bindings.len(),
             Item::Progress { settled, failed, .. } => settled.len() + failed.len(),
-            Item::Index { sealed, entries, .. } => sealed.len() + entries.len(),
+            Item::ProgressApart { settled, failed, granted, .. } => {
+                settled.len() + failed.len() + granted.len()
+            }
+            Item::Index { sealed, open, .. } => sealed.len() + open.len(),
             Item::Schedule(image) => image.parts(),
-            Item::Expiries { blocks, entries, .. } => blocks.len() + entries.len(),
+            Item::Halves { halves, .. } => halves.len(),
             Item::User { settings, .. } => settings.rules.len(),
             Item::Audit(entries) => entries.len(),
         }
     }
 
-    /// Order in which items must be restored: that of their pieces, an index after its queue, and its expiries last.
-    pub fn rank(&self) -> (u8, u8) {
-        let within = match self {
-            Item::Index { .. } => 1,
-            Item::Expiries { .. } => 2,
-            _ => 0,
-        };
-        (self.key().rank(), within)
+    /// Order in which items must be restored: that of their pieces, and an index after its queue.
+    pub fn rank(&self) -> (u8, bool) {
+        (self.key().rank(), matches!(self, Item::Index { .. }))
     }
 }
 
@@ -190,6 +203,7 @@ impl State {
         keys.extend(self.exchanges.keys().map(|id| ItemKey::Exchange(*id)));
         keys.extend(self.progress.keys().map(|(group, queue)| ItemKey::Progress(*group, *queue)));
         keys.push(ItemKey::Schedule);
+        keys.extend(self.halves.regions().into_iter().map(ItemKey::Halves));
         keys.extend(self.users.keys().map(|id| ItemKey::User(*id)));
         keys.push(ItemKey::Audit);
         keys
@@ -223,26 +237,23 @@ impl State {
             }
             ItemKey::Group(id) => {
                 let group = self.groups.get(&id)?;
-                Item::Group { id, name: group.name.to_string(), settings: (*group.settings()).clone() }
+                let (name, settings) = (group.name.to_string(), (*group.settings()).clone());
+                let turns = settings.turns;
+                if turns == Turns::default() {
+                    Item::Group { id, name, settings }
+                } else {
+                    Item::GroupInTurns { id, name, settings, turns }
+                }
             }
             ItemKey::Exchange(id) => {
                 let exchange = self.exchanges.get(&id)?;
                 let (name, settings) = (exchange.shared.name.to_string(), exchange.shared.settings.clone());
                 Item::Exchange { id, name, settings, bindings: exchange.routes.bindings().cloned().collect() }
             }
-            ItemKey::Progress(group, queue) => {
-                let progress = self.progress(group, queue)?;
-                let failed = progress
-                    .failed
-                    .iter()
-                    .map(|(offset, f)| (*offset, f.attempts, f.not_before_ms))
-                    .collect();
-                let (floor, settled, granted_to) =
-                    (progress.floor, progress.settled.iter().collect(), progress.granted_to);
-                Item::Progress { group, queue, floor, settled, failed, granted_to }
-            }
+            ItemKey::Progress(group, queue) => progress_item((group, queue), self.progress(group, queue)?),
             ItemKey::Waiting(_) => return None,
             ItemKey::Schedule => Item::Schedule(Box::new(self.schedule.image())),
+            ItemKey::Halves(region) => Item::Halves { region, halves: self.halves.image(region)? },
             ItemKey::User(id) => self.user_item(id)?,
             ItemKey::Audit => self.audit_item()?,
         })
@@ -260,8 +271,9 @@ impl State {
     #[cfg(test)]
     pub fn whole_index(&self, id: QueueId) -> Option<Item> {
         let image = self.queues.get(&id)?.shared.image(u64::MAX);
-        let last = image.entries().last().map(|e| (e.offset, e.position, e.bytes, e.tag_hash, e.store_ms));
-        Some(Item::Index { queue: id, sealed: Vec::new(), entries: last.into_iter().collect() })
+        let last = image.entries().last().and_then(|last| PackedRun::of(&[last]));
+        let (sealed, priorities) = (Vec::new(), Vec::new());
+        Some(Item::Index { queue: id, sealed, priorities, open: last.into_iter().collect() })
     }
 
     /// Puts a piece back that was taken at `as_of`.
@@ -281,36 +293,23 @@ impl State {
             Item::Queue { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to, gaps } => {
                 self.saw_id(id.0);
                 let name = self.topics.get(&topic).map_or_else(|| Arc::from(""), |t| t.shared.name.clone());
-                let state = self.queues.entry(id).or_insert_with(|| {
-                    let shared = Arc::new(Queue::new(id, name, index, min_offset));
-                    let gaps = Vec::new();
-                    QueueState { shared, topic, next_offset, last_store_ms, reserved_to, gaps, as_of }
-                });
+                let new = || QueueState::new(Arc::new(Queue::new(id, name, index, min_offset)), topic);
+                let state = self.queues.entry(id).or_insert_with(new);
                 (state.next_offset, state.last_store_ms) = (next_offset, last_store_ms);
                 (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
                 state.shared.trim(min_offset);
             }
-            Item::Index { queue, sealed, entries } => {
-                let entry = |(offset, position, bytes, tag_hash, store_ms)| Entry {
-                    offset,
-                    position,
-                    bytes,
-                    tag_hash,
-                    store_ms,
-                    expires_ms: 0,
-                };
-                let entries: Vec<Entry> = entries.into_iter().map(entry).collect();
+            Item::Index { queue, sealed, priorities, open } => {
+                let entries: Vec<Entry> = open.iter().flat_map(PackedRun::entries).collect();
                 if let Some(state) = self.queues.get(&queue) {
                     let min = state.shared.min_offset();
-                    state.shared.restore(min, sealed, &entries);
-                }
-            }
-            Item::Expiries { queue, blocks, entries } => {
-                if let Some(state) = self.queues.get(&queue) {
-                    state.shared.restore_expiries(&blocks, &entries);
+                    state.shared.restore(min, sealed, priorities, &entries);
                 }
             }
             Item::Group { id, name, settings } => self.put_group(id, &name, &settings),
+            Item::GroupInTurns { id, name, settings, turns } => {
+                self.put_group(id, &name, &GroupSettings { turns, ..settings })
+            }
             Item::Exchange { id, name, settings, bindings } => {
                 self.put_exchange(id, &name, &settings);
                 if let Some(exchange) = self.exchanges.get_mut(&id) {
@@ -319,19 +318,19 @@ impl State {
                 bindings.into_iter().for_each(|binding| self.add_binding(RouteEnd::Exchange(id), binding));
             }
             Item::Progress { group, queue, floor, settled, failed, granted_to } => {
-                let mut progress = Progress::at(floor);
-                settled.into_iter().for_each(|(first, end)| progress.settled.insert(first, end));
-                let failures = failed
-                    .into_iter()
-                    .map(|(o, attempts, not_before_ms)| (o, Failed { attempts, not_before_ms }));
-                progress.failed = failures.collect();
-                progress.granted_to = granted_to;
+                let progress = progress_of(floor, settled, failed, granted_to);
+                self.progress.insert((group, queue), ProgressState { progress, as_of });
+            }
+            Item::ProgressApart { group, queue, floor, settled, failed, granted_to, granted } => {
+                let mut progress = progress_of(floor, settled, failed, granted_to);
+                granted.into_iter().for_each(|(first, end)| progress.granted.insert(first, end));
                 self.progress.insert((group, queue), ProgressState { progress, as_of });
             }
             Item::Waiting { position, waiting } => {
                 self.wait(Timer { due_ms: waiting.due_ms, position, bytes: waiting.bytes })
             }
             Item::Schedule(image) => self.schedule.restore(as_of, *image),
+            Item::Halves { region, halves } => self.halves.restore(as_of, region, halves),
             Item::User { id, name, settings } => self.put_user(id, &name, &settings),
             Item::Audit(entries) => self.audit.extend(entries),
         }
@@ -351,6 +350,39 @@ impl State {
 
     /// After restoring a checkpoint: nothing differs from it.
     pub fn forget_dirty(&mut self) {
-        self.dirty.clear();
+        drop(self.take_dirty());
     }
+
+    /// Pieces that changed since this was last called.
+    pub(super) fn take_dirty(&mut self) -> FxHashSet<ItemKey> {
+        self.dirty_round += 1;
+        std::mem::take(&mut self.dirty)
+    }
+}
+
+fn progress_item((group, queue): (GroupId, QueueId), progress: &Progress) -> Item {
+    let failed = progress.failed.iter().map(|(offset, f)| (*offset, f.attempts, f.not_before_ms)).collect();
+    let settled = progress.settled.iter().collect();
+    let Progress { floor, granted_to, .. } = *progress;
+    if progress.granted.len() == 0 {
+        return Item::Progress { group, queue, floor, settled, failed, granted_to };
+    }
+    let granted = progress.granted.iter().collect();
+    Item::ProgressApart { group, queue, floor, settled, failed, granted_to, granted }
+}
+
+fn progress_of(
+    floor: u64,
+    settled: Vec<(u64, u64)>,
+    failed: Vec<(u64, u32, u64)>,
+    granted_to: u64,
+) -> Progress {
+    let mut progress = Progress::at(floor);
+    settled.into_iter().for_each(|(first, end)| progress.settled.insert(first, end));
+    let failures = failed
+        .into_iter()
+        .map(|(offset, attempts, not_before_ms)| (offset, Failed { attempts, not_before_ms }));
+    progress.failed = failures.collect();
+    progress.granted_to = granted_to;
+    progress
 }

@@ -4,6 +4,7 @@
 //! Each part remembers the log position up to which a checkpoint already holds it (`as_of`), so that replay skips what
 //! is in it.
 
+mod halves;
 mod item;
 mod pack;
 mod picture;
@@ -29,12 +30,13 @@ pub(crate) use self::progress::{Failed, Progress};
 use crate::directory::{Directory, Exchange, Group, Topic};
 use crate::ids::*;
 use crate::policy::Policy;
-use crate::queue::{BlockRef, Entry, Queue, Sealing};
+use crate::queue::{BlockRef, Entry, Filling, Queue, Sealing};
 use crate::record::{Binding, Change, RouteEnd};
 use crate::route::{Routes, Traits};
 use crate::schedule::Schedule;
 use crate::settings::*;
 use crate::store_thread::StoreJob;
+use crate::transaction::Halves;
 
 /// A record that contradicts the state it is applied to: the log is damaged or was written wrongly.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +60,7 @@ pub(crate) struct TopicState {
 #[derive(Debug)]
 pub(crate) struct QueueState {
     pub shared: Arc<Queue>,
+    filling: Filling,
     pub topic: TopicId,
     pub next_offset: u64,
     pub last_store_ms: u64,
@@ -65,7 +68,25 @@ pub(crate) struct QueueState {
     pub reserved_to: u64,
     /// Runs of offsets (first, end) that no message has or ever will have.
     pub gaps: Vec<(u64, u64)>,
+    /// Round of [`State::dirty`] that holds it already, or [`NO_ROUND`].
+    dirty_in: u64,
     as_of: u64,
+}
+
+impl QueueState {
+    fn new(shared: Arc<Queue>, topic: TopicId) -> Self {
+        QueueState {
+            shared,
+            filling: Filling::default(),
+            topic,
+            next_offset: 0,
+            last_store_ms: 0,
+            reserved_to: 0,
+            gaps: Vec::new(),
+            dirty_in: NO_ROUND,
+            as_of: 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -100,6 +121,7 @@ pub(crate) struct State {
     sources: BTreeSet<(RouteEnd, RouteEnd)>,
     progress: FxHashMap<(GroupId, QueueId), ProgressState>,
     schedule: Schedule,
+    halves: Halves,
     pub users: FxHashMap<UserId, Arc<User>>,
     pub audit: Audit,
     pub next_id: u64,
@@ -108,12 +130,18 @@ pub(crate) struct State {
     /// True when the last record seen is that of a clean stop.
     pub closed: bool,
     pub checkpoint: u64,
+    /// Where the newest checkpoint of this run was begun.
+    pub checkpoint_at: u64,
+    /// Pieces that the store does not hold as they are.
     dirty: FxHashSet<ItemKey>,
+    /// Counts how often those were taken.
+    dirty_round: u64,
     picture: Option<Picture>,
     /// Work for the store that applying records brought up.
     pub store_jobs: Vec<StoreJob>,
 }
 
+const NO_ROUND: u64 = u64::MAX;
 /// Gaps of a queue that are remembered. Also those below its first entry: a checkpoint of which only a part was stored
 /// may hold the queue as it is now, and groups as they were before a gap.
 const GAPS_MAX: usize = 256;
@@ -141,25 +169,32 @@ impl State {
         let entry = Entry { store_ms: entry.store_ms.max(last_ms), ..*entry };
         queue.next_offset = entry.offset + 1;
         queue.last_store_ms = entry.store_ms;
-        let sealing: Option<Sealing> = queue.shared.append(&entry);
+        let sealing: Option<Sealing> = queue.shared.append(&mut queue.filling, &entry, self.checkpoint_at);
         self.store_jobs.extend(sealing.map(StoreJob::Seal));
-        self.dirty.insert(ItemKey::Queue(id));
+        // Looking for it among the others, for each message, would cost more than the rest of this.
+        if std::mem::replace(&mut queue.dirty_in, self.dirty_round) != self.dirty_round {
+            self.dirty.insert(ItemKey::Queue(id));
+        }
         Ok(())
     }
 
     /// As [`State::append`], for messages that lie before the snapshot that the rest of the state comes from.
     pub fn append_retained(&mut self, id: QueueId, entry: &Entry) {
-        let Some(queue) = self.queues.get(&id) else { return };
+        let Some(queue) = self.queues.get_mut(&id) else { return };
         if (queue.shared.min_offset()..queue.next_offset).contains(&entry.offset) {
             // Of a row that was settled here and there only the rest is kept. Its index stays one row.
             let entry = Entry { store_ms: entry.store_ms.max(queue.shared.last_store_ms()), ..*entry };
             let is_near = |next: &u64| entry.offset.saturating_sub(*next) <= MISSING_ENTRIES_MAX;
             let next = queue.shared.appended_end().filter(is_near);
+            let checkpoint = self.checkpoint_at;
             for offset in next.unwrap_or(entry.offset)..entry.offset {
-                let missing = Entry { offset, bytes: 0, tag_hash: 0, expires_ms: 0, ..entry };
-                self.store_jobs.extend(queue.shared.append(&missing).map(StoreJob::Seal));
+                let missing =
+                    Entry { offset, bytes: 0, tag_hash: 0, expires_ms: 0, key_hash: 0, priority: 0, ..entry };
+                let sealing = queue.shared.append(&mut queue.filling, &missing, checkpoint);
+                self.store_jobs.extend(sealing.map(StoreJob::Seal));
             }
-            self.store_jobs.extend(queue.shared.append(&entry).map(StoreJob::Seal));
+            let sealing = queue.shared.append(&mut queue.filling, &entry, checkpoint);
+            self.store_jobs.extend(sealing.map(StoreJob::Seal));
         }
     }
 
@@ -177,6 +212,9 @@ impl State {
             }
             Change::TopicDeleted { id } => self.delete_topic(*id),
             Change::GroupPut { id, name, settings } => self.put_group(*id, name, settings),
+            Change::GroupPutInTurns { id, name, settings, turns } => {
+                self.put_group(*id, name, &GroupSettings { turns: *turns, ..settings.clone() });
+            }
             Change::GroupForgotten { group, topic } => self.forget_group(*group, *topic),
             Change::ExchangePut { id, name, settings } => self.put_exchange(*id, name, settings),
             Change::ExchangeDeleted { id } => self.delete_exchange(*id),
@@ -210,7 +248,11 @@ impl State {
                 });
             }
             Change::Granted { group, queue, to } => {
-                self.change_progress(position, *group, *queue, |progress| progress.granted_to = *to);
+                self.change_progress(position, *group, *queue, |progress| progress.mark_granted(*to));
+            }
+            Change::GrantedApart { group, queue, first, count } => {
+                let end = first.saturating_add(*count);
+                self.change_progress(position, *group, *queue, |progress| progress.grant(*first, end));
             }
             Change::OffsetsReserved { queue, to } => self.change_queue(position, *queue, |state| {
                 state.reserved_to = state.reserved_to.max(*to);
@@ -220,6 +262,10 @@ impl State {
             // A replay gives them with what it knows of them besides.
             Change::WaitingDropped { .. } => {}
             Change::WaitingRecalled { timer } => self.recalled(position, *timer),
+            Change::HalfRolledBack { position: half } => self.half_ended(position, *half),
+            Change::HalvesChecked { positions, next_check_ms } => {
+                self.halves_checked(position, positions, *next_check_ms)
+            }
             Change::UserPut { id, name, settings } => self.put_user(*id, name, settings),
             Change::UserDeleted { id } => self.delete_user(*id),
             Change::Audited(entry) => self.add_audit(entry),
@@ -269,18 +315,8 @@ impl State {
         for (index, queue) in (0u32..).zip(queues) {
             self.saw_id(queue.0);
             self.before_change(ItemKey::Queue(*queue));
-            let state = self.queues.entry(*queue).or_insert_with(|| {
-                let shared = Arc::new(Queue::new(*queue, shared_name.clone(), index, 0));
-                QueueState {
-                    shared,
-                    topic: id,
-                    next_offset: 0,
-                    last_store_ms: 0,
-                    reserved_to: 0,
-                    gaps: Vec::new(),
-                    as_of: 0,
-                }
-            });
+            let new = || QueueState::new(Arc::new(Queue::new(*queue, shared_name.clone(), index, 0)), id);
+            let state = self.queues.entry(*queue).or_insert_with(new);
             shared_queues.push(state.shared.clone());
             self.dirty.insert(ItemKey::Queue(*queue));
         }
@@ -290,7 +326,10 @@ impl State {
             Policy::default()
         });
         let is_owned = settings.retention == Retention::UntilSettled;
-        shared_queues.iter().for_each(|queue| queue.set_ttl(policy.message_ttl_ms, is_owned));
+        for queue in &shared_queues {
+            queue.set_ttl(policy.message_ttl_ms, is_owned);
+            queue.set_priority_max(policy.priority_max);
+        }
         match self.topics.get_mut(&id) {
             Some(topic) => {
                 topic.policy = policy;

@@ -6,6 +6,8 @@
 //! if its pack says so. The pack is one value, so a crash leaves the old one or the new one, never both copies of a
 //! piece.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::*;
@@ -15,8 +17,8 @@ use crate::store::{Change as StoreChange, Store, StoreError};
 /// all little-endian. A store of another form is made again from the log.
 const MARK_KEY: &[u8] = b"c";
 /// Counts up when what a store holds changes its form: 1, without a number, had no bytes in the directory of blocks; 2
-/// had every piece by itself; 3 had each waiting message as a piece.
-const STORE_VERSION: u32 = 4;
+/// had every piece by itself; 3 had each waiting message as a piece; 4 had the entries of indexes unpacked.
+const STORE_VERSION: u32 = 5;
 /// First bytes of the keys of packs, and of pieces that lie apart.
 const PACK: u8 = b'p';
 const APART: u8 = b'a';
@@ -60,10 +62,10 @@ pub(crate) struct CheckpointImage {
 
 /// A piece, or where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Packed {
+enum Packed<'a> {
     Here {
         as_of: u64,
-        encoded: Vec<u8>,
+        encoded: Cow<'a, [u8]>,
     },
     /// In so many values of its own.
     Apart {
@@ -81,7 +83,7 @@ struct Header {
     parts_apart: u32,
 }
 
-type Pack = BTreeMap<ItemKey, Packed>;
+type Pack<'a> = BTreeMap<ItemKey, Packed<'a>>;
 
 impl CheckpointImage {
     /// Gives the changes that it is to `apply`, some at a time, in the order in which the store must make them.
@@ -130,7 +132,7 @@ impl CheckpointImage {
             let before = pack.get(&piece.key).map_or(0, Packed::parts_apart);
             match encode_piece(piece) {
                 Some(encoded) if encoded.len() <= PACKED_PIECE_BYTES_MAX => {
-                    pack.insert(piece.key, Packed::Here { as_of: self.position, encoded });
+                    pack.insert(piece.key, Packed::Here { as_of: self.position, encoded: encoded.into() });
                 }
                 Some(encoded) => put_apart(&mut pack, piece.key, self.position, &encoded, changes),
                 None => drop(pack.remove(&piece.key)),
@@ -152,7 +154,7 @@ impl CheckpointImage {
     }
 }
 
-impl Packed {
+impl Packed<'_> {
     fn parts_apart(&self) -> u32 {
         match self {
             Packed::Here { .. } => 0,
@@ -216,13 +218,11 @@ fn decode_items(as_of: u64, encoded: &[u8], items: &mut Vec<(u64, Item)>) -> boo
 /// The items of a piece: it, and of a queue its index.
 fn encode_piece(piece: &Piece) -> Option<Vec<u8>> {
     let item = piece.item.as_ref()?;
-    let (index, expiries) = match (piece.key, &piece.index) {
-        (ItemKey::Queue(queue), Some(image)) => {
-            (Some(Item::index(queue, image)), Item::expiries(queue, image))
-        }
-        _ => (None, None),
+    let index = match (piece.key, &piece.index) {
+        (ItemKey::Queue(queue), Some(image)) => Some(Item::index(queue, image)),
+        _ => None,
     };
-    let items: Vec<&Item> = [Some(item), index.as_ref(), expiries.as_ref()].into_iter().flatten().collect();
+    let items: Vec<&Item> = [Some(item), index.as_ref()].into_iter().flatten().collect();
     postcard::to_stdvec(&items).ok()
 }
 
@@ -250,6 +250,7 @@ fn place_of(key: ItemKey) -> Place {
         ItemKey::Progress(group, queue) => [queue.0, group.0],
         ItemKey::Waiting(position) => [position, 0],
         ItemKey::Schedule | ItemKey::Audit => [0, 0],
+        ItemKey::Halves(region) => [region, 0],
         ItemKey::User(id) => [id.0, 0],
     };
     (key.rank(), numbers)
@@ -268,11 +269,11 @@ fn part_key(key: ItemKey, part: u32) -> Vec<u8> {
     bytes
 }
 
-fn encode(pack: &Pack) -> Vec<u8> {
+fn encode(pack: &Pack<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(pack_bytes(pack));
     for (key, packed) in pack {
         let (as_of, encoded, parts_apart) = match packed {
-            Packed::Here { as_of, encoded } => (*as_of, encoded.as_slice(), 0),
+            Packed::Here { as_of, encoded } => (*as_of, &**encoded, 0),
             Packed::Apart { parts } => (0, [].as_slice(), *parts),
         };
         let header = Header { key: *key, as_of, bytes: encoded.len(), parts_apart };
@@ -284,13 +285,13 @@ fn encode(pack: &Pack) -> Vec<u8> {
     out
 }
 
-fn decode(mut bytes: &[u8]) -> Option<Pack> {
+fn decode(mut bytes: &[u8]) -> Option<Pack<'_>> {
     let mut pack = Pack::new();
     while !bytes.is_empty() {
         let (header, rest) = postcard::take_from_bytes::<Header>(bytes).ok()?;
         let (encoded, rest) = rest.split_at_checked(header.bytes)?;
         let packed = match header.parts_apart {
-            0 => Packed::Here { as_of: header.as_of, encoded: encoded.to_vec() },
+            0 => Packed::Here { as_of: header.as_of, encoded: encoded.into() },
             parts => Packed::Apart { parts },
         };
         pack.insert(header.key, packed);
@@ -300,8 +301,8 @@ fn decode(mut bytes: &[u8]) -> Option<Pack> {
 }
 
 /// No less than a pack takes.
-fn pack_bytes(pack: &Pack) -> usize {
-    let bytes = |packed: &Packed| match packed {
+fn pack_bytes(pack: &Pack<'_>) -> usize {
+    let bytes = |packed: &Packed<'_>| match packed {
         Packed::Here { encoded, .. } => encoded.len(),
         Packed::Apart { .. } => 0,
     };
@@ -309,7 +310,7 @@ fn pack_bytes(pack: &Pack) -> usize {
 }
 
 /// Takes the largest piece out of a pack.
-fn take_largest(pack: &mut Pack) -> Option<(ItemKey, u64, Vec<u8>)> {
+fn take_largest<'a>(pack: &mut Pack<'a>) -> Option<(ItemKey, u64, Cow<'a, [u8]>)> {
     let here = pack.iter().filter_map(|(key, packed)| match packed {
         Packed::Here { encoded, .. } => Some((encoded.len(), *key)),
         Packed::Apart { .. } => None,
@@ -321,7 +322,7 @@ fn take_largest(pack: &mut Pack) -> Option<(ItemKey, u64, Vec<u8>)> {
     }
 }
 
-fn put_apart(pack: &mut Pack, key: ItemKey, as_of: u64, encoded: &[u8], changes: &mut Vec<StoreChange>) {
+fn put_apart(pack: &mut Pack<'_>, key: ItemKey, as_of: u64, encoded: &[u8], changes: &mut Vec<StoreChange>) {
     let values = split_parts(as_of, encoded);
     pack.insert(key, Packed::Apart { parts: u32::try_from(values.len()).unwrap_or(u32::MAX) });
     changes.extend((0u32..).zip(values).map(|(part, value)| (part_key(key, part), Some(value))));

@@ -62,7 +62,7 @@ impl State {
     /// Begins a picture of what changed since the last one of this kind; returns its keys.
     pub fn begin_picture_of_changes(&mut self) -> Vec<ItemKey> {
         self.dirty.insert(ItemKey::Shard);
-        let wanted = std::mem::take(&mut self.dirty);
+        let wanted = self.take_dirty();
         let keys: Vec<ItemKey> = wanted.iter().copied().collect();
         self.begin_picture(keys.clone(), Wanted::These(wanted));
         keys

@@ -15,6 +15,8 @@ pub(crate) struct Progress {
     pub failed: BTreeMap<u64, Failed>,
     /// Entries below may have been handed out in this epoch.
     pub granted_to: u64,
+    /// Unsettled offsets that may have been as well, where a group does not get them in the order of arrival.
+    pub granted: Ranges,
 }
 
 /// An entry that came back.
@@ -41,6 +43,7 @@ impl Progress {
             return false;
         }
         let first = first.max(self.floor);
+        self.granted.remove(first, end);
         if !self.failed.is_empty() {
             let gone: Vec<u64> = self.failed.range(first..end).map(|(offset, _)| *offset).collect();
             for offset in gone {
@@ -74,6 +77,28 @@ impl Progress {
         runs.push((from, end));
         runs.retain(|(first, end)| first < end);
         runs
+    }
+
+    /// Entries below an offset may have been handed out; below the floor, none.
+    pub fn mark_granted(&mut self, to: u64) {
+        self.granted_to = to;
+        if to <= self.floor {
+            self.granted = Ranges::default();
+        }
+    }
+
+    /// Unsettled entries of a run (first, end) may have been handed out.
+    pub fn grant(&mut self, first: u64, end: u64) {
+        self.granted.insert(first.max(self.floor), end);
+    }
+
+    pub fn may_have_been_granted(&self, offset: u64) -> bool {
+        offset < self.granted_to || self.granted.contains(offset)
+    }
+
+    /// True while anything that is not settled may have been handed out.
+    pub fn has_grants(&self) -> bool {
+        self.granted_to > self.floor || self.granted.len() > 0
     }
 
     pub fn fail(&mut self, first: u64, count: u64, failed: Failed) {

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ranges {
     runs: BTreeMap<u64, u64>,
+    /// Offsets in all runs.
+    len: u64,
 }
 
 impl Ranges {
@@ -18,13 +20,44 @@ impl Ranges {
             && before_end >= first
         {
             (first, end) = (before, end.max(before_end));
-            self.runs.remove(&before);
+            self.take(before);
         }
         while let Some((next, next_end)) = self.runs.range(first..=end).next().map(|(f, e)| (*f, *e)) {
             end = end.max(next_end);
-            self.runs.remove(&next);
+            self.take(next);
         }
+        self.put(first, end);
+    }
+
+    fn put(&mut self, first: u64, end: u64) {
         self.runs.insert(first, end);
+        self.len += end - first;
+    }
+
+    fn take(&mut self, first: u64) {
+        if let Some(end) = self.runs.remove(&first) {
+            self.len -= end - first;
+        }
+    }
+
+    pub fn remove(&mut self, first: u64, end: u64) {
+        if self.runs.is_empty() || first >= end {
+            return;
+        }
+        let before = self.runs.range(..first).next_back().map(|(f, e)| (*f, *e));
+        if let Some((before, before_end)) = before.filter(|(_, before_end)| *before_end > first) {
+            self.take(before);
+            self.put(before, first);
+            if before_end > end {
+                self.put(end, before_end);
+            }
+        }
+        while let Some((next, next_end)) = self.runs.range(first..end).next().map(|(f, e)| (*f, *e)) {
+            self.take(next);
+            if next_end > end {
+                self.put(end, next_end);
+            }
+        }
     }
 
     pub fn contains(&self, offset: u64) -> bool {
@@ -45,14 +78,14 @@ impl Ranges {
     pub fn take_from(&mut self, offset: u64) -> Option<u64> {
         let (first, end) = self.runs.first_key_value().map(|(f, e)| (*f, *e))?;
         (first <= offset).then(|| {
-            self.runs.remove(&first);
+            self.take(first);
             end
         })
     }
 
     /// Offsets in the set.
     pub fn len(&self) -> u64 {
-        self.runs.iter().map(|(first, end)| end - first).sum()
+        self.len
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
@@ -70,11 +103,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_a_plain_set(inserts in proptest::collection::vec((0u64..60, 0u64..12), 0..40)) {
+        fn agrees_with_a_plain_set(changes in proptest::collection::vec((0u64..60, 0u64..12, 0u8..4), 0..40)) {
             let (mut ranges, mut plain) = (Ranges::default(), BTreeSet::new());
-            for (first, len) in inserts {
-                ranges.insert(first, first + len);
-                plain.extend(first..first + len);
+            for (first, len, how) in changes {
+                if how == 0 {
+                    ranges.remove(first, first + len);
+                    plain.retain(|offset| !(first..first + len).contains(offset));
+                } else {
+                    ranges.insert(first, first + len);
+                    plain.extend(first..first + len);
+                }
                 prop_assert_eq!(ranges.len(), plain.len() as u64);
                 prop_assert!((0..80).all(|offset| ranges.contains(offset) == plain.contains(&offset)));
                 let runs: Vec<_> = ranges.iter().collect();

@@ -16,6 +16,7 @@ mod recall;
 pub mod route;
 pub mod send;
 pub mod send_back;
+pub mod transaction;
 
 use super::body::BodyError;
 use super::frame::Frame;
@@ -31,6 +32,7 @@ pub use recall::{RecallHandle, RecallMessage};
 pub use route::GetRoute;
 pub use send::SendMessage;
 pub use send_back::SendMessageBack;
+pub use transaction::EndTransaction;
 
 /// A request whose header or body cannot be read. Scope: this request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +68,7 @@ pub enum Command<'a> {
     QueryMessage(QueryMessage<'a>),
     ViewMessage(ViewMessage),
     Recall(RecallMessage<'a>),
+    EndTransaction(EndTransaction<'a>),
     /// Any other request code, known by name or not.
     Unsupported(i32),
 }
@@ -102,6 +105,7 @@ impl<'a> Command<'a> {
             request::GET_BROKER_CLUSTER_INFO => Command::GetCluster,
             request::QUERY_MESSAGE => Command::QueryMessage(QueryMessage::parse(header)?),
             request::VIEW_MESSAGE_BY_ID => Command::ViewMessage(ViewMessage::parse(header)?),
+            request::END_TRANSACTION => Command::EndTransaction(EndTransaction::parse(header)?),
             request::RECALL_MESSAGE => Command::Recall(RecallMessage::parse(header)?),
             other => Command::Unsupported(other),
         })

@@ -168,6 +168,7 @@ fn a_damaged_message_goes_to_the_dead_letters_as_such_after_its_attempts() {
         attempts_max: Some(3),
         backoff_ms: vec![10_000],
         dead_letter: Some("dead".to_owned()),
+        ..GroupSettings::at_once()
     };
     let (mut sim, client) = damaged(b"message 5", settings);
     let mut times = 0;
@@ -187,8 +188,12 @@ fn a_damaged_message_goes_to_the_dead_letters_as_such_after_its_attempts() {
 
 #[test]
 fn a_damaged_message_of_which_nothing_can_be_read_is_given_up_after_its_attempts_too() {
-    let settings =
-        GroupSettings { attempts_max: Some(1), backoff_ms: Vec::new(), dead_letter: Some("dead".to_owned()) };
+    let settings = GroupSettings {
+        attempts_max: Some(1),
+        backoff_ms: Vec::new(),
+        dead_letter: Some("dead".to_owned()),
+        ..GroupSettings::at_once()
+    };
     let magic = mailrail_message::MAGIC_V1.to_be_bytes();
     let (mut sim, client) = damaged(&magic, settings);
     for _ in 0..3 {

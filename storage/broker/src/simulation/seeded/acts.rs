@@ -7,7 +7,7 @@ const GROUPS: [&str; 3] = ["g", "h", "q"];
 const LEASES_MS: [u64; 3] = [400, 2_000, 20_000];
 
 impl World {
-    fn new_body(&mut self, durability: Durability, due_ms: Option<u64>) -> (u64, String) {
+    pub fn new_body(&mut self, durability: Durability, due_ms: Option<u64>) -> (u64, String) {
         let number = self.ledger.new_message(durability, due_ms);
         let filler = self.random.pick(&[0, 0, 10, 100, 700, 5_000]);
         (number, format!("{number}:{}", "x".repeat(filler)))
@@ -85,7 +85,7 @@ impl World {
         self.tell(Ask::Receive { lease_ms }, receive);
     }
 
-    fn take_held(&mut self) -> Vec<Receipt> {
+    pub fn take_held(&mut self) -> Vec<Receipt> {
         let count = 1 + self.random.index(6);
         let mut taken = Vec::new();
         while taken.len() < count && !self.held.is_empty() {

@@ -21,6 +21,7 @@ pub(super) struct Message {
     pub places: BTreeMap<QueueId, u64>,
     /// Queues it was acknowledged for.
     pub queues: u32,
+    pub half: Option<Half>,
 }
 
 /// An offset that was acknowledged or seen.
@@ -65,6 +66,8 @@ pub(super) struct Ledger {
     pub lost_in_memory: u64,
     /// Numbers of messages that were published to wait by one command.
     batches: Vec<Vec<u64>>,
+    /// Those that are to be stored together, and where the log ended before.
+    pub groups: Vec<(Position, Vec<u64>)>,
 }
 
 impl Ledger {
@@ -80,6 +83,7 @@ impl Ledger {
             asked: 0,
             places: BTreeMap::new(),
             queues: 0,
+            half: None,
         });
         self.messages.len() as u64 - 1
     }
@@ -92,6 +96,9 @@ impl Ledger {
     pub fn acknowledged(&mut self, queue: QueueId, number: u64, stored: &Stored) {
         let Some(offset) = stored.offset else {
             let message = self.message(number);
+            if let Some(half) = &mut message.half {
+                return half.stored(stored.position);
+            }
             message.must_come = message.recall == Recall::Never;
             message.waits_at = Some(stored.position);
             return;
@@ -137,7 +144,7 @@ impl Ledger {
     }
 
     /// An offset never names two bodies, and a body has one place in a queue.
-    fn name(
+    pub fn name(
         &mut self,
         queue: QueueId,
         offset: u64,
@@ -229,7 +236,11 @@ impl Ledger {
             assert!(due_ms <= wall_ms_max, "message {number} is {} ms early", due_ms - wall_ms_max);
         }
         assert!(known.recall != Recall::Done, "message {number} is seen, and was recalled");
-        let needs_sync = known.durability == Durability::Disk || known.due_ms.is_some();
+        if let Some(half) = &known.half {
+            half.seen(number, &sim.shard.state().queues[&queue].shared.topic);
+        }
+        let needs_sync =
+            known.durability == Durability::Disk || known.due_ms.is_some() || known.half.is_some();
         let end = position + message.len() as u64;
         assert!(!needs_sync || end <= synced, "message {number} is seen before it is synced");
         self.name(queue, offset, number, position, end, needs_sync);
@@ -249,6 +260,7 @@ impl Ledger {
         {
             message.must_come = false;
             message.waits_at = None;
+            message.half.iter_mut().for_each(Half::may_be_lost);
         }
     }
 
@@ -281,6 +293,7 @@ impl Ledger {
             self.message(number).places.remove(&at.0);
         }
         self.check_waiting(sim);
+        self.check_halves(sim);
     }
 
     /// A message that waits is still waiting, or was dispatched.

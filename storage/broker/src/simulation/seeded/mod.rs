@@ -4,6 +4,7 @@
 
 mod acts;
 mod faults;
+mod halves;
 mod ledger;
 mod lines;
 mod mortal;
@@ -15,6 +16,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub(super) use self::faults::Fault;
+use self::halves::Half;
 use self::ledger::{Ledger, number_of};
 use self::lines::Lines;
 use self::mortal::Mortals;
@@ -50,6 +52,11 @@ pub(super) struct Tally {
     settled: u64,
     timers: u64,
     recalled: u64,
+    /// Half messages committed, asked for, and ended a second time; groups of messages that were stored together.
+    committed: u64,
+    checks: u64,
+    ended_before: u64,
+    together: u64,
     /// Starts after which the state was compared with the one before.
     compared: u64,
     starts: u64,
@@ -66,6 +73,10 @@ impl Tally {
         self.settled += other.settled;
         self.timers += other.timers;
         self.recalled += other.recalled;
+        self.committed += other.committed;
+        self.checks += other.checks;
+        self.ended_before += other.ended_before;
+        self.together += other.together;
         self.compared += other.compared;
         self.starts += other.starts;
         self.lost_in_memory += other.lost_in_memory;

@@ -6,7 +6,7 @@ use mailrail_commitlog::planted::{Bug, plant};
 use super::*;
 
 /// Each bug with the first seed that finds it.
-const PLANTED: [(Bug, u64); 25] = [
+const PLANTED: [(Bug, u64); 29] = [
     (Bug::SkippedSync, 1),
     (Bug::FailedSyncCounts, 2),
     (Bug::SegmentBegunEarly, 1),
@@ -32,6 +32,10 @@ const PLANTED: [(Bug, u64); 25] = [
     (Bug::DispatchedInAnyOrder, 1),
     (Bug::DispatchedEarly, 1),
     (Bug::LeaseEndsEarly, 1),
+    (Bug::HalfEndsTwice, 1),
+    (Bug::RolledBackHalfCommitted, 1),
+    (Bug::TrimPassesHalf, 1),
+    (Bug::AtomicGroupParted, 1),
 ];
 
 /// Those that show with messages that die.

@@ -19,6 +19,8 @@ pub(super) enum Ask {
     Ack(Vec<Receipt>),
     Extend(Vec<(Receipt, Duration)>),
     Recall(Option<u64>),
+    End { number: u64 },
+    Together { numbers: Vec<u64>, receipts: Vec<Receipt> },
     Other,
 }
 
@@ -79,8 +81,12 @@ impl World {
             sim.make_topic(client, name, settings);
         }
         for group in ["g", "h", "q", "o"] {
-            let settings =
-                GroupSettings { attempts_max: None, backoff_ms: vec![0, 100, 1_000], dead_letter: None };
+            let settings = GroupSettings {
+                attempts_max: None,
+                backoff_ms: vec![0, 100, 1_000],
+                dead_letter: None,
+                ..GroupSettings::at_once()
+            };
             sim.make_group(client, group, settings);
         }
         let settings = ExchangeSettings {
@@ -94,6 +100,7 @@ impl World {
         for (topic, key) in [("b", "#"), ("q", "q.*"), ("a", "*.a")] {
             sim.ask(client, bind("x", topic, key)).unwrap();
         }
+        sim.ask(client, |token| Command::Produce { token, group: halves::PRODUCERS.into() }).unwrap();
         self.note_state();
     }
 
@@ -105,7 +112,7 @@ impl World {
             *self.tally.faults.entry(fault).or_default() += 1;
             self.inject(fault, operation);
         }
-        match self.random.below(100) {
+        match self.random.below(112) {
             // Without them nothing is drawn, so that a seed's run stays the same.
             _ if self.mortals.is_some() && self.random.percent(50) => self.act_on_mortals(),
             0..27 => self.publish(),
@@ -123,7 +130,10 @@ impl World {
                 let ms = self.random.pick(&[1, 30, 300, 1_000, 3_000]);
                 self.pass_ms(ms);
             }
-            _ => (0..40).for_each(|_| self.get_on()),
+            98..100 => (0..40).for_each(|_| self.get_on()),
+            100..103 => self.prepare(),
+            103..108 => self.end_half(),
+            _ => self.publish_together(),
         }
         self.turn(Part::Shard);
         (0..self.random.below(8)).for_each(|_| self.get_on());
@@ -165,8 +175,14 @@ impl World {
         let (mailbox, commands) = (self.client.mailbox.clone(), vec![command(token)]);
         self.sim.shard.handle(self.sim.now, Input::Commands { mailbox, commands, since: self.sim.now.mono });
         let end = self.sim.shard.log_end();
-        if let Ask::Publish(numbers) = &what {
-            numbers.iter().for_each(|(number, _)| self.ledger.message(*number).end = end);
+        match &what {
+            Ask::Publish(numbers) => {
+                numbers.iter().for_each(|(number, _)| self.ledger.message(*number).end = end);
+            }
+            Ask::Together { numbers, .. } => {
+                numbers.iter().for_each(|number| self.ledger.message(*number).end = end);
+            }
+            _ => {}
         }
         self.asked.insert(token, Asked { what, end });
     }
@@ -179,6 +195,7 @@ impl World {
                 Letter::Granted { to: Recipient::Request(token), grants } => self.granted(token, grants),
                 Letter::Event(Event::Deliveries { deliveries, .. }) => assert!(deliveries.is_empty()),
                 Letter::Event(Event::MembersChanged { .. }) => {}
+                Letter::Event(Event::Check(check)) => self.asked(&check),
                 other => panic!("{other:?}"),
             }
         }
@@ -195,7 +212,8 @@ impl World {
             };
             assert!(stored.position < reached, "message {number} is acknowledged before it is durable");
             self.tally.acknowledged += 1;
-            self.tally.timers += u64::from(stored.offset.is_none());
+            let is_half = self.ledger.message(number).half.is_some();
+            self.tally.timers += u64::from(stored.offset.is_none() && !is_half);
             // Of a message through an exchange the receipt names no topic; where it went is seen there.
             let queue = topic.and_then(|topic| {
                 self.sim.shard.state().topics.get(&topic)?.queues.get(stored.queue_index as usize).copied()
@@ -225,6 +243,10 @@ impl World {
             (Ask::Recall(Some(number)), Ok(_)) => {
                 self.tally.recalled += 1;
                 self.ledger.recalled(number);
+            }
+            (Ask::End { number }, result) => self.ended(number, result),
+            (Ask::Together { numbers, receipts }, result) => {
+                self.stored_together(&numbers, &receipts, end, result);
             }
             (Ask::Recall(None), Ok(_)) => panic!("a message was recalled that never was there"),
             (Ask::Recall(Some(number)), Err(Error::NotWaiting { .. })) => {
@@ -295,18 +317,23 @@ impl World {
         self.held.clear();
         self.mortals.iter_mut().for_each(Mortals::start_over);
         self.history.clear();
+        self.register_producer();
         self.note_state();
     }
 
     /// In the end every message that waited has come, and every group gets what it has not settled.
     pub fn finish(mut self) -> Tally {
         self.recover();
+        self.tell(Ask::Other, |_| Command::StopProducing { group: halves::PRODUCERS.into() });
         for _ in 0..3 {
             self.sim.now.wall_ms = self.sim.now.wall_ms.max(self.ledger.wall_ms_max) + 5_000_000;
             self.sim.now.mono += Duration::from_secs(60);
             self.sim.run();
             self.ledger.look(&self.sim);
         }
+        self.take_letters();
+        // What it was asked of at last, it has answered.
+        self.sim.run();
         self.take_letters();
         self.ledger.check_all(&self.sim);
         self.ledger.check_end();
