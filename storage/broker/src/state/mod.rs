@@ -220,19 +220,7 @@ impl State {
             Change::ExchangeDeleted { id } => self.delete_exchange(*id),
             Change::Bound { source, binding } => self.bind(position, *source, binding),
             Change::Unbound { source, binding } => self.unbind(position, *source, binding),
-            Change::Positioned { group, queue, offset } => {
-                let gaps = self.queues.get(queue).map(|state| state.gaps.clone()).unwrap_or_default();
-                let is_final = self.is_final(*group, *queue);
-                self.change_progress(position, *group, *queue, |progress| {
-                    let before = std::mem::replace(progress, Progress::at(*offset));
-                    if is_final {
-                        progress.pass(0, before.floor);
-                        before.settled.iter().for_each(|(first, end)| progress.pass(first, end));
-                    }
-                    gaps.iter().for_each(|(first, end)| progress.pass(*first, *end));
-                });
-                self.drop_settled(*group, *queue);
-            }
+            Change::Positioned { group, queue, offset } => self.reposition(position, *group, *queue, *offset),
             Change::Settled { group, queue, runs } => {
                 self.change_progress(position, *group, *queue, |progress| {
                     for (first, count) in runs {
@@ -273,6 +261,21 @@ impl State {
             Change::Snapshot(_) | Change::SnapshotEnd { .. } => {}
             Change::Checkpoint { number, .. } => self.checkpoint = self.checkpoint.max(*number),
         }
+    }
+
+    /// Everything below an offset is settled from now on, and nothing from it on but what has gone already.
+    fn reposition(&mut self, position: u64, group: GroupId, queue: QueueId, offset: u64) {
+        let gaps = self.queues.get(&queue).map(|state| state.gaps.clone()).unwrap_or_default();
+        let is_final = self.is_final(group, queue);
+        self.change_progress(position, group, queue, |progress| {
+            let before = std::mem::replace(progress, Progress::at(offset));
+            if is_final {
+                progress.pass(0, before.floor);
+                before.settled.iter().for_each(|(first, end)| progress.pass(first, end));
+            }
+            gaps.iter().for_each(|(first, end)| progress.pass(*first, *end));
+        });
+        self.drop_settled(group, queue);
     }
 
     pub fn progress(&self, group: GroupId, queue: QueueId) -> Option<&Progress> {
