@@ -49,6 +49,10 @@ impl Audit {
         entries.into_iter().for_each(|entry| self.add(entry));
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &AuditEntry> + '_ {
         self.entries.iter()
     }

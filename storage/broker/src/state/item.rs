@@ -205,7 +205,7 @@ impl State {
         keys.push(ItemKey::Schedule);
         keys.extend(self.halves.regions().into_iter().map(ItemKey::Halves));
         keys.extend(self.users.keys().map(|id| ItemKey::User(*id)));
-        keys.push(ItemKey::Audit);
+        keys.extend((!self.audit.is_empty()).then_some(ItemKey::Audit));
         keys
     }
 
