@@ -85,6 +85,8 @@ pub struct Broker {
     against: Against,
     folder: PathBuf,
     small_disk: Option<SmallDisk>,
+    /// More arguments of its start.
+    arguments: Vec<String>,
     endpoints: Endpoints,
     process: Option<Child>,
 }
@@ -96,6 +98,7 @@ impl Broker {
             against,
             folder: folder.to_owned(),
             small_disk: None,
+            arguments: Vec::new(),
             endpoints: Endpoints::default(),
             process: None,
         };
@@ -106,12 +109,36 @@ impl Broker {
         Ok(broker)
     }
 
+    /// Starts Mailrail with further settings.
+    pub fn start_with(folder: &Path, arguments: &[String]) -> Result<Self, Failure> {
+        let mut broker = Self {
+            against: Against::Mailrail,
+            folder: folder.to_owned(),
+            small_disk: None,
+            arguments: arguments.to_vec(),
+            endpoints: Endpoints::default(),
+            process: None,
+        };
+        broker.start_mailrail()?;
+        Ok(broker)
+    }
+
+    /// Runs `mailrail user` against it.
+    pub fn user(&self, arguments: &[&str]) -> Result<(), Failure> {
+        let address = self.endpoints.http.clone().unwrap_or_default();
+        let mut command = Command::new(mailrail()?);
+        command.arg("user").args(arguments).args(["--address", &address]).stdin(Stdio::null());
+        let done = command.output().map_err(Failure::io("running mailrail user"))?;
+        if done.status.success() { Ok(()) } else { Err(self.failure(&String::from_utf8_lossy(&done.stderr))) }
+    }
+
     /// Starts Mailrail with short segments on a disk of its own, of which it is to keep so much free.
     pub fn start_on_small_disk(folder: &Path, mib: u64, free_mib_min: u64) -> Result<Self, Failure> {
         let mut broker = Self {
             against: Against::Mailrail,
             folder: folder.to_owned(),
             small_disk: Some(SmallDisk { mib, free_mib_min }),
+            arguments: Vec::new(),
             endpoints: Endpoints::default(),
             process: None,
         };
@@ -203,6 +230,7 @@ impl Broker {
             .args(["--http-listen", &address(&self.endpoints.http)])
             .args(["--remoting-listen", &address(&self.endpoints.remoting)])
             .args(["--amqp-listen", &address(&self.endpoints.amqp)])
+            .args(&self.arguments)
             .arg("--ready-file")
             .arg(&ready)
             .stdin(Stdio::null())

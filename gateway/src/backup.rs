@@ -15,34 +15,35 @@ use futures_util::StreamExt;
 use mailrail_broker::{Contents, Unpacker};
 use serde_json::json;
 
-use crate::client::{self, reachable, say};
-use crate::config::{BackupFlags, SettingsError, resolve};
+use crate::client::{self, Asked, say};
+use crate::config::{BackupFlags, SettingsError};
 
 /// Longest that the broker may be silent: before it begins it may have a sync to wait for.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Says on standard output what was copied. The inner error is the one line of why there is no backup.
 pub fn run(flags: &BackupFlags) -> Result<Result<(), String>, SettingsError> {
-    let address = reachable(resolve("address", &flags.address)?);
-    Ok(client::run(fetch(address, &flags.to)).map(|contents| tell(flags, &contents)))
+    let asked = Asked::of(&flags.client)?;
+    Ok(client::run(fetch(&asked, &flags.to)).map(|contents| tell(flags, &contents)))
 }
 
 fn tell(flags: &BackupFlags, contents: &Contents) {
     let Contents { start, end, made_s, bytes } = contents;
-    say(&if flags.json {
+    say(&if flags.client.json {
         json!({"file": flags.to, "bytes": bytes, "start": start, "end": end, "made_s": made_s}).to_string()
     } else {
         format!("{}: {bytes} bytes, log positions {start} to {end}", flags.to.display())
     });
 }
 
-async fn fetch(address: SocketAddr, to: &Path) -> Result<Contents, String> {
+async fn fetch(asked: &Asked, to: &Path) -> Result<Contents, String> {
+    let address = asked.address;
     if to.exists() {
         return Err(format!("{} exists already", to.display()));
     }
     let unasked = |error: client::Error| format!("{address} cannot be asked: {error}");
-    let asked = tokio::time::timeout(SILENCE_MAX, client::get(address, "/v1/backup")).await;
-    let response = asked.map_err(|_| silent(address))?.map_err(unasked)?;
+    let answer = tokio::time::timeout(SILENCE_MAX, asked.get("/v1/backup")).await;
+    let response = answer.map_err(|_| silent(address))?.map_err(unasked)?;
     if response.status() != StatusCode::OK {
         let status = response.status();
         let body = client::whole_body(response).await.unwrap_or_default();

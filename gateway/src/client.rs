@@ -5,11 +5,16 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use axum::body::{Body, Bytes};
+use axum::http::request::Builder;
 use axum::http::{Request, Response, StatusCode, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::net::TcpStream;
+
+use crate::config::{ClientFlags, SettingsError, password_in, resolve};
 
 /// Longest answer that is read whole; a longer one is no broker's.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -25,13 +30,43 @@ pub fn run<T>(conversation: impl Future<Output = Result<T, String>>) -> Result<T
     runtime.block_on(conversation)
 }
 
-/// The head of the answer to a GET; its body comes as it is read.
-pub async fn get(address: SocketAddr, path: &str) -> Result<Response<Body>, Error> {
-    let stream = TokioIo::new(TcpStream::connect(address).await?);
-    let (mut sender, connection) = http1::handshake(stream).await?;
-    tokio::spawn(connection);
-    let request = Request::get(path).header(header::HOST, address.to_string()).body(Body::empty())?;
-    Ok(sender.send_request(request).await?.map(Body::new))
+/// A broker, and as whom it is asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub address: SocketAddr,
+    authorization: Option<String>,
+}
+
+impl Asked {
+    pub fn of(flags: &ClientFlags) -> Result<Asked, SettingsError> {
+        let address = reachable(resolve("address", &flags.address)?);
+        let password = match &flags.password_file {
+            Some(path) => Some(password_in(path)?),
+            None => flags.password.clone(),
+        };
+        let encode = |user: &String| {
+            let pair = format!("{user}:{}", password.as_deref().unwrap_or_default());
+            format!("Basic {}", STANDARD.encode(pair))
+        };
+        Ok(Asked { address, authorization: flags.user.as_ref().map(encode) })
+    }
+
+    /// The head of the answer to a GET; its body comes as it is read.
+    pub async fn get(&self, path: &str) -> Result<Response<Body>, Error> {
+        self.send(Request::get(path), Body::empty()).await
+    }
+
+    /// The head of the answer to a request.
+    pub async fn send(&self, request: Builder, body: Body) -> Result<Response<Body>, Error> {
+        let stream = TokioIo::new(TcpStream::connect(self.address).await?);
+        let (mut sender, connection) = http1::handshake(stream).await?;
+        tokio::spawn(connection);
+        let mut request = request.header(header::HOST, self.address.to_string());
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        Ok(sender.send_request(request.body(body)?).await?.map(Body::new))
+    }
 }
 
 /// The body of a short answer.

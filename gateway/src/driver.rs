@@ -12,12 +12,12 @@ use bytes::{BufMut, BytesMut};
 use mailrail_broker::connection::{Connection, Output};
 use mailrail_broker::{Event, Now};
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use crate::buffers::{Buffer, Buffers, FREE_BYTES, SHORT_READ_BYTES, TURN_TIME_MAX};
 use crate::metering::ConnectionMeter;
+use crate::stream::Stream;
 
 /// Bytes made room for before each read; doubled while reads fill it.
 const READ_BYTES_MIN: usize = 16 * 1024;
@@ -67,7 +67,7 @@ enum Turn {
 }
 
 struct Driver<'a, C> {
-    stream: TcpStream,
+    stream: Stream,
     connection: C,
     input: BytesMut,
     output: Output,
@@ -89,13 +89,13 @@ struct Driver<'a, C> {
 
 /// Runs a connection to its end.
 pub async fn drive<C: Connection>(
-    stream: TcpStream,
+    stream: Stream,
     mut connection: C,
     mut phase: watch::Receiver<Phase>,
     meter: &ConnectionMeter,
     buffers: Arc<Buffers>,
 ) -> Ended {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = stream.set_nodelay() {
         return Ended::Failed(error);
     }
     let broker = connection.session().broker();
@@ -120,7 +120,7 @@ pub async fn drive<C: Connection>(
     if matches!(ended, Ended::ForMemory(_)) {
         return ended;
     }
-    let flush = async { while !driver.output.is_empty() && driver.write_ready().await.is_ok() {} };
+    let flush = async { while driver.has_output() && driver.write_ready().await.is_ok() {} };
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, flush).await;
     ended
 }
@@ -273,7 +273,7 @@ impl<C: Connection> Driver<'_, C> {
         {
             return Poll::Ready(Turn::Events);
         }
-        if !self.output.is_empty() && self.stream.poll_write_ready(context).is_ready() {
+        if self.has_output() && self.stream.poll_write_ready(context).is_ready() {
             return Poll::Ready(Turn::Writable);
         }
         let has_input =
@@ -337,7 +337,15 @@ impl<C: Connection> Driver<'_, C> {
                 Err(error) => return Err(error),
             }
         }
+        if self.stream.holds_bytes() {
+            self.stream.try_flush()?;
+        }
         Ok(moved)
+    }
+
+    /// True while something has not left yet.
+    fn has_output(&self) -> bool {
+        !self.output.is_empty() || self.stream.holds_bytes()
     }
 
     async fn write_ready(&mut self) -> io::Result<()> {

@@ -19,13 +19,14 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::patient::PatientStream;
 use crate::driver::Phase;
 use crate::listeners::{self, Shared};
 use crate::metering::{ConnectionMeter, MemoryMeter};
+use crate::stream::Stream;
 
 const PROTOCOL: &str = "http";
 /// Content type of the Prometheus text format.
@@ -53,8 +54,8 @@ impl Default for Timeouts {
     }
 }
 
-/// Adds the process's metrics to the routes, and keeps their recorder small.
-pub fn with_metrics(rest: Router, metrics: PrometheusHandle, memory: MemoryMeter) -> Router {
+/// The process's metrics, whose recorder is kept small.
+pub fn metrics_routes(metrics: PrometheusHandle, memory: MemoryMeter) -> Router {
     let rendered = metrics.clone();
     tokio::spawn(async move {
         loop {
@@ -63,7 +64,7 @@ pub fn with_metrics(rest: Router, metrics: PrometheusHandle, memory: MemoryMeter
         }
     });
     let memory = Arc::new(memory);
-    rest.route(
+    Router::new().route(
         "/metrics",
         get(move || {
             memory.look();
@@ -79,10 +80,21 @@ pub async fn serve(listener: TcpListener, routes: Router, shared: Shared, timeou
     let mut phase = shared.phase.clone();
     let closing = async move { closed(&mut phase).await };
     let run = |stream, peer| {
-        let (routes, phase, meter) = (routes.clone(), shared.phase.clone(), meter.clone());
+        let (routes, mut phase, meter) = (routes.clone(), shared.phase.clone(), meter.clone());
+        let tls = shared.tls.clone();
         async move {
             tracing::debug!(protocol = PROTOCOL, %peer, "connected");
             let _open = meter.opened();
+            let entered = tokio::select! {
+                entered = tls.enter(stream) => entered,
+                () = closed(&mut phase) => return,
+            };
+            let stream = match entered {
+                Ok(stream) => stream,
+                Err(error) => {
+                    return tracing::info!(protocol = PROTOCOL, %peer, %error, "closed before it began");
+                }
+            };
             let ended = connection(stream, peer, routes, phase, &meter, timeouts).await;
             tracing::debug!(protocol = PROTOCOL, %peer, ?ended, "disconnected");
         }
@@ -96,14 +108,14 @@ async fn closed(phase: &mut watch::Receiver<Phase>) {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     routes: Router,
     mut phase: watch::Receiver<Phase>,
     meter: &ConnectionMeter,
     timeouts: Timeouts,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    stream.set_nodelay(true)?;
+    stream.set_nodelay()?;
     let stream = PatientStream::new(stream, timeouts.stall, meter.clone());
     let routes = TowerToHyperService::new(routes);
     let service = service_fn(move |mut request: Request<Incoming>| {

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::buffers::Buffers;
 use crate::driver::{self, Ended, Phase};
 use crate::metering::ConnectionMeter;
+use crate::tls::Tls;
 
 /// How long to wait after accepting failed, as it does when the process has too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -52,6 +53,7 @@ pub struct Shared {
     pub places: Arc<Semaphore>,
     pub buffers: Arc<Buffers>,
     pub phase: watch::Receiver<Phase>,
+    pub tls: Tls,
 }
 
 /// Accepts connections of one protocol until the broker drains; returns when all of them have ended.
@@ -126,6 +128,15 @@ async fn run<C: Connection>(
 ) {
     tracing::debug!(protocol, %peer, "connected");
     let _open = meter.opened();
+    let mut phase = shared.phase.clone();
+    let entered = tokio::select! {
+        entered = shared.tls.enter(stream) => entered,
+        () = no_longer_running(&mut phase) => return,
+    };
+    let stream = match entered {
+        Ok(stream) => stream,
+        Err(error) => return tracing::info!(protocol, %peer, %error, "closed before it began"),
+    };
     let ended = driver::drive(stream, connection, shared.phase, &meter, shared.buffers).await;
     if let Ended::ForMemory(why) = ended {
         tracing::info!(protocol, %peer, why, "closed: others wait for the memory it keeps");

@@ -17,6 +17,9 @@ mod repair;
 mod restore;
 mod serve;
 mod status;
+mod stream;
+mod tls;
+mod user;
 
 use std::process::ExitCode;
 
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Ok(Cli { command: Command::Repair(flags) }) => Ok(repair::run(&flags)),
         Ok(Cli { command: Command::Backup(flags) }) => backup::run(&flags),
         Ok(Cli { command: Command::Restore(flags) }) => Ok(restore::run(&flags)),
+        Ok(Cli { command: Command::User(flags) }) => user::run(flags),
         Err(error) => return without_flags(&error),
     };
     let (line, code) = match outcome {

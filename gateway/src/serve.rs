@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mailrail_broker::{Broker, BrokerConfig, Share};
+use mailrail_broker::{Broker, BrokerConfig, Command, Event, Name, PasswordHash, Share, Token, UserChange};
 use mailrail_rest::{RestConfig, RestState};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,13 +12,14 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::buffers::Buffers;
 use crate::clock::{SystemClock, boot_id};
-use crate::config::{MemoryBudget, Settings};
+use crate::config::{AccessSettings, MemoryBudget, Settings, SettingsError};
 use crate::driver::Phase;
 use crate::gathering::Gathering;
 use crate::http::{self, Timeouts};
 use crate::listeners::{self, Shared, bind};
 use crate::metering::{self, MemoryMeter};
 use crate::ready::Ready;
+use crate::tls::Tls;
 
 /// How long connections may take to end once everything is answered.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,15 +68,18 @@ async fn serve(settings: Settings) -> Result<(), String> {
         remoting: address(&remoting_listener)?,
         amqp: address(&amqp_listener)?,
     };
+    let tls = Tls::open(settings.tls.clone()).map_err(|error| error.to_string())?;
     warn(&settings, files);
     let memory = settings.memory;
     let metrics = metering::install()?;
     let broker = open_broker(&settings).await?;
+    let_users_in(&broker, &settings.access).await?;
     let advertised = SocketAddr::new(settings.advertised, ready.remoting.port());
     let (phase, phases) = watch::channel(Phase::Running);
     let places = Arc::new(Semaphore::new(count(memory.connections_max)));
     let buffers = Buffers::new(memory.buffer_bytes_max);
-    let shared = Shared { broker: broker.clone(), places, buffers: buffers.clone(), phase: phases };
+    let shared =
+        Shared { broker: broker.clone(), places, buffers: buffers.clone(), phase: phases, tls: tls.clone() };
 
     let mut remoting =
         mailrail_remoting::RemotingConfig::new(advertised, &settings.cluster_name, &settings.broker_name);
@@ -99,14 +103,15 @@ async fn serve(settings: Settings) -> Result<(), String> {
     rest.receives_max = rest.receives_max.min(count(memory.connections_max));
     let rest = RestState::new(broker.clone(), rest);
     let meter = meter_memory(&memory, &broker, &rest, buffers, waits);
-    let routes = http::with_metrics(mailrail_rest::router(rest.clone()), metrics, meter);
+    let metrics = mailrail_rest::guarded(rest.clone(), http::metrics_routes(metrics, meter));
+    let routes = mailrail_rest::router(rest.clone()).merge(metrics);
     let http = http::serve(http_listener, routes, shared, Timeouts::default());
     let serving = [tokio::spawn(remoting), tokio::spawn(amqp), tokio::spawn(http)];
     tracing::info!(http = %ready.http, remoting = %ready.remoting, amqp = %ready.amqp, "ready");
     if let Some(path) = &settings.ready_file {
         ready.write(path).map_err(|error| format!("writing {}: {error}", path.display()))?;
     }
-    let faulted = signals.stop_or_fault(&broker).await;
+    let faulted = signals.stop_or_fault(&broker, &tls).await;
     stop(broker, rest, phase, serving).await?;
     if faulted { Err("the log has failed; what was acknowledged is on disk".to_owned()) } else { Ok(()) }
 }
@@ -158,6 +163,9 @@ async fn open_broker(settings: &Settings) -> Result<Broker, String> {
     config.delivery_bytes_max = settings.memory.delivery_bytes_max;
     config.log.cache_bytes = count(settings.memory.log_cache_bytes);
     config.store_engine = settings.store_engine;
+    if let Some(path) = &settings.access.secret_key_file {
+        config.secret_key.clone_from(path);
+    }
     config.store_cache_bytes = settings.memory.store_cache_bytes;
     let gathering = Arc::new(Gathering::default());
     let asked = Arc::clone(&gathering);
@@ -168,10 +176,36 @@ async fn open_broker(settings: &Settings) -> Result<Broker, String> {
     Ok(broker)
 }
 
-/// The signals that end the program in order.
+/// Makes the first administrator where there are no users. Who has none must not be heard by others.
+async fn let_users_in(broker: &Broker, settings: &AccessSettings) -> Result<(), String> {
+    let is_open = || broker.directory().access().is_open();
+    if let Some(admin) = settings.first_admin.clone().filter(|_| is_open()) {
+        let hashing = tokio::task::spawn_blocking(move || PasswordHash::of(&admin.password));
+        let password =
+            hashing.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        let change = UserChange { admin: Some(true), password: Some(password), ..UserChange::default() };
+        let (token, name) = (Token(1), Name::from(admin.name.as_str()));
+        let mut session = broker.connect_for_tidying();
+        session.submit(vec![Command::PutUser { token, name, change: Box::new(change) }]);
+        for event in session.next_events().await {
+            if let Event::Reply { result: Err(error), .. } = event {
+                return Err(format!("admin-user {:?} cannot be made: {error}", admin.name));
+            }
+        }
+        tracing::info!(user = %admin.name, "the first administrator was made");
+    }
+    match settings.exposed.filter(|_| is_open()) {
+        Some((key, value)) => Err(SettingsError::Exposed { key, value }.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// The signals that the program listens to.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Asks for the certificate to be read again.
+    hangup: Signal,
 }
 
 impl Signals {
@@ -180,15 +214,17 @@ impl Signals {
         Ok(Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
         })
     }
 
     /// Returns on a signal, or with true when the log has failed.
-    async fn stop_or_fault(mut self, broker: &Broker) -> bool {
+    async fn stop_or_fault(mut self, broker: &Broker, tls: &Tls) -> bool {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return false,
                 _ = self.interrupt.recv() => return false,
+                _ = self.hangup.recv() => tls.reload(),
                 _ = tokio::time::sleep(FAULT_CHECK) => if broker.is_faulted() {
                     return true;
                 }

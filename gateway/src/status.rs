@@ -7,16 +7,16 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 
-use crate::client::{self, reachable, say};
-use crate::config::{SettingsError, StatusFlags, resolve};
+use crate::client::{self, Asked, say};
+use crate::config::{ClientFlags, SettingsError};
 
 /// How long the whole conversation may take; health checks are given up on after a little more.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Says on standard output what the broker answers. The inner error is the one line of a broker that takes no work.
-pub fn run(flags: &StatusFlags) -> Result<Result<(), String>, SettingsError> {
-    let address = reachable(resolve("address", &flags.address)?);
-    Ok(ask(address).and_then(|answer| answer.tell(address, flags.json)))
+pub fn run(flags: &ClientFlags) -> Result<Result<(), String>, SettingsError> {
+    let asked = Asked::of(flags)?;
+    Ok(ask(&asked).and_then(|answer| answer.tell(asked.address, flags.json)))
 }
 
 struct Answer {
@@ -41,10 +41,11 @@ impl Answer {
     }
 }
 
-fn ask(address: SocketAddr) -> Result<Answer, String> {
+fn ask(asked: &Asked) -> Result<Answer, String> {
+    let address = asked.address;
     client::run(async {
         let conversation = async {
-            let response = client::get(address, "/readyz").await?;
+            let response = asked.get("/readyz").await?;
             let status = response.status();
             Ok(Answer { status, body: client::whole_body(response).await? })
         };

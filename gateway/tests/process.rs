@@ -81,6 +81,86 @@ fn the_engine_of_the_store_can_be_changed_between_two_starts() {
     }
 }
 
+/// Runs `mailrail user` against a broker; exit code, standard output, standard error.
+fn user(running: &Running, who: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = mailrail();
+    command.arg("user").args(arguments).args(["--address", &running.address("http")]);
+    if let Some((name, password)) = who.split_once(':') {
+        command.args(["--user", name]).env("MAILRAIL_PASSWORD", password);
+    }
+    told(&mut command)
+}
+
+#[test]
+fn users_are_let_in_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (root, ann) = (file("root", "secret\n"), file("ann", "swordfish\n"));
+    let (code, said, why) = user(&running, "", &["add", "ann", "--new-password-file", &ann]);
+    assert_eq!((code, said.as_str()), (Some(1), ""), "{why}");
+    assert!(why.contains("administrator"), "{why}");
+    let added = user(&running, "", &["add", "root", "--admin", "--new-password-file", &root]);
+    assert_eq!(added, (Some(0), "root: saved\n".into(), String::new()));
+    let (code, _, why) = user(&running, "", &["list"]);
+    assert!(code == Some(1) && why.contains("answers 401"), "{why}");
+    let root = "root:secret";
+    let (code, _, why) = user(&running, root, &["add", "ann", "--new-password-file", &ann]);
+    assert_eq!(code, Some(0), "{why}");
+    let rule = ["permit", "ann", "--actions", "publish,consume", "--on", "topic,group", "--prefix", "orders"];
+    assert_eq!(user(&running, root, &rule).1, "ann: permitted\n");
+    let all = ["permit", "ann", "--actions", "publish", "--name-is", "x", "--deny", "--from", "10.0.0.0/8"];
+    assert_eq!(user(&running, root, &all).1, "ann: denied\n");
+    let (_, listed, _) = user(&running, root, &["list"]);
+    assert_eq!(listed, "ann: user, permissions 2\nroot: administrator, permissions 0\n");
+    let (_, listed, _) = user(&running, root, &["list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    let first = &listed["users"][0]["permissions"];
+    assert_eq!((&first[0]["prefix"], &first[1]["effect"]), (&"orders".into(), &"deny".into()));
+    let (code, _, why) = user(&running, "ann:swordfish", &["remove", "root"]);
+    assert!(code == Some(1) && why.contains("user \"ann\" may not administer the cluster"), "{why}");
+    assert_eq!(user(&running, root, &["forbid", "ann"]).1, "ann: without permissions\n");
+    assert_eq!(user(&running, root, &["remove", "ann"]).1, "ann: removed\n");
+    assert_eq!(running.try_request("GET /metrics").unwrap().split(' ').nth(1), Some("401"));
+    assert_eq!(running.try_request("GET /readyz").unwrap().split(' ').nth(1), Some("200"));
+    assert_eq!(running.stop().0, Some(0));
+}
+
+#[test]
+fn a_broker_that_others_reach_starts_with_an_administrator() {
+    let folder = tempfile::tempdir().unwrap();
+    let exposed = |command: &mut std::process::Command| {
+        command.args(["--amqp-listen", "0.0.0.0:0"]);
+    };
+    // A folder from an earlier run, with no user in it.
+    assert_eq!(Running::start(folder.path()).stop().0, Some(0));
+    let mut command = serve_http(folder.path(), "0.0.0.0:0");
+    let (code, lines) = outcome(&mut command);
+    assert_eq!((code, lines.len()), (Some(1), 1), "{lines:?}");
+    assert!(lines[0].contains("there are no users"), "{lines:?}");
+    let mut command = mailrail();
+    command.args(["serve", "--log-level", "error", "--data"]).arg(folder.path().join("data"));
+    command.args(["--http-listen", "127.0.0.1:0", "--remoting-listen", "127.0.0.1:0"]);
+    exposed(&mut command);
+    command.env("MAILRAIL_ADMIN_USER", "root").env("MAILRAIL_ADMIN_PASSWORD", "secret");
+    let running = Running::begin(folder.path(), command);
+    let (_, listed, why) = user(&running, "root:secret", &["list"]);
+    assert_eq!((listed.as_str(), why.as_str()), ("root: administrator, permissions 0\n", ""));
+    assert_eq!(running.stop().0, Some(0));
+    // From then on it has users, and the password may be another one.
+    let mut command = mailrail();
+    command.args(["serve", "--log-level", "error", "--data"]).arg(folder.path().join("data"));
+    command.args(["--http-listen", "127.0.0.1:0", "--remoting-listen", "127.0.0.1:0"]);
+    exposed(&mut command);
+    let running = Running::begin(folder.path(), command);
+    assert_eq!(user(&running, "root:secret", &["list"]).0, Some(0));
+    assert_eq!(running.stop().0, Some(0));
+}
+
 /// What `status` says of this address: exit code, standard output, standard error.
 fn asked(address: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = mailrail().args(["status", "--address", address]).args(arguments).output().unwrap();

@@ -32,6 +32,9 @@ type command struct {
 	Cmd       string            `json:"cmd"`
 	LimitMs   int64             `json:"limit_ms"`
 	Amqp      string            `json:"amqp"`
+	User      string            `json:"user"`
+	Secret    string            `json:"secret"`
+	TLS       string            `json:"tls"`
 	Topic     string            `json:"topic"`
 	Queues    int               `json:"queues"`
 	Consumer  string            `json:"consumer"`
@@ -45,13 +48,13 @@ type command struct {
 	Messages  []outgoingMessage `json:"messages"`
 	Steps     []string          `json:"steps"`
 	routing
-	Receipts  []string          `json:"receipts"`
-	Outcome   string            `json:"outcome"`
-	Run       string            `json:"run"`
-	Bytes     int               `json:"bytes"`
-	Window    int               `json:"window"`
-	Journal   string            `json:"journal"`
-	IdleMs    int64             `json:"idle_ms"`
+	Receipts []string `json:"receipts"`
+	Outcome  string   `json:"outcome"`
+	Run      string   `json:"run"`
+	Bytes    int      `json:"bytes"`
+	Window   int      `json:"window"`
+	Journal  string   `json:"journal"`
+	IdleMs   int64    `json:"idle_ms"`
 }
 
 type object map[string]any
@@ -128,7 +131,7 @@ func (d *driver) run(ctx context.Context, c *command) (any, error) {
 		return object{"sdk": "amqp091-go", "version": sdkVersion()}, nil
 	case "connect":
 		d.address = c.Amqp
-		return object{}, nil
+		return object{}, logInAs(c)
 	case "create_topic":
 		return d.createTopic(c)
 	case "send":

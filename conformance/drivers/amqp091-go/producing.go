@@ -3,8 +3,11 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,12 +38,44 @@ type outgoingMessage struct {
 	Priority   uint8  `json:"priority"`
 }
 
-func url(address string) string { return "amqp://guest:guest@" + address + "/" }
+// Who logs in, and what is trusted to sign the broker's certificate where TLS is spoken.
+var (
+	user, secret = "guest", "guest"
+	trusted      *tls.Config
+)
+
+func logInAs(c *command) error {
+	user, secret, trusted = "guest", "guest", nil
+	if c.User != "" {
+		user, secret = c.User, c.Secret
+	}
+	if c.TLS == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(c.TLS)
+	if err != nil {
+		return err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return fmt.Errorf("no certificate in %s", c.TLS)
+	}
+	trusted = &tls.Config{RootCAs: roots}
+	return nil
+}
+
+func url(address string) string {
+	scheme := "amqp"
+	if trusted != nil {
+		scheme = "amqps"
+	}
+	return scheme + "://" + user + ":" + secret + "@" + address + "/"
+}
 
 // dial makes a connection that comes back by itself, with its channels and consumers.
 func dial(address string) (*amqp.Connection, error) {
 	reconnection := &amqp.ReconnectionConfig{MaxRetryCount: reconnectTries, RetryInterval: reconnectEvery}
-	return amqp.DialConfig(url(address), amqp.Config{Recovery: &amqp.Recovery{ReconnectionConfig: reconnection}})
+	return amqp.DialConfig(url(address), amqp.Config{TLSClientConfig: trusted, Recovery: &amqp.Recovery{ReconnectionConfig: reconnection}})
 }
 
 // sender is one connection with a channel that confirms and one that does not.

@@ -19,6 +19,8 @@ LOAD_BATCH = 50
 LOAD_FAILURES_MAX = 5
 
 endpoint = None
+who = []
+trusted = []
 consumers = {}
 load = None
 
@@ -33,10 +35,10 @@ class Refused(Exception):
 
 def curl(method, path, body=None, content_type="application/json", query=None):
     """One request; gives the decoded JSON of a 2xx answer, None if it has no body."""
-    url = f"http://{endpoint}/v1/{path}"
+    url = f"{'https' if trusted else 'http'}://{endpoint}/v1/{path}"
     if query:
         url += "?" + urllib.parse.urlencode(query)
-    arguments = ["curl", "-sS", "--max-time", str(REQUEST_S_MAX), "-X", method, "-w", "\n%{http_code}", url]
+    arguments = ["curl", "-sS", "--max-time", str(REQUEST_S_MAX), "-X", method, "-w", "\n%{http_code}", *who, *trusted, url]
     if body is not None:
         arguments += ["-H", f"Content-Type: {content_type}", "-H", "Expect:", "--data-binary", "@-"]
     done = subprocess.run(arguments, input=body or b"", capture_output=True, timeout=REQUEST_S_MAX + 5, check=False)
@@ -61,8 +63,10 @@ def group_path(command):
 
 
 def connect(command):
-    global endpoint
+    global endpoint, who, trusted
     endpoint = command["http"]
+    who = ["-u", f"{command['user']}:{command['secret']}"] if "user" in command else []
+    trusted = ["--cacert", command["tls"]] if "tls" in command else []
 
 
 def create_topic(command):

@@ -45,6 +45,7 @@ func (d *driver) consume(c *command) (any, error) {
 	}
 	options := []consumer.Option{
 		consumer.WithNsResolver(primitive.NewPassthroughResolver([]string{d.address})),
+		consumer.WithCredentials(d.credentials),
 		consumer.WithGroupName(c.Group),
 		consumer.WithInstance(instanceName()),
 		consumer.WithConsumerOrder(c.Mode == "orderly"),

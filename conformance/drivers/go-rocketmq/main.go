@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apache/rocketmq-client-go/v2/primitive"
 	"github.com/apache/rocketmq-client-go/v2/rlog"
 )
 
@@ -35,6 +36,9 @@ type command struct {
 	Cmd         string            `json:"cmd"`
 	LimitMs     int64             `json:"limit_ms"`
 	Remoting    string            `json:"remoting"`
+	User        string            `json:"user"`
+	Secret      string            `json:"secret"`
+	TLS         string            `json:"tls"`
 	Topic       string            `json:"topic"`
 	Group       string            `json:"group"`
 	Consumer    string            `json:"consumer"`
@@ -121,6 +125,8 @@ func answer(d *driver, c *command) object {
 // driver owns what the commands made.
 type driver struct {
 	address   string
+	// Empty while nobody has logged in.
+	credentials primitive.Credentials
 	sender    *sender
 	load      *load
 	consumers map[string]*pushConsumer
@@ -133,7 +139,11 @@ func (d *driver) run(ctx context.Context, c *command) (any, error) {
 	case "hello":
 		return object{"sdk": "rocketmq-client-go", "version": sdkVersion()}, nil
 	case "connect":
+		if c.TLS != "" {
+			return nil, unsupported{"the Go client v2.1.2 has no TLS"}
+		}
 		d.address = c.Remoting
+		d.credentials = primitive.Credentials{AccessKey: c.User, SecretKey: c.Secret}
 		return object{}, nil
 	case "send":
 		return d.send(ctx, c)

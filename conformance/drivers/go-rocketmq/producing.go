@@ -58,9 +58,10 @@ func instanceName() string {
 	return fmt.Sprintf("%d-%d", os.Getpid(), instances.Add(1))
 }
 
-func newSender(address string) (*sender, error) {
+func newSender(address string, credentials primitive.Credentials) (*sender, error) {
 	sdk, err := rocketmq.NewProducer(
 		producer.WithNsResolver(primitive.NewPassthroughResolver([]string{address})),
+		producer.WithCredentials(credentials),
 		producer.WithGroupName("conformance_producer_"+instanceName()),
 		producer.WithInstanceName(instanceName()),
 		// A retry by the SDK would make duplicates that no broker can be blamed for.
@@ -75,7 +76,7 @@ func newSender(address string) (*sender, error) {
 
 func (d *driver) currentSender() (*sender, error) {
 	if d.sender == nil {
-		made, err := newSender(d.address)
+		made, err := newSender(d.address, d.credentials)
 		if err != nil {
 			return nil, err
 		}
@@ -217,7 +218,7 @@ func (d *driver) startLoad(c *command) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	sender, err := newSender(d.address)
+	sender, err := newSender(d.address, d.credentials)
 	if err != nil {
 		return nil, err
 	}

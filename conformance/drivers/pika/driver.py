@@ -1,5 +1,6 @@
 """Drives pika by JSON lines; ../README.md says which. Commands are carried out here, the journaled load in load.py."""
 import importlib.metadata
+import ssl
 import sys
 import threading
 import time
@@ -13,6 +14,8 @@ from lines import Unsupported
 from load import Load
 
 endpoint = None
+credentials = None
+trusted = None
 producer = None
 consumers = {}
 load = None
@@ -20,12 +23,15 @@ load = None
 
 def connection():
     host, port = endpoint.rsplit(":", 1)
-    return pika.BlockingConnection(pika.ConnectionParameters(host, int(port), socket_timeout=10, blocked_connection_timeout=10))
+    return pika.BlockingConnection(pika.ConnectionParameters(
+        host, int(port), credentials=credentials, ssl_options=trusted, socket_timeout=10, blocked_connection_timeout=10))
 
 
 def connect(command):
-    global endpoint
+    global endpoint, credentials, trusted
     endpoint = command["amqp"]
+    credentials = pika.PlainCredentials(command.get("user", "guest"), command.get("secret", "guest"))
+    trusted = pika.SSLOptions(ssl.create_default_context(cafile=command["tls"]), endpoint.rsplit(":", 1)[0]) if "tls" in command else None
 
 
 def publishing_channel():

@@ -3,6 +3,7 @@
 //! A scenario gets the drivers' SDKs and the world, and says whether it passed, cannot be done, or failed. The list says which SDKs
 //! or pairs each runs for; the skips are not decided here but by what a driver answers, or by a reason that the scenario states.
 
+mod access;
 mod across;
 mod balance;
 mod crash;
@@ -99,6 +100,7 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
         recall::cases(sdks),
         transaction::cases(sdks),
         endings::cases(sdks),
+        access::cases(sdks),
         turns::cases(sdks),
     ];
     cases.extend(families.into_iter().flatten());

@@ -18,7 +18,7 @@ pub enum Command {
     /// Run the broker until SIGTERM or SIGINT.
     Serve(Box<ServeFlags>),
     /// Ask a running broker whether it takes work; exits 0 if it does, else 1.
-    Status(StatusFlags),
+    Status(ClientFlags),
     /// Verify the data of a broker that does not run; exits 0 if nothing that was synced is damaged, else 1.
     Check(CheckFlags),
     /// Rebuild everything but the log of a broker that does not run; what was there is set aside.
@@ -27,6 +27,108 @@ pub enum Command {
     Backup(BackupFlags),
     /// Make a data folder of a backup, and verify it.
     Restore(RestoreFlags),
+    /// Let users in and say what they may do, on a running broker.
+    User(UserFlags),
+}
+
+/// Which broker a command asks, and as whom.
+#[derive(Debug, Args)]
+pub struct ClientFlags {
+    /// Address of the broker's HTTP listener; one that stands for every address is asked over loopback.
+    #[arg(long, env = "MAILRAIL_HTTP_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:8600")]
+    pub address: String,
+    /// User to log in as.
+    #[arg(long, env = "MAILRAIL_USER", value_name = "NAME")]
+    pub user: Option<String>,
+    /// File with that user's password [default: the variable MAILRAIL_PASSWORD].
+    #[arg(long, env = "MAILRAIL_PASSWORD_FILE", value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Only from the environment: what stands on a command line, others can read.
+    #[arg(long, hide = true, env = "MAILRAIL_PASSWORD", hide_env_values = true)]
+    pub password: Option<String>,
+    /// Print the answer as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `user` does, and which broker it asks.
+#[derive(Debug, Args)]
+pub struct UserFlags {
+    #[command(subcommand)]
+    pub verb: UserVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserVerb {
+    /// Make a user, or change one. The first must be an administrator.
+    Add {
+        name: String,
+        /// File with its password; `-` is standard input.
+        #[arg(long, value_name = "FILE")]
+        new_password_file: Option<PathBuf>,
+        /// File with the secret that RocketMQ clients sign with, who give its name as their access key.
+        #[arg(long, value_name = "FILE")]
+        signing_secret_file: Option<PathBuf>,
+        /// Whether it may do everything.
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        admin: Option<bool>,
+        /// Whether it may log in.
+        #[arg(long, value_name = "BOOL")]
+        enabled: Option<bool>,
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+    /// Delete a user.
+    Remove {
+        name: String,
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+    /// Show all users.
+    List {
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+    /// Add a rule to those of a user.
+    Permit {
+        name: String,
+        #[command(flatten)]
+        rule: RuleFlags,
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+    /// Take all rules from a user.
+    Forbid {
+        name: String,
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+}
+
+/// A rule. Without `--name`, `--prefix` or `--pattern` it is about all names.
+#[derive(Debug, Args)]
+pub struct RuleFlags {
+    /// What is allowed, separated by commas: publish, consume, configure, describe, administer.
+    #[arg(long, value_name = "ACTIONS", value_delimiter = ',', required = true)]
+    pub actions: Vec<String>,
+    /// On what, separated by commas: topic, group, exchange, cluster.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "topic,group,exchange")]
+    pub on: Vec<String>,
+    /// Of this name.
+    #[arg(long, value_name = "NAME", group = "names")]
+    pub name_is: Option<String>,
+    /// Whose names begin so.
+    #[arg(long, value_name = "TEXT", group = "names")]
+    pub prefix: Option<String>,
+    /// In whose names this regular expression is found.
+    #[arg(long, value_name = "REGEX", group = "names")]
+    pub pattern: Option<String>,
+    /// Only from these addresses or networks.
+    #[arg(long, value_name = "NETWORKS", value_delimiter = ',')]
+    pub from: Vec<String>,
+    /// Deny instead of allowing; a rule that denies beats all that allow.
+    #[arg(long)]
+    pub deny: bool,
 }
 
 /// What `repair` rebuilds, and how it answers.
@@ -46,12 +148,8 @@ pub struct BackupFlags {
     /// File that gets the backup once it is whole; it must not exist.
     #[arg(long, value_name = "FILE")]
     pub to: PathBuf,
-    /// Address of the broker's HTTP listener; one that stands for every address is asked over loopback.
-    #[arg(long, env = "MAILRAIL_HTTP_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:8600")]
-    pub address: String,
-    /// Print what was copied as JSON.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    pub client: ClientFlags,
 }
 
 /// What `restore` reads and makes, and how it answers.
@@ -75,17 +173,6 @@ pub struct CheckFlags {
     #[arg(long, env = "MAILRAIL_DATA", value_name = "DIR", default_value = "./mailrail-data")]
     pub data: PathBuf,
     /// Print what was found as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// What `status` asks, and how it answers.
-#[derive(Debug, Args)]
-pub struct StatusFlags {
-    /// Address of the broker's HTTP listener; one that stands for every address is asked over loopback.
-    #[arg(long, env = "MAILRAIL_HTTP_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:8600")]
-    pub address: String,
-    /// Print the answer as JSON.
     #[arg(long)]
     pub json: bool,
 }
@@ -119,6 +206,31 @@ pub struct ServeFlags {
     /// Listen beyond this machine without users [default: false].
     #[arg(long, env = "MAILRAIL_INSECURE", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub insecure: Option<bool>,
+    /// Administrator that is made at the first start, while there are no users.
+    #[arg(long, env = "MAILRAIL_ADMIN_USER", value_name = "NAME")]
+    pub admin_user: Option<String>,
+    /// File with that administrator's password.
+    #[arg(long, env = "MAILRAIL_ADMIN_PASSWORD_FILE", value_name = "FILE")]
+    pub admin_password_file: Option<PathBuf>,
+    /// That password itself, for the environment: what stands on a command line, others can read.
+    #[arg(long, env = "MAILRAIL_ADMIN_PASSWORD", value_name = "PASSWORD", hide_env_values = true)]
+    pub admin_password: Option<String>,
+    /// File of the key that seals what RocketMQ clients sign with; made when it is needed [default: secret.key in data].
+    #[arg(long, env = "MAILRAIL_SECRET_KEY_FILE", value_name = "FILE")]
+    pub secret_key_file: Option<PathBuf>,
+    /// Whether TLS is spoken: disabled, permissive (both, on the same ports) or enforcing [default: permissive with a
+    /// certificate].
+    #[arg(long, env = "MAILRAIL_TLS_MODE", value_name = "MODE")]
+    pub tls_mode: Option<String>,
+    /// PEM file with the certificate, and those that lead to its root; read again on SIGHUP.
+    #[arg(long, env = "MAILRAIL_TLS_CERTIFICATE_FILE", value_name = "FILE")]
+    pub tls_certificate_file: Option<PathBuf>,
+    /// PEM file with the certificate's key.
+    #[arg(long, env = "MAILRAIL_TLS_KEY_FILE", value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
+    /// PEM file with certificates, one of which must have signed that of every TLS client [default: clients need none].
+    #[arg(long, env = "MAILRAIL_TLS_CLIENT_CA_FILE", value_name = "FILE")]
+    pub tls_client_ca_file: Option<PathBuf>,
     /// Make topics that producers name and that do not exist [default: true].
     #[arg(long, env = "MAILRAIL_AUTO_CREATE_TOPICS", value_name = "BOOL")]
     pub auto_create_topics: Option<bool>,
@@ -176,6 +288,14 @@ impl ServeFlags {
             advertised_address: self.advertised_address.or(other.advertised_address),
             ready_file: self.ready_file.or(other.ready_file),
             insecure: self.insecure.or(other.insecure),
+            admin_user: self.admin_user.or(other.admin_user),
+            admin_password_file: self.admin_password_file.or(other.admin_password_file),
+            admin_password: self.admin_password.or(other.admin_password),
+            secret_key_file: self.secret_key_file.or(other.secret_key_file),
+            tls_mode: self.tls_mode.or(other.tls_mode),
+            tls_certificate_file: self.tls_certificate_file.or(other.tls_certificate_file),
+            tls_key_file: self.tls_key_file.or(other.tls_key_file),
+            tls_client_ca_file: self.tls_client_ca_file.or(other.tls_client_ca_file),
             auto_create_topics: self.auto_create_topics.or(other.auto_create_topics),
             cluster_name: self.cluster_name.or(other.cluster_name),
             broker_name: self.broker_name.or(other.broker_name),

@@ -1,8 +1,10 @@
 //! Settings: flags beat the environment, which beats the file, which beats defaults. Read once into a raw form,
 //! checked once into [`Settings`]; every part of the program gets only its own.
 
+mod access;
 mod flags;
 mod memory;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -12,11 +14,14 @@ use mailrail_broker::{DelayLevels, DelayLevelsError, RetentionPolicy, StoreEngin
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+pub use self::access::{AccessSettings, password_in};
 pub use self::memory::MemoryBudget;
 use self::memory::{MEMORY_MIB_MAX, MEMORY_MIB_MIN, TooLittle, Wanted};
+pub use self::tls::{TlsMode, TlsSettings};
 
 pub use self::flags::{
-    BackupFlags, CheckFlags, Cli, Command, RepairFlags, RestoreFlags, ServeFlags, StatusFlags,
+    BackupFlags, CheckFlags, Cli, ClientFlags, Command, RepairFlags, RestoreFlags, RuleFlags, ServeFlags,
+    UserFlags, UserVerb,
 };
 
 /// Checked settings of a server.
@@ -29,6 +34,8 @@ pub struct Settings {
     /// Address that clients are told to dial; its port is that of the listener they are told about.
     pub advertised: IpAddr,
     pub ready_file: Option<PathBuf>,
+    pub access: AccessSettings,
+    pub tls: Option<TlsSettings>,
     pub auto_create_topics: bool,
     pub cluster_name: String,
     pub broker_name: String,
@@ -61,7 +68,7 @@ pub enum SettingsError {
     #[error("{key} is {value:?}: {why}")]
     Value { key: &'static str, value: String, why: String },
     #[error(
-        "{key} is {value}, which others can reach, but no users are configured; listen on 127.0.0.1 or pass --insecure"
+        "{key} is {value}, which others can reach, but there are no users; pass --admin-user and its password to make the first, listen on 127.0.0.1, or pass --insecure"
     )]
     Exposed { key: &'static str, value: SocketAddr },
 }
@@ -87,10 +94,17 @@ impl Settings {
     fn check(raw: ServeFlags, memory_limit_bytes: Option<u64>) -> Result<Settings, SettingsError> {
         let insecure = raw.insecure.unwrap_or(false);
         let memory = memory_budget(&raw, memory_limit_bytes)?;
-        let listen = |key, value: Option<String>, default: &str| -> Result<SocketAddr, SettingsError> {
+        let data = raw.data.unwrap_or_else(|| PathBuf::from(DATA));
+        let mut access = AccessSettings::check(
+            raw.admin_user,
+            raw.admin_password_file,
+            raw.admin_password,
+            raw.secret_key_file,
+        )?;
+        let mut listen = |key, value: Option<String>, default: &str| -> Result<SocketAddr, SettingsError> {
             let address = resolve(key, &value.unwrap_or_else(|| default.to_owned()))?;
             if !address.ip().is_loopback() && !insecure {
-                return Err(SettingsError::Exposed { key, value: address });
+                access.needs_users(key, address, &data)?;
             }
             Ok(address)
         };
@@ -111,12 +125,19 @@ impl Settings {
             None => remoting_listen.ip(),
         };
         Ok(Settings {
-            data: raw.data.unwrap_or_else(|| PathBuf::from(DATA)),
+            data,
             http_listen,
             remoting_listen,
             amqp_listen,
             advertised,
             ready_file: raw.ready_file,
+            access,
+            tls: TlsSettings::check(
+                raw.tls_mode,
+                raw.tls_certificate_file,
+                raw.tls_key_file,
+                raw.tls_client_ca_file,
+            )?,
             auto_create_topics: raw.auto_create_topics.unwrap_or(true),
             cluster_name: raw.cluster_name.unwrap_or_else(|| "DefaultCluster".to_owned()),
             broker_name: raw.broker_name.unwrap_or_else(|| "mailrail".to_owned()),
@@ -334,12 +355,20 @@ mod tests {
     #[test]
     fn every_wrong_value_is_named() {
         type Change = fn(&mut ServeFlags);
-        let cases: [(Change, &str); 18] = [
+        let cases: [(Change, &str); 26] = [
             (|f| f.http_listen = Some("nonsense".into()), "http-listen is \"nonsense\""),
             (
                 |f| f.amqp_listen = Some("0.0.0.0:5672".into()),
                 "amqp-listen is 0.0.0.0:5672, which others can reach",
             ),
+            (|f| f.tls_mode = Some("perhaps".into()), "tls-mode is \"perhaps\""),
+            (|f| f.tls_mode = Some("enforcing".into()), "tls-certificate-file is \"\": TLS needs"),
+            (|f| f.tls_certificate_file = Some("c".into()), "tls-key-file is \"\": the certificate needs"),
+            (|f| f.tls_key_file = Some("k".into()), "tls-certificate-file is \"\": the key needs"),
+            (|f| f.tls_client_ca_file = Some("ca".into()), "tls-certificate-file is \"\": TLS needs"),
+            (|f| f.admin_user = Some("root".into()), "admin-user is \"root\": it needs a password"),
+            (|f| f.admin_password = Some("x".into()), "admin-user is \"\": a password is given"),
+            (|f| f.admin_password_file = Some("/nowhere/password".into()), "reading /nowhere/password"),
             (|f| f.segment_mib = Some(0), "segment-mib is \"0\""),
             (|f| f.retention_hours = Some(1_000_001), "retention-hours is \"1000001\""),
             (|f| f.retention_mib = Some(u64::MAX), "retention-mib is \"18446744073709551615\""),

@@ -9,9 +9,12 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use tokio::net::TcpStream;
+
 use super::*;
 use crate::buffers::Buffers;
 use crate::clock::SystemClock;
+use crate::tls::Tls;
 
 const SHORT: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_secs(20);
@@ -40,6 +43,7 @@ impl Server {
             places: places.clone(),
             buffers: Buffers::new(u64::MAX),
             phase: phases,
+            tls: Tls::open(None).unwrap(),
         };
         let long = || std::future::ready(Body::from(vec![b'x'; 64 << 20]));
         let peer = |ConnectInfo(peer): ConnectInfo<SocketAddr>| std::future::ready(peer.to_string());

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use mailrail_broker::connection::{Connection as Driven, Output};
-use mailrail_broker::{Command, Event, Now, Outcome, Receipt, Session, Topic};
+use mailrail_broker::{Command, Error, Event, Now, Outcome, Receipt, Reply, Session, Topic};
 use mailrail_message::BODY_BYTES_MAX;
 
 use crate::channel::{ChannelKey, Confirm, Request, RequestId, Settlement};
@@ -23,11 +23,13 @@ use crate::congestion::Congestion;
 use crate::connection::{Action, Config, Connection as Machine, Login, Step};
 use crate::fault::Refusal;
 use crate::handle;
-use crate::outstanding::{Copy, Later, Outstanding, What};
+use crate::outstanding::{Copy, Later, Outstanding, Waiting, What};
 use crate::publisher::{Envelope, Into, Publisher, Taken};
 use crate::to_wire::Room;
 use crate::transaction::Transactions;
 
+/// Name and password of the user that every AMQP client tries first; whoever may, while there are no users.
+const GUEST: &str = "guest";
 /// Reason given in `connection.blocked`.
 const BLOCKED_REASON: &str = "publishes come faster than they are stored";
 
@@ -220,15 +222,39 @@ impl Connection {
         }
     }
 
+    /// Has a password checked. Without users there is the one that every client tries first.
     fn login(&mut self, login: Login, output: &mut Output) {
-        let result = if (self.config.login)(&login.user, &login.password) {
-            Ok(())
-        } else {
-            tracing::info!(peer = %self.peer, user = %login.user, "AMQP login refused");
-            let text = format!("login refused for user '{}'", login.user);
-            Err(Refusal::new(ReplyCode::AccessRefused, text))
+        let Login { user, password } = login;
+        self.user = user;
+        if self.session.broker().directory().access().is_open() {
+            let is_guest = self.user == GUEST && password == GUEST.as_bytes();
+            let result = if is_guest { Ok(()) } else { Err(self.login_refused()) };
+            return self.machine.login(result, output);
+        }
+        // No user has a password that is not UTF-8.
+        let Ok(password) = std::str::from_utf8(&password) else {
+            let refusal = self.login_refused();
+            return self.machine.login(Err(refusal), output);
         };
-        self.user = login.user;
+        let token = self.outstanding.add(Waiting::Login);
+        self.session.log_in(token, &self.user, password, self.peer.ip());
+    }
+
+    fn login_refused(&self) -> Refusal {
+        tracing::info!(peer = %self.peer, user = %self.user, "AMQP login refused");
+        Refusal::new(ReplyCode::AccessRefused, format!("login refused for user '{}'", self.user))
+    }
+
+    /// Somebody's password was checked.
+    pub(crate) fn logged_in(&mut self, result: Result<Reply, Error>, output: &mut Output) {
+        let result = match result {
+            Ok(Reply::LoggedIn(identity)) => {
+                self.session.identify(identity);
+                Ok(())
+            }
+            Err(error @ Error::Busy { .. }) => Err(crate::to_wire::refusal(&error)),
+            Ok(_) | Err(_) => Err(self.login_refused()),
+        };
         self.machine.login(result, output);
     }
 

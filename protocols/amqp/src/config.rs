@@ -3,10 +3,6 @@
 //! Read once; no defaults from the environment.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-
-/// Says whether a user may log in with a password.
-pub type CheckLogin = Arc<dyn Fn(&str, &[u8]) -> bool + Send + Sync>;
 
 /// Settings shared by all AMQP connections.
 #[derive(Clone)]
@@ -15,19 +11,12 @@ pub struct AmqpConfig {
     pub advertised: SocketAddr,
     /// Name shown to clients.
     pub cluster_name: String,
-    pub login: CheckLogin,
 }
 
 impl AmqpConfig {
-    /// With the one user that every AMQP client tries first: `guest`, password `guest`. Fit for loopback alone; whoever
-    /// listens elsewhere sets `login`.
     pub fn new(advertised: SocketAddr) -> Self {
-        AmqpConfig { advertised, cluster_name: "mailrail".to_owned(), login: Arc::new(is_guest) }
+        AmqpConfig { advertised, cluster_name: "mailrail".to_owned() }
     }
-}
-
-fn is_guest(user: &str, password: &[u8]) -> bool {
-    user == "guest" && password == b"guest"
 }
 
 impl std::fmt::Debug for AmqpConfig {

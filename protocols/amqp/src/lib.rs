@@ -23,5 +23,5 @@ mod to_wire;
 mod transaction;
 
 pub use adapter::Connection;
-pub use config::{AmqpConfig, CheckLogin};
+pub use config::AmqpConfig;
 pub use fault::{Fault, Refusal};

@@ -92,6 +92,8 @@ pub(crate) struct Found {
 pub(crate) enum Waiting {
     Published(Vec<Sent>),
     Request(Box<Asked>),
+    /// Somebody's password is being checked.
+    Login,
     /// The usual exchanges are being made for a connection that opens.
     Open {
         left: usize,
@@ -132,7 +134,9 @@ impl Waiting {
                 let copies = sent.iter().filter_map(|sent| sent.copy.as_ref()).map(|copy| copy.bytes());
                 sent.len() * ENTRY_BYTES + copies.sum::<usize>()
             }
-            Waiting::Request(_) | Waiting::Open { .. } | Waiting::Close { .. } => ENTRY_BYTES,
+            Waiting::Request(_) | Waiting::Login | Waiting::Open { .. } | Waiting::Close { .. } => {
+                ENTRY_BYTES
+            }
         }
     }
 }

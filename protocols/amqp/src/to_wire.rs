@@ -5,7 +5,7 @@
 mod deaths;
 
 use bytes::{Bytes, BytesMut};
-use mailrail_broker::{Delivery, Directory, Error};
+use mailrail_broker::{Action, Delivery, Denial, Directory, Error};
 use mailrail_message::property::{self, Properties};
 use mailrail_message::{AnnexKind, Deaths, LayoutError, StoredMessage};
 
@@ -184,6 +184,8 @@ pub(crate) fn refusal(error: &Error) -> Refusal {
         Error::Internal(name) => {
             (ReplyCode::AccessRefused, format!("cannot publish to internal exchange '{name}' in vhost '/'"))
         }
+        Error::Denied(denial) => (ReplyCode::AccessRefused, denied(denial)),
+        Error::Login => (ReplyCode::AccessRefused, error.to_string()),
         Error::NotWritable(_) | Error::NotReadable(_) => (ReplyCode::AccessRefused, error.to_string()),
         Error::Name { .. } | Error::Limit { .. } | Error::Argument { .. } => {
             (ReplyCode::PreconditionFailed, error.to_string())
@@ -201,9 +203,25 @@ pub(crate) fn refusal(error: &Error) -> Refusal {
         | Error::Durability(_)
         | Error::NotHalf { .. }
         | Error::Ending(_)
+        // Users are not changed over AMQP.
+        | Error::NoUser(_)
+        | Error::LastAdministrator(_)
+        | Error::SecretKey(_)
+        | Error::Random
         | Error::NotWaiting { .. } => (ReplyCode::InternalError, error.to_string()),
     };
     Refusal::new(code, text)
+}
+
+/// As RabbitMQ says it, and why.
+fn denied(denial: &Denial) -> String {
+    let access = match denial.action {
+        Action::Configure | Action::Administer => "configure",
+        Action::Publish => "write",
+        Action::Consume | Action::Describe => "read",
+    };
+    let Denial { who, resource, why, .. } = denial;
+    format!("{access} access to {resource} in vhost '/' refused for {who}: {why}")
 }
 
 pub(crate) fn no_queue(name: &str) -> String {

@@ -15,6 +15,7 @@ use mailrail_message::UniqueId;
 use crate::codec::{Command, Frame, decode};
 use crate::config::RemotingConfig;
 use crate::handle;
+use crate::login;
 use crate::outstanding::{Asker, Gathering, Outstanding, Parked, Sends, Waiting};
 use crate::refusal::Refusal;
 use crate::to_wire;
@@ -182,8 +183,8 @@ impl Connection {
         let carried_out = if self.outstanding.is_full() {
             Err(Refusal::busy())
         } else {
-            Command::parse(frame)
-                .map_err(Refusal::from)
+            login::check(self, frame)
+                .and_then(|()| Command::parse(frame).map_err(Refusal::from))
                 .and_then(|command| handle::carry_out(self, now, asker, &command, frame, output))
         };
         if let Err(refusal) = carried_out {

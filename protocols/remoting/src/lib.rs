@@ -11,6 +11,7 @@ mod config;
 mod connection;
 mod from_wire;
 mod handle;
+mod login;
 mod names;
 mod outstanding;
 mod refusal;

@@ -29,6 +29,7 @@ impl From<Error> for Refusal {
             }
             Error::NoGroup { .. } => response::SUBSCRIPTION_GROUP_NOT_EXIST,
             Error::NotWritable(_) | Error::NotReadable(_) | Error::Locked(_) => response::NO_PERMISSION,
+            Error::Denied(_) | Error::Login => response::NO_PERMISSION,
             Error::Full { .. } => response::SYSTEM_BUSY,
             Error::NoSpace | Error::Poisoned(_) | Error::Stopping => response::SERVICE_NOT_AVAILABLE,
             _ => response::SYSTEM_ERROR,

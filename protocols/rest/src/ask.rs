@@ -2,12 +2,13 @@
 //! nobody asked for any more is dropped, except leases, which go back.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mailrail_broker::{
-    Command, Delivery, Error, Event, FindRequest, Found, Queue, ReadBatch, ReadRequest, Receipt, Recipient,
-    Reply, Session, Stored, Token,
+    Command, Delivery, Error, Event, FindRequest, Found, Identity, Queue, ReadBatch, ReadRequest, Receipt,
+    Recipient, Reply, Session, Stored, Token,
 };
 use tokio::time::timeout;
 
@@ -50,6 +51,21 @@ impl Line {
         let token = self.token();
         self.session.submit(vec![command(token)]);
         self.reply(token).await
+    }
+
+    /// Checks a user's password.
+    pub async fn log_in(
+        &mut self,
+        name: &str,
+        password: &str,
+        from: IpAddr,
+    ) -> Result<Arc<Identity>, Refusal> {
+        let token = self.token();
+        self.session.log_in(token, name, password, from);
+        match self.reply(token).await? {
+            Reply::LoggedIn(identity) => Ok(identity),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Waits for the reply to a command that was submitted.

@@ -11,10 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
-    ALTERNATE_EXCHANGE, BindTarget, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DEAD_LETTER_TOPIC, Destination,
-    Dialect, Durability, EXPIRES_MS, Exchange, ExchangeKind, ExchangeSettings, Filter, GroupSettings,
-    HalfTerms, LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Order, Overflow,
-    PRIORITY_MAX, PublishBatch, Retention, SeekTo, Topic, TopicSettings,
+    ALTERNATE_EXCHANGE, Action, BindTarget, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DEAD_LETTER_TOPIC,
+    Destination, Dialect, Durability, EXPIRES_MS, Effect, Exchange, ExchangeKind, ExchangeSettings, Filter,
+    GroupSettings, HalfTerms, LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Order,
+    Overflow, PRIORITY_MAX, Pattern, PublishBatch, ResourceKind, Retention, Rule, SeekTo, Topic,
+    TopicSettings,
 };
 use mailrail_message::{
     BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, property, push_header, tag_hash,
@@ -26,6 +27,7 @@ use crate::schema::exchange::{BindingRequest, ExchangeRequest, HeaderScalar, Kin
 use crate::schema::group::{GroupRequest, OrderName, SeekRequest};
 use crate::schema::publish::{DurabilityName, NewMessage};
 use crate::schema::topic::{LifetimeRequest, OverflowName, RetentionName, TopicRequest};
+use crate::schema::user::{ActionName, EffectName, Permission, ResourceName};
 
 const HEADER_PREFIX: &str = "mailrail-";
 const PROPERTY_HEADER_PREFIX: &str = "property-";
@@ -454,6 +456,43 @@ fn policy_attributes(
 }
 
 /// The settings an exchange should have, by the same rule.
+/// The rules of a user.
+pub(crate) fn rules(permissions: Vec<Permission>) -> Result<Vec<Rule>, Refusal> {
+    permissions.into_iter().enumerate().map(|(at, permission)| rule(at, permission)).collect()
+}
+
+fn rule(at: usize, permission: Permission) -> Result<Rule, Refusal> {
+    let Permission { effect, actions, resources, name, prefix, pattern, routing_keys, sources } = permission;
+    let names = match (name, prefix, pattern) {
+        (Some(name), None, None) => Pattern::Literal(name),
+        (None, Some(prefix), None) => Pattern::Prefix(prefix),
+        (None, None, Some(pattern)) => Pattern::Regex(pattern),
+        _ => {
+            let detail = format!("permission {at} needs one of `name`, `prefix` and `pattern`, and no more");
+            return Err(Refusal::invalid(detail));
+        }
+    };
+    let effect = match effect {
+        EffectName::Allow => Effect::Allow,
+        EffectName::Deny => Effect::Deny,
+    };
+    let action = |name: &ActionName| match name {
+        ActionName::Publish => Action::Publish,
+        ActionName::Consume => Action::Consume,
+        ActionName::Configure => Action::Configure,
+        ActionName::Describe => Action::Describe,
+        ActionName::Administer => Action::Administer,
+    };
+    let kind = |name: &ResourceName| match name {
+        ResourceName::Topic => ResourceKind::Topic,
+        ResourceName::Group => ResourceKind::Group,
+        ResourceName::Exchange => ResourceKind::Exchange,
+        ResourceName::Cluster => ResourceKind::Cluster,
+    };
+    let (actions, resources) = (actions.iter().map(action).collect(), resources.iter().map(kind).collect());
+    Ok(Rule { effect, actions, resources, names, routing_keys, sources })
+}
+
 pub(crate) fn exchange_settings(
     request: ExchangeRequest,
     found: Option<&ExchangeSettings>,

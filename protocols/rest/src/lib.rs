@@ -9,6 +9,7 @@ mod body;
 mod from_wire;
 mod instant;
 pub mod limits;
+mod login;
 mod problem;
 mod receipt;
 mod reply;
@@ -20,5 +21,5 @@ mod schema;
 mod state;
 mod to_wire;
 
-pub use router::{openapi, router};
+pub use router::{guarded, openapi, router};
 pub use state::{RestConfig, RestState};

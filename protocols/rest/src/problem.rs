@@ -13,6 +13,8 @@ use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
 /// Seconds after which a client that was told to come back later may do so.
 const RETRY_AFTER_S: u32 = 1;
+/// What a client that has not logged in is asked for.
+const CHALLENGE: &str = "Basic realm=\"mailrail\", charset=\"UTF-8\"";
 const MEDIA_TYPE: &str = "application/problem+json";
 /// Prefix of every problem type.
 pub(crate) const TYPE_PREFIX: &str = "urn:mailrail:problem:";
@@ -24,7 +26,9 @@ pub(crate) enum Kind {
     InvalidName,
     LimitExceeded,
     InvalidReceipt,
+    Unauthenticated,
     Forbidden,
+    AccessDenied,
     NoSuchResource,
     TopicNotFound,
     ExchangeNotFound,
@@ -32,6 +36,7 @@ pub(crate) enum Kind {
     QueueNotFound,
     GroupNotFound,
     MessageNotFound,
+    UserNotFound,
     MethodNotAllowed,
     RequestTimeout,
     Differs,
@@ -43,6 +48,7 @@ pub(crate) enum Kind {
     NotWaiting,
     TransactionNotFound,
     TransactionEnding,
+    LastAdministrator,
     TooLarge,
     UnsupportedMediaType,
     Busy,
@@ -66,6 +72,8 @@ impl Kind {
             Kind::LimitExceeded => (S::BAD_REQUEST, "limit-exceeded", "A limit is exceeded"),
             Kind::InvalidReceipt => (S::BAD_REQUEST, "invalid-receipt", "The receipt is not one of this API"),
             Kind::Forbidden => (S::FORBIDDEN, "forbidden", "The settings of the topic or exchange forbid it"),
+            Kind::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated", "A user must log in"),
+            Kind::AccessDenied => (S::FORBIDDEN, "access-denied", "The user may not do this"),
             Kind::NoSuchResource => (S::NOT_FOUND, "no-such-resource", "There is nothing at this path"),
             Kind::TopicNotFound => (S::NOT_FOUND, "topic-not-found", "The topic does not exist"),
             Kind::ExchangeNotFound => (S::NOT_FOUND, "exchange-not-found", "The exchange does not exist"),
@@ -73,6 +81,7 @@ impl Kind {
             Kind::QueueNotFound => (S::NOT_FOUND, "queue-not-found", "The topic has no such queue"),
             Kind::GroupNotFound => (S::NOT_FOUND, "group-not-found", "The group does not exist"),
             Kind::MessageNotFound => (S::NOT_FOUND, "message-not-found", "The message does not exist"),
+            Kind::UserNotFound => (S::NOT_FOUND, "user-not-found", "The user does not exist"),
             Kind::MethodNotAllowed => {
                 (S::METHOD_NOT_ALLOWED, "method-not-allowed", "The path does not know this method")
             }
@@ -93,6 +102,9 @@ impl Kind {
             }
             Kind::TransactionEnding => {
                 (S::CONFLICT, "transaction-ending", "The transaction is being ended another way")
+            }
+            Kind::LastAdministrator => {
+                (S::CONFLICT, "last-administrator", "Nobody could let others in any more")
             }
             Kind::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             Kind::UnsupportedMediaType => {
@@ -225,10 +237,14 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, ..) = self.kind.facts();
         let may_retry = self.kind.may_retry();
+        let must_log_in = self.kind == Kind::Unauthenticated;
         let body = serde_json::to_vec(&self.problem()).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         if may_retry {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
+        if must_log_in {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
         }
         response
     }
@@ -263,6 +279,11 @@ impl From<Error> for Refusal {
             Error::NotWaiting { .. } => Kind::NotWaiting,
             Error::NotHalf { .. } => Kind::TransactionNotFound,
             Error::Ending(_) => Kind::TransactionEnding,
+            Error::Denied(_) => Kind::AccessDenied,
+            Error::Login => Kind::Unauthenticated,
+            Error::NoUser(_) => Kind::UserNotFound,
+            Error::LastAdministrator(_) => Kind::LastAdministrator,
+            Error::SecretKey(_) | Error::Random => Kind::Internal,
         };
         if kind == Kind::Internal {
             tracing::error!(%error, "a REST request failed");
@@ -372,6 +393,10 @@ mod tests {
             (Error::Read(text()), 500),
             (Error::Damaged(7), 500),
             (Error::Durability(Durability::Disk), 501),
+            (Error::Login, 401),
+            (Error::NoUser(text()), 404),
+            (Error::LastAdministrator("it is the last one"), 409),
+            (Error::SecretKey(text()), 500),
             (Error::NotWaiting { position: 7, why: "it was dispatched" }, 409),
             (Error::NotHalf { position: 7, why: "it was committed" }, 404),
             (Error::Ending(7), 409),

@@ -81,7 +81,7 @@ impl Leases {
 
     fn give_back(&self, receipts: Vec<Receipt>) {
         if !receipts.is_empty() {
-            self.broker.connect().release(receipts);
+            self.broker.connect_for_tidying().release(receipts);
         }
     }
 }

@@ -6,16 +6,19 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
-use utoipa::OpenApi as _;
+use mailrail_broker::{Action, Resource};
 use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi as _};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
+use crate::login::{authenticate, identified};
 use crate::problem::{ItemProblem, Kind, Problem, Refusal};
 use crate::resource::{
-    backup, bindings, events, exchanges, find, groups, health, publish, read, recall, receive, settle,
-    topics, transactions,
+    audit, backup, bindings, events, exchanges, find, groups, health, publish, read, recall, receive, settle,
+    topics, transactions, users,
 };
 use crate::state::RestState;
 
@@ -37,12 +40,26 @@ const DOCUMENT_PATH: &str = "/openapi.json";
         (name = "messages", description = "Publish, read by offset, time, id or key, and stream"),
         (name = "transactions", description = "Messages that are seen once they are committed, or stored together"),
         (name = "groups", description = "Consume by lease, settle, and move positions"),
+        (name = "users", description = "Who may do what"),
         (name = "administration", description = "For whoever runs the broker"),
         (name = "health", description = "For load balancers and supervisors"),
     ),
     components(schemas(Problem, ItemProblem)),
+    security((), ("password" = [])),
+    modifiers(&PasswordScheme),
 )]
 struct Document;
+
+struct PasswordScheme;
+
+impl Modify for PasswordScheme {
+    fn modify(&self, document: &mut OpenApi) {
+        let description = "A user and its password. Without users, nobody need log in.";
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Basic).description(Some(description)).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("password", SecurityScheme::Http(scheme));
+    }
+}
 
 fn api() -> OpenApiRouter<RestState> {
     OpenApiRouter::with_openapi(Document::openapi())
@@ -67,6 +84,10 @@ fn api() -> OpenApiRouter<RestState> {
         .routes(routes!(settle::settle_messages))
         .routes(routes!(settle::extend_leases))
         .routes(routes!(backup::get_backup))
+        .routes(routes!(users::list_users))
+        .routes(routes!(users::put_user, users::get_user, users::delete_user))
+        .routes(routes!(users::put_permissions, users::get_permissions))
+        .routes(routes!(audit::list_changes))
 }
 
 fn health_api() -> OpenApiRouter<RestState> {
@@ -82,7 +103,9 @@ pub fn openapi() -> OpenApi {
 /// `ConnectInfo<SocketAddr>`, which becomes the born host of what is published.
 pub fn router(state: RestState) -> Router {
     let document = Bytes::from(openapi().to_json().unwrap_or_default());
-    let api = api().route_layer(from_fn_with_state(state.clone(), refuse_while_stopping));
+    let api = api()
+        .route_layer(from_fn_with_state(state.clone(), authenticate))
+        .route_layer(from_fn_with_state(state.clone(), refuse_while_stopping));
     let (router, _) = api.merge(health_api()).split_for_parts();
     router
         .route(DOCUMENT_PATH, get(move || health::get_document(document.clone())))
@@ -90,6 +113,21 @@ pub fn router(state: RestState) -> Router {
         .merge(SwaggerUi::new("/docs").config(Config::from(DOCUMENT_PATH)))
         .fallback(no_such_resource)
         .method_not_allowed_fallback(method_not_allowed)
+}
+
+/// Routes beside the API that only those may ask who may see the cluster.
+pub fn guarded(state: RestState, routes: Router) -> Router {
+    routes.route_layer(from_fn_with_state(state, see_cluster))
+}
+
+async fn see_cluster(
+    State(state): State<RestState>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let (request, identity) = identified(&state, request).await?;
+    state.on_behalf_of(identity).check(Action::Describe, Resource::CLUSTER)?;
+    Ok(next.run(request).await)
 }
 
 async fn refuse_while_stopping(

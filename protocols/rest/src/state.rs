@@ -1,11 +1,14 @@
 //! What all REST requests share: the broker, the configuration, sessions kept for the next request, and the limits that
 //! count over requests. Reads no file and no environment.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mailrail_broker::Broker;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use mailrail_broker::{Action, Broker, Error, Identity, Resource, Session};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 
@@ -58,10 +61,23 @@ impl RestConfig {
     }
 }
 
-/// Shared by all requests; clones are cheap.
+/// Shared by all requests; clones are cheap. Within a request it knows who asks.
 #[derive(Clone, Debug)]
 pub struct RestState {
     inner: Arc<Inner>,
+    identity: Arc<Identity>,
+}
+
+/// What a handler is given: the state, on behalf of whoever has logged in.
+pub(crate) struct Caller(pub RestState);
+
+impl FromRequestParts<RestState> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &RestState) -> Result<Self, Infallible> {
+        let identity = parts.extensions.get::<Arc<Identity>>();
+        Ok(Caller(state.on_behalf_of(identity.unwrap_or(&state.identity).clone())))
+    }
 }
 
 #[derive(Debug)]
@@ -92,7 +108,36 @@ impl RestState {
             stopping: watch::Sender::new(false),
             config,
         };
-        RestState { inner: Arc::new(inner) }
+        RestState {
+            inner: Arc::new(inner),
+            identity: Arc::new(Identity::anonymous(Ipv4Addr::LOCALHOST.into())),
+        }
+    }
+
+    pub(crate) fn on_behalf_of(&self, identity: Arc<Identity>) -> Self {
+        RestState { inner: self.inner.clone(), identity }
+    }
+
+    pub(crate) fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// Whether whoever asks may do what the broker is not asked for.
+    pub(crate) fn check(&self, action: Action, resource: Resource<'_>) -> Result<(), Refusal> {
+        let access = self.broker().directory().access();
+        access.check(&self.identity, action, resource, None).map_err(|denial| Error::Denied(denial).into())
+    }
+
+    /// Whether a list shows something to whoever asks.
+    pub(crate) fn shows(&self, resource: Resource<'_>) -> bool {
+        self.check(Action::Describe, resource).is_ok()
+    }
+
+    /// A session that is not given back.
+    pub(crate) fn session(&self) -> Session {
+        let mut session = self.broker().connect();
+        session.identify(self.identity.clone());
+        session
     }
 
     /// Ends waits and event streams as if their time were over, and refuses new requests. To be called before the
@@ -163,7 +208,10 @@ impl RestState {
     /// A session for one request: a kept one, or a new one.
     pub(crate) fn line(&self) -> Line {
         let kept = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        kept.unwrap_or_else(|| Line::new(self.inner.broker.connect(), self.inner.config.answer_ms_max))
+        let mut line =
+            kept.unwrap_or_else(|| Line::new(self.inner.broker.connect(), self.inner.config.answer_ms_max));
+        line.session().identify(self.identity.clone());
+        line
     }
 
     /// Keeps a session that has nothing outstanding.

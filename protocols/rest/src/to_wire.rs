@@ -8,9 +8,9 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mailrail_broker::{
-    BindTarget, BindingView as CoreBindingView, DeadLetter, Durability, Exchange, ExchangeKind, Group,
-    GroupView as CoreGroupView, Lifetime, Order, Overflow, Policy, Queue, ReadEntry, Retention, Topic,
-    TopicSettings,
+    Action, AuditEntry, BindTarget, BindingView as CoreBindingView, DeadLetter, Durability, Effect, Exchange,
+    ExchangeKind, Group, GroupView as CoreGroupView, Lifetime, Order, Overflow, Pattern, Policy, Queue,
+    ReadEntry, ResourceKind, Retention, Rule, Topic, TopicSettings, User,
 };
 use mailrail_message::{AnnexKind, Death, Deaths, HeaderValue, Headers, OffsetId, StoredMessage, property};
 use serde::ser::SerializeSeq;
@@ -29,6 +29,7 @@ use crate::schema::topic::{
     DeadLetterTarget, LifetimeName, OverflowName, QueueOffsets, RetentionName, TopicPolicy, TopicSummary,
     TopicView,
 };
+use crate::schema::user::{ActionName, ChangeView, EffectName, Permission, ResourceName, UserView};
 
 /// An offset message id.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +109,63 @@ impl Opened<'_> {
     pub fn stored(&self) -> &StoredMessage<'_> {
         &self.stored
     }
+}
+
+pub(crate) fn user_view(user: &User) -> UserView {
+    let settings = &user.settings;
+    UserView {
+        user: user.name.to_string(),
+        admin: settings.admin,
+        enabled: settings.enabled,
+        has_password: settings.password.is_some(),
+        has_signing_secret: settings.signing_secret.is_some(),
+        permissions: permissions(user),
+    }
+}
+
+pub(crate) fn permissions(user: &User) -> Vec<Permission> {
+    user.settings.rules.iter().map(permission).collect()
+}
+
+fn permission(rule: &Rule) -> Permission {
+    let (mut name, mut prefix, mut pattern) = (None, None, None);
+    match &rule.names {
+        Pattern::Literal(text) => name = Some(text.clone()),
+        Pattern::Prefix(text) => prefix = Some(text.clone()),
+        Pattern::Regex(text) => pattern = Some(text.clone()),
+    }
+    let effect = match rule.effect {
+        Effect::Allow => EffectName::Allow,
+        Effect::Deny => EffectName::Deny,
+    };
+    let action = |action: &Action| match action {
+        Action::Publish => ActionName::Publish,
+        Action::Consume => ActionName::Consume,
+        Action::Configure => ActionName::Configure,
+        Action::Describe => ActionName::Describe,
+        Action::Administer => ActionName::Administer,
+    };
+    let kind = |kind: &ResourceKind| match kind {
+        ResourceKind::Topic => ResourceName::Topic,
+        ResourceKind::Group => ResourceName::Group,
+        ResourceKind::Exchange => ResourceName::Exchange,
+        ResourceKind::Cluster => ResourceName::Cluster,
+    };
+    Permission {
+        effect,
+        actions: rule.actions.iter().map(action).collect(),
+        resources: rule.resources.iter().map(kind).collect(),
+        name,
+        prefix,
+        pattern,
+        routing_keys: rule.routing_keys.clone(),
+        sources: rule.sources.clone(),
+    }
+}
+
+pub(crate) fn change_view(entry: AuditEntry) -> ChangeView {
+    let AuditEntry { number, at_ms, who, from, what, refused } = entry;
+    ChangeView { number, time: WallTime(at_ms), user: who, address: from, change: what, refused }
 }
 
 pub(crate) fn exchange_view(exchange: &Exchange) -> ExchangeView {

@@ -2,6 +2,7 @@
 //! a few readers. Everything that decides anything about messages is in [`crate::shard`]; this file only carries
 //! inputs to it and its outputs away.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +13,9 @@ use mailrail_commitlog::disk::DirLock;
 use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, LogThreads, Position};
 use mailrail_message::RECORD_MESSAGE_BYTES_MAX;
 
+use crate::access::{Claim, Identity, Logins, SealedSecret, SecretKeyFile, check_signature};
 use crate::backup::Backup;
-use crate::command::Command;
+use crate::command::{Command, Name};
 use crate::damage::Damage;
 use crate::directory::Directory;
 use crate::error::Error;
@@ -36,6 +38,10 @@ use crate::time::{Clock, Now};
 
 pub use crate::open::OpenError;
 
+/// Where the key of signing secrets lies if nothing else is said: in the data folder, but neither in the log nor in a
+/// backup.
+const SECRET_KEY_FILE: &str = "secret.key";
+
 /// What a broker needs to know when it opens.
 #[derive(Clone)]
 pub struct BrokerConfig {
@@ -55,6 +61,8 @@ pub struct BrokerConfig {
     pub in_flight_bytes_max: u64,
     /// With more bytes of messages that were read for clients and not written to them yet, readers and consumers wait.
     pub delivery_bytes_max: u64,
+    /// File of the key that seals what users sign with; made when it is needed first.
+    pub secret_key: PathBuf,
     pub clock: Arc<dyn Clock>,
     /// Asked when a session submits to a shard that sleeps. True promises that [`Broker::wake`] is called soon, at best
     /// once for what many sessions submit; false has the shard woken at once.
@@ -76,6 +84,7 @@ impl BrokerConfig {
             retention: RetentionPolicy::default(),
             in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
             delivery_bytes_max: DELIVERY_BYTES_MAX,
+            secret_key: data.join(SECRET_KEY_FILE),
             clock,
             wake_later: Arc::new(|| false),
             boot,
@@ -103,6 +112,8 @@ struct Inner {
     reads: ReadMeter,
     faulted: Arc<AtomicBool>,
     threads: Mutex<Option<Threads>>,
+    logins: Logins,
+    secret_key: SecretKeyFile,
 }
 
 struct Threads {
@@ -178,6 +189,8 @@ impl Broker {
             reads: ReadMeter::new(),
             faulted,
             threads: Mutex::new(Some(Threads { shard, log, store: store_thread })),
+            logins: Logins::start().map_err(OpenError::Thread)?,
+            secret_key: SecretKeyFile::at(config.secret_key),
         };
         Ok(Broker { inner: Arc::new(inner) })
     }
@@ -186,6 +199,32 @@ impl Broker {
     pub fn connect(&self) -> Session {
         let id = SessionId(self.inner.next_session.fetch_add(1, Ordering::Relaxed));
         Session::new(self.clone(), Arc::new(Mailbox::new(id, Some(self.inner.wakes.clone()))))
+    }
+
+    /// A session for what the broker tidies up by itself, whatever users there are.
+    pub fn connect_for_tidying(&self) -> Session {
+        let mut session = self.connect();
+        session.identify(Arc::new(Identity::broker()));
+        session
+    }
+
+    /// Seals a secret that a user signs with.
+    pub fn seal(&self, user: &str, secret: &str) -> Result<SealedSecret, Error> {
+        self.inner.secret_key.seal(user, secret)
+    }
+
+    /// Checks what somebody signed: `signature` must be the HMAC-SHA-1 of all `parts`, one after the other, under the
+    /// secret of the user.
+    pub fn sign_in<'a>(
+        &self,
+        name: &str,
+        parts: impl Iterator<Item = &'a [u8]>,
+        signature: &[u8],
+        from: IpAddr,
+    ) -> Result<Identity, Error> {
+        let user = self.directory().access().user(name);
+        check_signature(user.as_deref(), &self.inner.secret_key, parts, signature)?;
+        Ok(Identity::user(Name::from(name), from))
     }
 
     /// The names this broker knows.
@@ -268,6 +307,22 @@ impl Broker {
         }
     }
 
+    pub(crate) fn log_in(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        token: Token,
+        name: &str,
+        password: &str,
+        from: IpAddr,
+    ) {
+        let mailbox = mailbox.clone();
+        let claim = Claim { name: Name::from(name), password: password.to_owned(), from };
+        self.inner.logins.check(self.directory().access(), claim, move |outcome| {
+            let result = outcome.map(|identity| Reply::LoggedIn(Arc::new(identity)));
+            mailbox.put([Letter::Event(Event::Reply { token, result })]);
+        });
+    }
+
     pub(crate) fn disconnect(&self, mailbox: &Arc<Mailbox>) {
         self.inner.inbox.put(Input::Disconnected { mailbox: mailbox.clone() });
     }
@@ -294,9 +349,15 @@ impl Broker {
         None
     }
 
-    pub(crate) fn read_position(&self, mailbox: &Arc<Mailbox>, token: Token, position: u64) {
+    pub(crate) fn read_position(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        token: Token,
+        position: u64,
+        identity: Arc<Identity>,
+    ) {
         let job = self.bringing(mailbox, RECORD_MESSAGE_BYTES_MAX, move |context| {
-            let result = context.read_position(position);
+            let result = context.read_position_for(position, &identity);
             Event::Read { token, result }
         });
         self.inner.pool.run(job);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::access::{Identity, UserChange};
 use crate::ids::*;
 use crate::publish::PublishBatch;
 use crate::settings::*;
@@ -255,6 +256,27 @@ pub enum Command {
         position: u64,
         topic: Option<Name>,
     },
+
+    /// From here on the session acts for somebody else. No answer. Sessions send it themselves.
+    Identify {
+        identity: Arc<Identity>,
+    },
+    /// Makes a user, or changes it. Answer: [`crate::Reply::Done`].
+    PutUser {
+        token: Token,
+        name: Name,
+        change: Box<UserChange>,
+    },
+    DeleteUser {
+        token: Token,
+        name: Name,
+    },
+    /// Administrative changes, the newest first: those before a number, or all. Answer: [`crate::Reply::Audit`].
+    Audit {
+        token: Token,
+        before: Option<u64>,
+        max: usize,
+    },
 }
 
 impl Command {
@@ -264,7 +286,10 @@ impl Command {
             Command::Commit { token, .. } | Command::Settle { token, .. } | Command::Unlock { token, .. } => {
                 *token
             }
-            Command::Credit { .. } | Command::Leave { .. } | Command::StopProducing { .. } => None,
+            Command::Credit { .. }
+            | Command::Leave { .. }
+            | Command::StopProducing { .. }
+            | Command::Identify { .. } => None,
             Command::Publish { token, .. }
             | Command::PutTopic { token, .. }
             | Command::DeleteTopic { token, .. }
@@ -292,6 +317,9 @@ impl Command {
             | Command::EndHalf { token, .. }
             | Command::OpenHalves { token, .. }
             | Command::PublishTogether { token, .. }
+            | Command::PutUser { token, .. }
+            | Command::DeleteUser { token, .. }
+            | Command::Audit { token, .. }
             | Command::Lock { token, .. } => Some(*token),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::access::Access;
 use crate::command::Name;
 use crate::ids::*;
 use crate::queue::Queue;
@@ -105,9 +106,15 @@ pub struct Directory {
     groups: RwLock<HashMap<Name, Arc<Group>>>,
     exchanges: RwLock<HashMap<Name, Arc<Exchange>>>,
     queues: RwLock<HashMap<QueueId, Arc<Queue>>>,
+    access: Access,
 }
 
 impl Directory {
+    /// Who may do what.
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
         self.topics.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }

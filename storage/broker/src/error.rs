@@ -1,6 +1,7 @@
 //! Why a command was refused. Scope: the command alone; the session goes on. Adapters turn each into the protocol's
 //! own code.
 
+use crate::access::Denial;
 use crate::settings::Durability;
 
 /// A refused command. The texts are for people; adapters match on the variant.
@@ -66,6 +67,18 @@ pub enum Error {
     NotHalf { position: u64, why: &'static str },
     #[error("the half message at log position {0} is being ended another way")]
     Ending(u64),
+    #[error(transparent)]
+    Denied(Box<Denial>),
+    #[error("the user name or the password is wrong")]
+    Login,
+    #[error("user {0:?} does not exist")]
+    NoUser(String),
+    #[error("{0}: at least one enabled administrator with a password must remain")]
+    LastAdministrator(&'static str),
+    #[error("the key of signing secrets cannot be used: {0}")]
+    SecretKey(String),
+    #[error("the system gives no random bytes")]
+    Random,
     #[error("no message waits at log position {position}: {why}")]
     NotWaiting { position: u64, why: &'static str },
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::access::{AuditEntry, Identity};
 use crate::command::{BindTarget, Name, Receipt};
 use crate::directory::Topic;
 use crate::error::Error;
@@ -118,6 +119,9 @@ pub enum Reply {
     Stored(Stored),
     /// Where messages went that were stored together; [`Error::Unroutable`] where no queue was bound for one.
     Together(Vec<Result<Stored, Error>>),
+    /// Who a login is for; see [`crate::Session::identify`].
+    LoggedIn(Arc<Identity>),
+    Audit(Vec<AuditEntry>),
 }
 
 /// One binding, as an administrator sees it.

@@ -14,6 +14,7 @@ id!(/** A topic. */ TopicId);
 id!(/** A queue, unique over all topics. */ QueueId);
 id!(/** A consumer group. */ GroupId);
 id!(/** An exchange: a named route. */ ExchangeId);
+id!(/** A user. */ UserId);
 id!(/** A session of one client, unique until the broker stops. */ SessionId);
 
 /// Chosen by whoever sends a command; comes back in the events that answer it. The broker gives it no meaning.

@@ -4,6 +4,7 @@
 //! protocol, no socket and no async runtime; sessions are woken through `std::task::Waker`.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::indexing_slicing, clippy::as_conversions))]
 
+mod access;
 mod backup;
 mod broker;
 mod check;
@@ -43,6 +44,10 @@ mod store_thread;
 mod time;
 mod transaction;
 
+pub use access::{
+    Access, Action, AuditEntry, Denial, Effect, Identity, PasswordHash, Pattern, Resource, ResourceKind,
+    Rule, SealedSecret, SecretKeyFile, User, UserChange, UserSettings,
+};
 pub use backup::{ArchiveError, Backup, Contents, Piece, RestoreError, Restored, Unpacker, restore};
 pub use broker::{Broker, BrokerConfig, OpenError};
 pub use check::{CheckReport, Checked, check};
@@ -53,7 +58,7 @@ pub use event::{
     BindingView, Check, Delivery, Event, GroupQueueView, GroupView, HalfView, Recipient, Reply, Stored,
 };
 pub use filter::{Dialect, Filter, FilterError, Misuse};
-pub use ids::{ConsumerId, ExchangeId, GroupId, QueueId, SessionId, Token, TopicId};
+pub use ids::{ConsumerId, ExchangeId, GroupId, QueueId, SessionId, Token, TopicId, UserId};
 pub use lookup::{FindRequest, Found};
 pub use policy::*;
 pub use publish::{Destination, HalfTerms, PublishBatch, RoutingKeys};

@@ -96,6 +96,31 @@ pub const FETCH_BYTES_MAX: usize = DISK_READ_BYTES_MAX;
 /// long.
 pub const DISK_READ_BYTES_MAX: usize = 1024 * 1024;
 
+/// Most users.
+pub const USERS_MAX: usize = 4_000;
+/// Most rules of one user.
+pub const USER_RULES_MAX: usize = 256;
+/// Longest text of a pattern in a rule.
+pub const RULE_PATTERN_BYTES_MAX: usize = 512;
+/// What a regular expression in a rule may take when it is compiled.
+pub const RULE_REGEX_BYTES_MAX: usize = 256 * 1024;
+/// Most source addresses or networks of a rule, and how much of a wrong one its error shows.
+pub const RULE_SOURCES_MAX: usize = 32;
+pub const RULE_SOURCE_BYTES_SHOWN_MAX: usize = 64;
+/// Longest password, and longest secret to sign with.
+pub const PASSWORD_BYTES_MAX: usize = 1_024;
+pub const SIGNING_SECRET_BYTES_MAX: usize = 1_024;
+/// Decisions that are remembered for one connection; with more, it forgets them all.
+pub const DECISIONS_REMEMBERED_MAX: usize = 1_024;
+/// Logins that wait to be checked; with more, further ones are refused as busy.
+pub const LOGINS_WAITING_MAX: usize = 256;
+/// Outcomes of logins that are remembered; with more, all are forgotten.
+pub const LOGINS_REMEMBERED_MAX: usize = 4_096;
+/// Administrative changes that are kept, the bytes of each text in them, and how many one answer has.
+pub const AUDIT_ENTRIES_MAX: usize = 1_000;
+pub const AUDIT_TEXT_BYTES_MAX: usize = 1_024;
+pub const AUDIT_PAGE_ENTRIES_MAX: usize = 100;
+
 /// Pieces of the state (a queue, a group's position ...) that a checkpoint, a snapshot or a survey looks at in one turn
 /// of the shard; less where they are large.
 pub const TURN_PIECES_MAX: usize = 256;

@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use mailrail_commitlog::{LogReader, ReadError, record};
 use mailrail_message::StoredMessage;
 
+use crate::access::{Action, Identity, Resource};
 use crate::command::Receipt;
 use crate::damage::Damage;
 use crate::directory::Directory;
@@ -362,10 +363,16 @@ impl ReadContext {
         read(behind_header(position), bytes)
     }
 
-    /// The message at a position a client named. Only what an index entry leads to is a message: a position may be
-    /// forged, and bodies hold anything.
+    #[cfg(test)]
     pub fn read_position(&self, position: u64) -> Result<ReadBatch, Error> {
+        self.read_position_for(position, &Identity::broker())
+    }
+
+    /// The message at a position a client named, from a queue that the client may consume. Only what an index entry
+    /// leads to is a message: a position may be forged, and bodies hold anything.
+    pub fn read_position_for(&self, position: u64, identity: &Identity) -> Result<ReadBatch, Error> {
         let none = || Error::NoMessage(position);
+        let mut denied = None;
         let message = self.message_at(position)?;
         let stored = StoredMessage::parse(&message).map_err(|_| none())?;
         for target in stored.targets().map_err(|_| none())? {
@@ -374,6 +381,11 @@ impl ReadContext {
                 queue.entries(target.offset, 1, &self.blocks).map_err(|e| Error::Read(e.to_string()))?;
             if let Some(entry) = entry.first().filter(|e| e.position == position && e.offset == target.offset)
             {
+                let (access, topic) = (self.directory.access(), Resource::topic(&queue.topic));
+                if let Err(denial) = access.check(identity, Action::Consume, topic, None) {
+                    denied = Some(Error::Denied(denial));
+                    continue;
+                }
                 self.damage.check(position, &message)?;
                 let (min_offset, end_offset) = (queue.min_offset(), queue.end_offset());
                 let found = ReadEntry { offset: entry.offset, store_ms: entry.store_ms, message };
@@ -381,7 +393,7 @@ impl ReadContext {
                 return Ok(ReadBatch { entries: vec![found], next_offset, min_offset, end_offset });
             }
         }
-        Err(none())
+        Err(denied.unwrap_or_else(none))
     }
 
     /// One entry of a queue with its message; `None` when it is no more.

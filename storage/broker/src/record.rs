@@ -8,6 +8,7 @@ use bytes::{BufMut, BytesMut};
 use mailrail_commitlog::record;
 use serde::{Deserialize, Serialize};
 
+use crate::access::{AuditEntry, UserSettings};
 use crate::ids::*;
 use crate::schedule::Timer;
 use crate::settings::*;
@@ -188,6 +189,17 @@ pub(crate) enum Change {
         positions: Vec<u64>,
         next_check_ms: u64,
     },
+    /// A user as it is from now on.
+    UserPut {
+        id: UserId,
+        name: String,
+        settings: Box<UserSettings>,
+    },
+    UserDeleted {
+        id: UserId,
+    },
+    /// Somebody changed something, or was refused to.
+    Audited(Box<AuditEntry>),
 }
 
 impl Change {

@@ -2,11 +2,15 @@
 //! back, locks and exclusive topics are released.
 
 use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use arc_swap::{ArcSwap, Guard};
+
+use crate::access::{Action, Identity, Resource};
 use crate::broker::Broker;
 use crate::command::{Command, Outcome, Receipt};
 use crate::error::Error;
@@ -92,6 +96,8 @@ pub(crate) struct Mailbox {
     inner: Mutex<Inbox>,
     closed: AtomicBool,
     meter: Option<WakeMeter>,
+    /// Who the commands that the shard carries out now are for.
+    identity: ArcSwap<Identity>,
 }
 
 #[derive(Debug, Default)]
@@ -104,7 +110,17 @@ struct Inbox {
 
 impl Mailbox {
     pub(crate) fn new(session: SessionId, meter: Option<WakeMeter>) -> Self {
-        Mailbox { session, inner: Mutex::default(), closed: AtomicBool::new(false), meter }
+        let identity = ArcSwap::from_pointee(Identity::anonymous(Ipv4Addr::LOCALHOST.into()));
+        Mailbox { session, inner: Mutex::default(), closed: AtomicBool::new(false), meter, identity }
+    }
+
+    pub(crate) fn identity(&self) -> Guard<Arc<Identity>> {
+        self.identity.load()
+    }
+
+    /// Called in the order of the session's commands.
+    pub(crate) fn identify(&self, identity: Arc<Identity>) {
+        self.identity.store(identity);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -167,6 +183,10 @@ pub struct Session {
     publishes: Held,
     /// Reads that wait until fewer such messages are there.
     reads: VecDeque<(Token, Wanted)>,
+    /// Who it acts for.
+    identity: Arc<Identity>,
+    /// The shard has been told.
+    is_known: bool,
 }
 
 /// What a read asks for.
@@ -182,7 +202,43 @@ impl Session {
         let held = Held::new(broker.deliveries().clone(), 0);
         let publishes = Held::new(broker.in_flight().clone(), 0);
         let (deferred, reads) = (VecDeque::new(), VecDeque::new());
-        Session { broker, mailbox, is_fetching: false, deferred, held, publishes, reads }
+        let identity = mailbox.identity().clone();
+        Session {
+            broker,
+            mailbox,
+            is_fetching: false,
+            deferred,
+            held,
+            publishes,
+            reads,
+            identity,
+            is_known: true,
+        }
+    }
+
+    /// Who the session acts for.
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// From here on the session acts for somebody else: what was submitted before is still the former's.
+    pub fn identify(&mut self, identity: Arc<Identity>) {
+        if !Arc::ptr_eq(&self.identity, &identity) {
+            self.identity = identity;
+            self.is_known = false;
+        }
+    }
+
+    /// Checks a user's password; the answer is [`crate::Reply::LoggedIn`], to be given to [`Session::identify`], or
+    /// [`Error::Login`]. It takes a tenth of a second where nobody has said the same before.
+    pub fn log_in(&mut self, token: Token, name: &str, password: &str, from: IpAddr) {
+        self.broker.log_in(&self.mailbox, token, name, password, from);
+    }
+
+    /// Whether it may do something that the broker is not asked for, such as showing a topic.
+    pub fn check(&self, action: Action, resource: Resource<'_>) -> Result<(), Error> {
+        let access = self.broker.directory().access();
+        access.check(&self.identity, action, resource, None).map_err(Error::Denied)
     }
 
     pub fn id(&self) -> SessionId {
@@ -198,10 +254,21 @@ impl Session {
     }
 
     /// Hands commands to the shard, all in one go. Answers come as events.
-    pub fn submit(&mut self, commands: Vec<Command>) {
+    pub fn submit(&mut self, mut commands: Vec<Command>) {
         if !commands.is_empty() {
+            if !std::mem::replace(&mut self.is_known, true) {
+                commands.insert(0, Command::Identify { identity: self.identity.clone() });
+            }
             self.broker.submit(&self.mailbox, commands);
         }
+    }
+
+    /// As [`Session::submit`], for what a protocol itself needs, whoever the client is: never for what a client names.
+    pub fn submit_as_broker(&mut self, mut commands: Vec<Command>) {
+        commands.insert(0, Command::Identify { identity: Arc::new(Identity::broker()) });
+        commands.push(Command::Identify { identity: self.identity.clone() });
+        self.is_known = true;
+        self.broker.submit(&self.mailbox, commands);
     }
 
     /// Moves all events that are there to `events`; pending when there is none.
@@ -270,6 +337,23 @@ impl Session {
     }
 
     fn carry_out_in_turn(&mut self, token: Token, wanted: Wanted) -> Option<Result<ReadBatch, Error>> {
+        let denied = match &wanted {
+            Wanted::Entries(request) => {
+                self.check(Action::Consume, Resource::topic(&request.queue.topic)).err()
+            }
+            Wanted::Found(request) => self.check(Action::Consume, Resource::topic(&request.topic.name)).err(),
+            // Of which topic it is shows when it is read.
+            Wanted::Position(_) => None,
+        };
+        match (denied, &wanted) {
+            (Some(denied), Wanted::Found(_)) => {
+                let event = Event::Found { token, result: Err(denied) };
+                self.mailbox.put([Letter::Event(event)]);
+                return None;
+            }
+            (Some(denied), _) => return Some(Err(denied)),
+            (None, _) => {}
+        }
         if !self.reads.is_empty() || self.held.share().is_used_up() {
             self.reads.push_back((token, wanted));
             return None;
@@ -286,7 +370,9 @@ impl Session {
                 }
                 return result;
             }
-            Wanted::Position(position) => self.broker.read_position(&self.mailbox, token, position),
+            Wanted::Position(position) => {
+                self.broker.read_position(&self.mailbox, token, position, self.identity.clone());
+            }
             Wanted::Found(request) => self.broker.find(&self.mailbox, token, request),
         }
         None
@@ -311,6 +397,9 @@ impl Session {
     /// First offset stored at or after `time_ms`; the answer is [`crate::Reply::Offsets`] with one offset (the end
     /// where there is none).
     pub fn offset_at(&mut self, token: Token, queue: &Arc<Queue>, time_ms: u64) {
+        if let Err(error) = self.check(Action::Describe, Resource::topic(&queue.topic)) {
+            return self.mailbox.put([Letter::Event(Event::Reply { token, result: Err(error) })]);
+        }
         self.broker.offset_at(&self.mailbox, token, queue.clone(), time_ms);
     }
 

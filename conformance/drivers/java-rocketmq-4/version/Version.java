@@ -8,6 +8,7 @@ import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.common.protocol.ResponseCode;
 import org.apache.rocketmq.common.protocol.header.QueryConsumerOffsetRequestHeader;
 import org.apache.rocketmq.common.protocol.header.UpdateConsumerOffsetRequestHeader;
+import org.apache.rocketmq.remoting.RPCHook;
 
 /** What the SDK's version 4.9.8 calls otherwise than the other that shares the driver's sources. */
 final class Version {
@@ -17,6 +18,11 @@ final class Version {
 
     static void apply(ClientConfig client) {
         // 4.9.8 does not look whether its servers can be reached, so there is no limit for that.
+    }
+
+    /** What signs every request. */
+    static RPCHook signing(String user, String secret) {
+        throw new Driver.Unsupported("version 4 signs with a library of its own, which the driver has not");
     }
 
     static void delay(Message message, long delayMs) {

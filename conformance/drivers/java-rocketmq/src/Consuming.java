@@ -6,6 +6,7 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
 import org.apache.rocketmq.client.consumer.MessageSelector;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
@@ -30,7 +31,8 @@ final class Consuming {
         }
         String name = command.get("consumer").getAsString();
         int failTimes = command.has("fail_times") ? command.get("fail_times").getAsInt() : 0;
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(command.get("group").getAsString());
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(
+            command.get("group").getAsString(), Endpoint.signing(), new AllocateMessageQueueAveragely());
         Endpoint.apply(consumer);
         consumer.setConsumeThreadMin(THREADS);
         consumer.setConsumeThreadMax(THREADS);

@@ -75,7 +75,9 @@ public class Driver {
             if (e.getCause() instanceof Unsupported) {
                 return Map.of("id", id, "unsupported", e.getCause().getMessage());
             }
-            return Map.of("id", id, "error", String.valueOf(e.getCause()));
+            // What the broker said may be the cause of what the client says.
+            Throwable cause = e.getCause() == null ? null : e.getCause().getCause();
+            return Map.of("id", id, "error", e.getCause() + (cause == null ? "" : ", by " + cause));
         }
     }
 
@@ -84,7 +86,7 @@ public class Driver {
             case "hello":
                 return Map.of("sdk", Producing.SDK, "version", Producing.sdkVersion());
             case "connect":
-                Endpoint.address = command.get("remoting").getAsString();
+                Endpoint.connect(command);
                 return Map.of();
             case "send":
                 return producing.send(command);

@@ -119,7 +119,8 @@ final class Producing {
     }
 
     static DefaultMQProducer newProducer(String group) throws MQClientException {
-        DefaultMQProducer made = new DefaultMQProducer(group + "_" + ProcessHandle.current().pid() + "_" + System.nanoTime());
+        DefaultMQProducer made = new DefaultMQProducer(
+            group + "_" + ProcessHandle.current().pid() + "_" + System.nanoTime(), Endpoint.signing());
         Endpoint.apply(made);
         made.setSendMsgTimeout(SEND_TIMEOUT_MS);
         // A retry by the SDK would make duplicates that no broker can be blamed for.

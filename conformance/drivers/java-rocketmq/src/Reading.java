@@ -130,7 +130,7 @@ final class Reading {
         final DefaultMQPullConsumer sdk;
 
         Puller(String group) throws Exception {
-            sdk = new DefaultMQPullConsumer(group);
+            sdk = new DefaultMQPullConsumer(group, Endpoint.signing());
             Endpoint.apply(sdk);
             sdk.start();
         }

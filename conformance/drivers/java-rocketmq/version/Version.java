@@ -1,3 +1,5 @@
+import org.apache.rocketmq.acl.common.AclClientRPCHook;
+import org.apache.rocketmq.acl.common.SessionCredentials;
 import org.apache.rocketmq.client.ClientConfig;
 import org.apache.rocketmq.client.exception.OffsetNotFoundException;
 import org.apache.rocketmq.client.impl.MQClientAPIImpl;
@@ -5,6 +7,7 @@ import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.RPCHook;
 import org.apache.rocketmq.remoting.protocol.header.QueryConsumerOffsetRequestHeader;
 import org.apache.rocketmq.remoting.protocol.header.UpdateConsumerOffsetRequestHeader;
 
@@ -16,6 +19,11 @@ final class Version {
 
     static void apply(ClientConfig client) {
         client.setDetectTimeout(TIMEOUT_MS);
+    }
+
+    /** What signs every request. */
+    static RPCHook signing(String user, String secret) {
+        return new AclClientRPCHook(new SessionCredentials(user, secret));
     }
 
     static void delay(Message message, long delayMs) {

@@ -30,10 +30,10 @@ pub(crate) fn open_vhost(connection: &mut Connection, vhost: &str, output: &mut 
         return connection.machine.open(Ok(()), output);
     }
     let token = connection.outstanding.add(Waiting::Open { left: missing.len() });
-    for (name, kind) in missing {
-        let settings = usual_exchange(kind);
-        connection.asks.push(Command::PutExchange { token, name: Name::from(name), settings });
-    }
+    let put =
+        |(name, kind)| Command::PutExchange { token, name: Name::from(name), settings: usual_exchange(kind) };
+    // Not for this client: it need not be allowed to.
+    connection.session.submit_as_broker(missing.into_iter().map(put).collect());
 }
 
 /// The client closes a channel.

@@ -1,7 +1,7 @@
 //! Exchanges and bindings. The default exchange is no exchange to the broker: it is the topics' own names.
 
 use bytes::Bytes;
-use mailrail_broker::{BindTarget, Command, Name};
+use mailrail_broker::{Action, BindTarget, Command, Name, Resource};
 
 use super::queue::{Line, RESERVED_PREFIX};
 use super::{Carried, ask};
@@ -25,6 +25,8 @@ pub(crate) fn declare(
         (Some(_), None) => Ok(Carried::Done),
         (None, None) => Err(Refusal::new(ReplyCode::NotFound, to_wire::no_exchange(&name))),
         (Some(found), Some(settings)) => {
+            let allowed = connection.session.check(Action::Configure, Resource::exchange(&name));
+            allowed.map_err(|error| to_wire::refusal(&error))?;
             from_wire::compare_exchange(&name, &found.settings, &settings)?;
             Ok(Carried::Done)
         }

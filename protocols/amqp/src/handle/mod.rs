@@ -119,6 +119,12 @@ pub(crate) fn event(connection: &mut Connection, event: Event, output: &mut Outp
 }
 
 fn reply(connection: &mut Connection, token: Token, result: Result<Reply, Error>, output: &mut Output) {
+    if let Some(waiting) = connection.outstanding.take(token) {
+        if matches!(waiting, Waiting::Login) {
+            return connection.logged_in(result, output);
+        }
+        connection.outstanding.put(token, waiting);
+    }
     if let Ok(Reply::Topic { topic, created: true }) = &result {
         queue::note_created(connection, topic);
     }
@@ -152,7 +158,9 @@ fn gather(connection: &mut Connection, token: Token, output: &mut Output, note: 
         Some(Waiting::Close { left }) => {
             connection.outstanding.put(token, Waiting::Close { left: left - 1 });
         }
-        Some(waiting @ Waiting::Published(_)) => connection.outstanding.put(token, waiting),
+        Some(waiting @ (Waiting::Published(_) | Waiting::Login)) => {
+            connection.outstanding.put(token, waiting)
+        }
         None => {}
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use mailrail_broker::{Command, EXPIRES_MS, Lifetime, Name, Token, Topic};
+use mailrail_broker::{Action, Command, EXPIRES_MS, Lifetime, Name, Resource, Token, Topic};
 
 use super::{Carried, ask, to_u32};
 use crate::adapter::Connection;
@@ -70,6 +70,14 @@ impl Line {
         Err(Refusal::new(ReplyCode::ResourceLocked, text))
     }
 
+    /// Declaring what is there takes what making it takes.
+    fn check_configure(&self, connection: &Connection) -> Result<(), Refusal> {
+        let is_topic = self.group == self.topic;
+        let resource = if is_topic { Resource::topic(&self.topic) } else { Resource::group(&self.group) };
+        let allowed = connection.session.check(Action::Configure, resource);
+        allowed.map_err(|error| to_wire::refusal(&error))
+    }
+
     /// True when the queue was declared: then it goes as a whole.
     fn is_declared(&self) -> bool {
         self.group == self.topic && from_wire::is_declared(&self.found.settings())
@@ -110,6 +118,7 @@ pub(crate) fn declare(
         return Ok(create(connection, id, Name::from(queue), &settings));
     };
     line.check_owner(connection)?;
+    line.check_configure(connection)?;
     let found = line.found.settings();
     if from_wire::is_declared(&found) && settings.exclusive != (found.lifetime == Lifetime::Session) {
         return Err(Refusal::new(ReplyCode::ResourceLocked, to_wire::locked(&queue)));

@@ -199,6 +199,12 @@ impl Client {
         Received { method, properties, body }
     }
 
+    /// The body of the message that a get brings, once there is one.
+    pub fn message_of(&mut self, get: &BasicGet<'_>) -> Vec<u8> {
+        self.send(1, get);
+        self.message("BasicGetOk").body
+    }
+
     /// Code and text of the close that comes next, and what dies.
     pub fn closed(&mut self) -> (&'static str, u16, String) {
         let mut seen = Vec::new();

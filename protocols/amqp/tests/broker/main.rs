@@ -2,6 +2,7 @@
 //!
 //! Waiting is for events, with a limit; nothing sleeps for luck.
 
+mod access;
 mod client;
 mod consume;
 mod expiry;

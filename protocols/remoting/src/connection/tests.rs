@@ -18,6 +18,7 @@ use crate::codec::decode;
 use crate::codec::testing::{Seen, json_bytes, seen};
 use crate::outstanding::{OUTSTANDING_COUNT_MAX, Waiting};
 
+mod access;
 mod bounds;
 mod recall;
 mod transaction;

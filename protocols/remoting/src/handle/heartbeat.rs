@@ -2,7 +2,7 @@
 //! checked.
 
 use mailrail_broker::connection::Output;
-use mailrail_broker::{Command as Ask, Error, Name};
+use mailrail_broker::{Action, Command as Ask, Error, Name, Resource};
 
 use crate::codec::body::heartbeat::{Consumer, MessageModel};
 use crate::codec::command::{CheckClientConfig, Heartbeat, UnregisterClient};
@@ -27,6 +27,8 @@ pub(crate) fn heartbeat(
     output: &mut Output,
 ) -> Result<(), Refusal> {
     for consumer in &heartbeat.consumers {
+        // Before the group's subscriptions are changed, which others rely on.
+        connection.session.check(Action::Consume, Resource::group(&consumer.group))?;
         if connection.session.broker().directory().group(&consumer.group).is_none() {
             names::check_new_group(&consumer.group)?;
         }

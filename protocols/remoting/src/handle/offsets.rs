@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use mailrail_broker::connection::Output;
-use mailrail_broker::{Command as Ask, Error, Filter, Name, Queue, ReadBatch, ReadRequest, Reply};
+use mailrail_broker::{
+    Action, Command as Ask, Error, Filter, Name, Queue, ReadBatch, ReadRequest, Reply, Resource,
+};
 
 use crate::codec::command::{Boundary, QueryConsumerOffset, QueueOf, SearchOffset, UpdateConsumerOffset};
 use crate::codec::response_code as response;
@@ -118,6 +120,7 @@ pub(crate) fn max(
     queue: &QueueOf<'_>,
     output: &mut Output,
 ) -> Result<(), Refusal> {
+    connection.session.check(Action::Describe, Resource::topic(queue.topic))?;
     let offset = queue_of(connection, queue).map_or(0, |queue| queue.end_offset());
     to_wire::put_number(output, asker, "offset", to_wire::signed(offset));
     Ok(())
@@ -129,6 +132,7 @@ pub(crate) fn min(
     queue: &QueueOf<'_>,
     output: &mut Output,
 ) -> Result<(), Refusal> {
+    connection.session.check(Action::Describe, Resource::topic(queue.topic))?;
     let offset = queue_of(connection, queue).map_or(0, |queue| queue.min_offset());
     to_wire::put_number(output, asker, "offset", to_wire::signed(offset));
     Ok(())

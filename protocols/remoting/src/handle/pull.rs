@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use mailrail_broker::connection::Output;
 use mailrail_broker::limits::READ_ENTRIES_MAX;
-use mailrail_broker::{Command as Ask, Error, Filter, Now, Queue, ReadBatch, ReadRequest, Token};
+use mailrail_broker::{
+    Action, Command as Ask, Error, Filter, Now, Queue, ReadBatch, ReadRequest, Resource, Token,
+};
 
 use crate::codec::command::PullMessage;
 use crate::codec::response_code as response;
@@ -29,6 +31,9 @@ pub(crate) fn pull(
     pull: &PullMessage<'_>,
     output: &mut Output,
 ) -> Result<(), Refusal> {
+    // The broker knows only of which queue is read.
+    connection.session.check(Action::Consume, Resource::group(pull.consumer_group))?;
+    connection.session.check(Action::Consume, Resource::topic(pull.topic))?;
     let queue = readable_queue(connection, pull)?;
     let filter = wanted(connection, pull)?;
     if let Some(offset) = pull.commits() {

@@ -3,22 +3,21 @@
 use std::io;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::unfold;
-use mailrail_broker::{Backup, Command, Reply};
+use mailrail_broker::{Action, Backup, Command, Reply, Resource};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::ask::unexpected;
 use crate::problem::{Kind, Refusal, refusals};
-use crate::state::RestState;
+use crate::state::{Caller, RestState};
 
 const MEDIA_TYPE: &str = "application/x-tar";
 
 refusals! {
-    NotBackedUp: [Internal, Overloaded, Stopping, ReadOnly, NoAnswer, NoSpace];
+    NotBackedUp: [Unauthenticated, AccessDenied, Internal, Overloaded, Stopping, ReadOnly, NoAnswer, NoSpace];
 }
 
 /// Streams a backup of everything that is stored.
@@ -34,7 +33,8 @@ refusals! {
         NotBackedUp,
     ),
 )]
-pub(crate) async fn get_backup(State(state): State<RestState>) -> Result<Response, Refusal> {
+pub(crate) async fn get_backup(Caller(state): Caller) -> Result<Response, Refusal> {
+    state.check(Action::Administer, Resource::CLUSTER)?;
     let busy = |_| Refusal::new(Kind::Overloaded, "another backup is being made; try again later");
     let permit = state.backups().clone().try_acquire_owned().map_err(busy)?;
     let mut line = state.line();

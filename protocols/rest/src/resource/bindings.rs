@@ -1,6 +1,6 @@
 //! Bindings of an exchange, or of a topic that acts as one: make, list, remove.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use crate::problem::{Refusal, refusals};
 use crate::reply::json;
 use crate::request::{EmptyBody, PathOf, QueryOf, from_json, read_body};
 use crate::schema::exchange::{BindingList, BindingRequest, BindingsQuery, BindingsRemoved, UnbindQuery};
-use crate::state::RestState;
+use crate::state::Caller;
 use crate::to_wire::binding_view;
 
 refusals! {
@@ -34,7 +34,7 @@ refusals! {
     responses((status = 204, description = "The binding is there"), AskedWithBody, NoEnd, Kept),
 )]
 pub(crate) async fn put_binding(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(source): PathOf<String>,
     request: Request,
 ) -> Result<StatusCode, Refusal> {
@@ -57,7 +57,7 @@ pub(crate) async fn put_binding(
     responses((status = 200, body = BindingList, description = "One page of the list"), Asked, NoSource),
 )]
 pub(crate) async fn list_bindings(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(source): PathOf<String>,
     QueryOf(query): QueryOf<BindingsQuery>,
 ) -> Result<Response, Refusal> {
@@ -80,7 +80,7 @@ pub(crate) async fn list_bindings(
     ),
 )]
 pub(crate) async fn delete_bindings(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(source): PathOf<String>,
     QueryOf(query): QueryOf<UnbindQuery>,
 ) -> Result<Response, Refusal> {

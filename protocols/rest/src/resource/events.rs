@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -26,7 +25,7 @@ use crate::reply::to_bytes;
 use crate::request::{PathOf, QueryOf};
 use crate::room::Room;
 use crate::schema::message::EventsQuery;
-use crate::state::RestState;
+use crate::state::{Caller, RestState};
 use crate::to_wire::{Place, message, open_one};
 
 /// Milliseconds after which a client that lost the stream should come back.
@@ -37,7 +36,7 @@ const READ: Token = Token(u64::MAX);
 
 refusals! {
     NotStreamed: [
-        InvalidRequest, LimitExceeded, Forbidden, TopicNotFound, Internal, Overloaded, Stopping, ReadOnly, NoAnswer,
+        InvalidRequest, Unauthenticated, LimitExceeded, Forbidden, AccessDenied, TopicNotFound, Internal, Overloaded, Stopping, ReadOnly, NoAnswer,
     ];
 }
 
@@ -61,7 +60,7 @@ refusals! {
     ),
 )]
 pub(crate) async fn stream_events(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(name): PathOf<String>,
     QueryOf(query): QueryOf<EventsQuery>,
     headers: HeaderMap,
@@ -80,7 +79,7 @@ pub(crate) async fn stream_events(
         None => Cursor::at(&state, topic.id.0, &queues, start).await?,
     };
     let stream = EventStream {
-        session: state.broker().connect(),
+        session: state.session(),
         waiting: vec![false; queues.len()],
         filter,
         state,

@@ -1,18 +1,18 @@
 //! Exchanges: make, show, list, delete.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
-use mailrail_broker::{Command, Name};
+use mailrail_broker::{Command, Name, Resource};
 
-use super::{Asked, AskedWithBody, Refused, exchange_of, list_items};
+use super::{Asked, AskedWithBody, Listed, Refused, exchange_of, list_items};
 use crate::from_wire::exchange_settings;
 use crate::problem::{Refusal, refusals};
 use crate::reply::json;
 use crate::request::{EmptyBody, PathOf, QueryOf, from_json, read_body};
 use crate::schema::exchange::{DeleteExchangeQuery, ExchangeList, ExchangeRequest, ExchangeView};
 use crate::schema::topic::ListQuery;
-use crate::state::RestState;
+use crate::state::Caller;
 use crate::to_wire::exchange_view;
 
 refusals! {
@@ -36,7 +36,7 @@ refusals! {
     ),
 )]
 pub(crate) async fn put_exchange(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(name): PathOf<String>,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -60,7 +60,7 @@ pub(crate) async fn put_exchange(
     responses((status = 200, body = ExchangeView, description = "The exchange"), Refused, Unknown),
 )]
 pub(crate) async fn get_exchange(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(name): PathOf<String>,
 ) -> Result<Response, Refusal> {
     json(StatusCode::OK, &exchange_view(&*exchange_of(&state, &name)?))
@@ -73,7 +73,7 @@ pub(crate) async fn get_exchange(
     responses((status = 204, description = "It was deleted"), Asked, Unknown, Kept),
 )]
 pub(crate) async fn delete_exchange(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(name): PathOf<String>,
     QueryOf(query): QueryOf<DeleteExchangeQuery>,
 ) -> Result<StatusCode, Refusal> {
@@ -88,15 +88,16 @@ pub(crate) async fn delete_exchange(
 #[utoipa::path(
     get, path = "/v1/exchanges", operation_id = "listExchanges", tag = "exchanges",
     params(ListQuery),
-    responses((status = 200, body = ExchangeList, description = "One page of the list"), Refused),
+    responses((status = 200, body = ExchangeList, description = "One page of the list"), Listed),
 )]
 pub(crate) async fn list_exchanges(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     QueryOf(query): QueryOf<ListQuery>,
 ) -> Result<Response, Refusal> {
     let items = list_items(query.max)?;
     let after = query.after.unwrap_or_default();
-    let all = state.broker().directory().exchanges();
+    let mut all = state.broker().directory().exchanges();
+    all.retain(|exchange| state.shows(Resource::exchange(&exchange.name)));
     let start = all.partition_point(|exchange| *exchange.name <= *after);
     let rest = all.get(start..).unwrap_or(&[]);
     let exchanges: Vec<ExchangeView> =

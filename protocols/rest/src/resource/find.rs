@@ -1,6 +1,5 @@
 //! Finding messages by key.
 
-use axum::extract::State;
 use axum::response::Response;
 use mailrail_broker::limits::READ_BYTES_MAX;
 use mailrail_broker::{Error, FindRequest};
@@ -13,12 +12,12 @@ use crate::reply::{json_document, render};
 use crate::request::QueryOf;
 use crate::room::Room;
 use crate::schema::message::{FindQuery, FoundMessages};
-use crate::state::RestState;
+use crate::state::Caller;
 use crate::to_wire::{Place, message, open};
 
 refusals! {
     NotFoundByKey: [
-        InvalidRequest, LimitExceeded, Forbidden, TopicNotFound, Internal, Overloaded, Stopping, ReadOnly, NoAnswer,
+        InvalidRequest, Unauthenticated, LimitExceeded, Forbidden, AccessDenied, TopicNotFound, Internal, Overloaded, Stopping, ReadOnly, NoAnswer,
     ];
 }
 
@@ -32,7 +31,7 @@ refusals! {
     responses((status = 200, body = FoundMessages, description = "What was found, maybe nothing"), NotFoundByKey),
 )]
 pub(crate) async fn find_messages(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     QueryOf(query): QueryOf<FindQuery>,
 ) -> Result<Response, Refusal> {
     let max = page_messages(query.max.unwrap_or(PAGE_MESSAGES_DEFAULT))?;

@@ -1,9 +1,9 @@
 //! Groups: settings, position, and the list of those a topic has.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
-use mailrail_broker::{Command, Group, GroupView as CoreGroupView, Name, Reply, Topic};
+use mailrail_broker::{Action, Command, Group, GroupView as CoreGroupView, Name, Reply, Resource, Topic};
 
 use super::{Asked, AskedWithBody, group_for_consumer, list_items, topic_of};
 use crate::ask::{Line, unexpected};
@@ -13,7 +13,7 @@ use crate::reply::json;
 use crate::request::{EmptyBody, PathOf, QueryOf, from_json, read_body};
 use crate::schema::group::*;
 use crate::schema::topic::ListQuery;
-use crate::state::RestState;
+use crate::state::{Caller, RestState};
 use crate::to_wire::{group_summary, group_view};
 
 refusals! {
@@ -42,7 +42,7 @@ refusals! {
     ),
 )]
 pub(crate) async fn put_group(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf((topic, group)): PathOf<(String, String)>,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -72,11 +72,12 @@ pub(crate) async fn put_group(
     responses((status = 200, body = GroupView, description = "The group"), Asked, NoGroup),
 )]
 pub(crate) async fn get_group(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf((topic, group)): PathOf<(String, String)>,
 ) -> Result<Response, Refusal> {
     let missing = || mailrail_broker::Error::NoGroup { group: group.clone(), topic: topic.clone() };
     let shared_topic = topic_of(&state, &topic)?;
+    state.check(Action::Describe, Resource::group(&group))?;
     let shared = state.broker().directory().group(&group).ok_or_else(missing)?;
     let mut line = state.line();
     let view = state_of(&mut line, &shared_topic, &shared).await?;
@@ -102,7 +103,7 @@ async fn state_of(line: &mut Line, topic: &Topic, group: &Group) -> Result<CoreG
     responses((status = 204, description = "It has no position on the topic any more"), Asked, NotDeleted),
 )]
 pub(crate) async fn delete_group(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf((topic, group)): PathOf<(String, String)>,
 ) -> Result<StatusCode, Refusal> {
     let mut line = state.line();
@@ -119,7 +120,7 @@ pub(crate) async fn delete_group(
     responses((status = 200, body = GroupList, description = "One page of the list"), Asked, NoList),
 )]
 pub(crate) async fn list_groups(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(topic): PathOf<String>,
     QueryOf(query): QueryOf<ListQuery>,
 ) -> Result<Response, Refusal> {
@@ -153,8 +154,11 @@ async fn groups_on(
 ) -> Result<Vec<Name>, Refusal> {
     let queues: Vec<_> = topic.queues().iter().map(|queue| queue.id).collect();
     let all = state.broker().directory().groups();
-    let names: Vec<Name> =
-        all.iter().filter(|group| *group.name > *after).map(|group| group.name.clone()).collect();
+    let names: Vec<Name> = all
+        .iter()
+        .filter(|group| *group.name > *after && state.shows(Resource::group(&group.name)))
+        .map(|group| group.name.clone())
+        .collect();
     let positions = ask_all(line, &names, |token, group| {
         let (group, queues) = (group.clone(), queues.clone());
         Command::Committed { token, group, queues }
@@ -202,7 +206,7 @@ async fn ask_all(
     ),
 )]
 pub(crate) async fn seek_group(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf((topic, group)): PathOf<(String, String)>,
     request: Request,
 ) -> Result<Response, Refusal> {

@@ -1,6 +1,7 @@
 //! One file per resource or verb of the API: take the request apart, ask the broker, answer. Decides nothing about
 //! messages.
 
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod bindings;
 pub(crate) mod events;
@@ -15,10 +16,11 @@ pub(crate) mod receive;
 pub(crate) mod settle;
 pub(crate) mod topics;
 pub(crate) mod transactions;
+pub(crate) mod users;
 
 use std::sync::Arc;
 
-use mailrail_broker::{Command, Error, Exchange, Group, Name, Topic};
+use mailrail_broker::{Action, Command, Error, Exchange, Group, Name, Resource, Topic};
 
 use crate::ask::Line;
 use crate::problem::{Refusal, refusals};
@@ -26,23 +28,27 @@ use crate::state::RestState;
 
 refusals! {
     /// What any operation may answer.
-    Refused: [InvalidRequest, Internal, Stopping];
+    Refused: [InvalidRequest, Unauthenticated, AccessDenied, Internal, Stopping];
+    /// What lists may answer, which show what whoever asks may see.
+    Listed: [InvalidRequest, Unauthenticated, Internal, Stopping];
     /// What operations that ask the broker's shard may answer too.
-    Asked: [InvalidRequest, Internal, Stopping, ReadOnly, NoAnswer];
+    Asked: [InvalidRequest, Unauthenticated, AccessDenied, Internal, Stopping, ReadOnly, NoAnswer];
     /// What operations with a JSON body may answer too.
     AskedWithBody: [
-        InvalidRequest, InvalidName, LimitExceeded, RequestTimeout, TooLarge, UnsupportedMediaType, Internal,
+        InvalidRequest, Unauthenticated, AccessDenied, InvalidName, LimitExceeded, RequestTimeout, TooLarge, UnsupportedMediaType, Internal,
         Stopping, Overloaded, ReadOnly, NoAnswer,
     ];
 }
 
 /// The topic of a path.
 fn topic_of(state: &RestState, name: &str) -> Result<Arc<Topic>, Refusal> {
+    state.check(Action::Describe, Resource::topic(name))?;
     state.broker().directory().topic(name).ok_or_else(|| Refusal::no_topic(name))
 }
 
 /// The exchange of a path.
 fn exchange_of(state: &RestState, name: &str) -> Result<Arc<Exchange>, Refusal> {
+    state.check(Action::Describe, Resource::exchange(name))?;
     state.broker().directory().exchange(name).ok_or_else(|| Error::NoExchange(name.to_owned()).into())
 }
 

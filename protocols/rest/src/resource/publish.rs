@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
@@ -17,7 +17,7 @@ use crate::problem::{ItemProblem, Kind, Refusal, refusals};
 use crate::reply::json;
 use crate::request::{EmptyBody, PathOf, QueryOf, from_json, is_json, read_body};
 use crate::schema::publish::*;
-use crate::state::RestState;
+use crate::state::{Caller, RestState};
 use crate::to_wire::{MessageId, durability_name, effective};
 
 /// Room for headers and properties of one message in a batch, beyond its body.
@@ -26,8 +26,8 @@ const MESSAGE_OVERHEAD_BYTES: usize = 256;
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 refusals! {
-    NotStored: [Forbidden, TopicNotFound, QueueNotFound, Busy, Full, NotSupported, NoSpace];
-    NotRouted: [Forbidden, ExchangeNotFound, Unroutable, Busy, Full, NotSupported, NoSpace];
+    NotStored: [Forbidden, AccessDenied, TopicNotFound, QueueNotFound, Busy, Full, NotSupported, NoSpace];
+    NotRouted: [Forbidden, AccessDenied, ExchangeNotFound, Unroutable, Busy, Full, NotSupported, NoSpace];
 }
 
 /// The messages of a request, in either form.
@@ -95,7 +95,7 @@ impl Asked<'_> {
     ),
 )]
 pub(crate) async fn publish_messages(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(name): PathOf<String>,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -127,7 +127,7 @@ pub(crate) async fn publish_messages(
     ),
 )]
 pub(crate) async fn publish_to_exchange(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(name): PathOf<String>,
     request: Request,
 ) -> Result<Response, Refusal> {

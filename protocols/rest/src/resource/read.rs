@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::response::Response;
 use mailrail_broker::limits::{READ_BYTES_MAX, RECEIVE_WAIT_MS_MAX};
 use mailrail_broker::{Error, Filter, Queue, ReadBatch, ReadRequest};
@@ -19,15 +18,15 @@ use crate::reply::{json_document, render};
 use crate::request::{PathOf, QueryOf};
 use crate::room::Room;
 use crate::schema::message::{Message, MessagePage, ReadQuery};
-use crate::state::RestState;
+use crate::state::{Caller, RestState};
 use crate::to_wire::{Messages, Place, message, open, open_one};
 
 refusals! {
     NotRead: [
-        InvalidRequest, LimitExceeded, Forbidden, TopicNotFound, QueueNotFound, Internal, Overloaded, Stopping,
+        InvalidRequest, Unauthenticated, LimitExceeded, Forbidden, AccessDenied, TopicNotFound, QueueNotFound, Internal, Overloaded, Stopping,
         ReadOnly, NoAnswer,
     ];
-    NoMessage: [InvalidRequest, MessageNotFound, Internal, Overloaded, Stopping, ReadOnly, NoAnswer];
+    NoMessage: [InvalidRequest, Unauthenticated, AccessDenied, MessageNotFound, Internal, Overloaded, Stopping, ReadOnly, NoAnswer];
 }
 
 /// Reads messages of a queue by offset or time.
@@ -44,7 +43,7 @@ refusals! {
     responses((status = 200, body = MessagePage, description = "One page, maybe empty"), NotRead),
 )]
 pub(crate) async fn read_messages(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf((name, number)): PathOf<(String, u32)>,
     QueryOf(query): QueryOf<ReadQuery>,
 ) -> Result<Response, Refusal> {
@@ -176,7 +175,7 @@ impl Reader {
     responses((status = 200, body = Message, description = "The message"), NoMessage),
 )]
 pub(crate) async fn get_message(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(text): PathOf<String>,
 ) -> Result<Response, Refusal> {
     let id: OffsetId = text.parse().map_err(|error| Refusal::invalid(format!("{text:?}: {error}")))?;

@@ -1,6 +1,5 @@
 //! Withdrawing a delayed message before its time.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use mailrail_broker::Command;
 use mailrail_message::OffsetId;
@@ -8,7 +7,7 @@ use mailrail_message::OffsetId;
 use super::Asked;
 use crate::problem::{Kind, Refusal, refusals};
 use crate::request::PathOf;
-use crate::state::RestState;
+use crate::state::Caller;
 
 refusals! {
     NotRecalled: [LimitExceeded, MessageNotFound, NotWaiting, NoSpace];
@@ -26,7 +25,7 @@ refusals! {
     responses((status = 204, description = "It was recalled"), Asked, NotRecalled),
 )]
 pub(crate) async fn recall_message(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(text): PathOf<String>,
 ) -> Result<StatusCode, Refusal> {
     let id: OffsetId = text.parse().map_err(|error| Refusal::invalid(format!("{text:?}: {error}")))?;

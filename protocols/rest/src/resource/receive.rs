@@ -1,6 +1,6 @@
 //! Receiving: messages leased to the caller by time. What cannot reach the caller goes back at once and uncounted.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::response::Response;
 use mailrail_broker::limits::{LEASE_MS_MAX, RECEIVE_WAIT_MS_MAX};
 use mailrail_broker::{Command, Delivery, Error, Name, Receipt, Token};
@@ -15,11 +15,11 @@ use crate::request::{EmptyBody, PathOf, from_json, read_body};
 use crate::room::Room;
 use crate::schema::group::ReceiveRequest;
 use crate::schema::message::ReceiveResponse;
-use crate::state::RestState;
+use crate::state::{Caller, RestState};
 use crate::to_wire::{Deliveries, open};
 
 refusals! {
-    NotReceived: [Forbidden, TopicNotFound, ModeConflict, Locked, NoSpace];
+    NotReceived: [Forbidden, AccessDenied, TopicNotFound, ModeConflict, Locked, NoSpace];
 }
 
 /// Leases messages to the caller.
@@ -39,7 +39,7 @@ refusals! {
     ),
 )]
 pub(crate) async fn receive_messages(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf((topic, group)): PathOf<(String, String)>,
     request: Request,
 ) -> Result<Response, Refusal> {

@@ -1,6 +1,6 @@
 //! Settling and prolonging leases by receipt. A receipt counts only under the topic and group it was handed out for.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use mailrail_broker::limits::LEASE_MS_MAX;
@@ -15,7 +15,7 @@ use crate::reply::json;
 use crate::request::{EmptyBody, PathOf, from_json, read_body};
 use crate::schema::group::{ExtendRequest, SettleRequest, SettleResponse};
 use crate::schema::text::Text;
-use crate::state::RestState;
+use crate::state::{Caller, RestState};
 
 refusals! {
     NotSettled: [TopicNotFound, GroupNotFound];
@@ -39,7 +39,7 @@ refusals! {
     ),
 )]
 pub(crate) async fn settle_messages(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf((topic, group)): PathOf<(String, String)>,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -77,7 +77,7 @@ pub(crate) async fn settle_messages(
     ),
 )]
 pub(crate) async fn extend_leases(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf((topic, group)): PathOf<(String, String)>,
     request: Request,
 ) -> Result<Response, Refusal> {

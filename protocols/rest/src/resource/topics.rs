@@ -1,18 +1,18 @@
 //! Topics: make, show, list, delete.
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
-use mailrail_broker::{Command, Name, Reply};
+use mailrail_broker::{Command, Name, Reply, Resource};
 
-use super::{Asked, AskedWithBody, Refused, list_items, topic_of};
+use super::{Asked, AskedWithBody, Listed, Refused, list_items, topic_of};
 use crate::ask::unexpected;
 use crate::from_wire::topic_settings;
 use crate::problem::{Refusal, refusals};
 use crate::reply::json;
 use crate::request::{EmptyBody, PathOf, QueryOf, from_json, read_body};
 use crate::schema::topic::{DeleteQuery, ListQuery, TopicDeleted, TopicList, TopicRequest, TopicView};
-use crate::state::RestState;
+use crate::state::Caller;
 use crate::to_wire::{topic_summary, topic_view};
 
 refusals! {
@@ -36,7 +36,7 @@ refusals! {
     ),
 )]
 pub(crate) async fn put_topic(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(name): PathOf<String>,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -60,7 +60,7 @@ pub(crate) async fn put_topic(
     responses((status = 200, body = TopicView, description = "The topic"), Refused, Unknown),
 )]
 pub(crate) async fn get_topic(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(name): PathOf<String>,
 ) -> Result<Response, Refusal> {
     json(StatusCode::OK, &topic_view(&*topic_of(&state, &name)?))
@@ -75,7 +75,7 @@ pub(crate) async fn get_topic(
     ),
 )]
 pub(crate) async fn delete_topic(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(name): PathOf<String>,
     QueryOf(query): QueryOf<DeleteQuery>,
 ) -> Result<Response, Refusal> {
@@ -92,15 +92,16 @@ pub(crate) async fn delete_topic(
 #[utoipa::path(
     get, path = "/v1/topics", operation_id = "listTopics", tag = "topics",
     params(ListQuery),
-    responses((status = 200, body = TopicList, description = "One page of the list"), Refused),
+    responses((status = 200, body = TopicList, description = "One page of the list"), Listed),
 )]
 pub(crate) async fn list_topics(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     QueryOf(query): QueryOf<ListQuery>,
 ) -> Result<Response, Refusal> {
     let items = list_items(query.max)?;
     let after = query.after.unwrap_or_default();
-    let all = state.broker().directory().topics();
+    let mut all = state.broker().directory().topics();
+    all.retain(|topic| state.shows(Resource::topic(&topic.name)));
     let start = all.partition_point(|topic| *topic.name <= *after);
     let rest = all.get(start..).unwrap_or(&[]);
     let topics: Vec<_> = rest.iter().take(items).map(|topic| topic_summary(topic)).collect();

@@ -8,3 +8,4 @@ pub(crate) mod publish;
 pub(crate) mod text;
 pub(crate) mod topic;
 pub(crate) mod transaction;
+pub(crate) mod user;

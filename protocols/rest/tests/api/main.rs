@@ -13,4 +13,5 @@ mod receive;
 mod statuses;
 mod topics;
 mod transactions;
+mod users;
 mod world;

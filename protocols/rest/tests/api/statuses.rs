@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 
 use axum::body::Body;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::stream;
 use mailrail_broker::{BindTarget, Command, Lifetime, Token, TopicSettings};
 use serde_json::{Value, json};
@@ -32,6 +34,9 @@ const EXCEPT: &[(&str, &[u16], &str)] = &[
     ("commitTransaction", &[409], "only while the broker gives it up; the mapping has a unit test"),
     ("rollBackTransaction", &[507], FULL_DISK),
     ("publishTogether", &[507], FULL_DISK),
+    ("putUser", &[507], FULL_DISK),
+    ("putPermissions", &[507], FULL_DISK),
+    ("deleteUser", &[507], FULL_DISK),
     ("readMessages", &[504], "the reader pool cannot be held up from outside"),
     ("getMessage", &[504], "the reader pool cannot be held up from outside"),
     ("findMessages", &[504], "the reader pool cannot be held up from outside"),
@@ -104,6 +109,13 @@ fn operations() -> Vec<Operation> {
             Some(json!({"receipts": ["R"], "lease_ms": 1_000})),
         ),
         operation("getBackup", "GET", "/v1/backup", None),
+        operation("listUsers", "GET", "/v1/users", None),
+        operation("putUser", "PUT", "/v1/users/u", Some(json!({"password": "secret", "admin": true}))),
+        operation("getUser", "GET", "/v1/users/u", None),
+        operation("getPermissions", "GET", "/v1/users/u/permissions", None),
+        operation("putPermissions", "PUT", "/v1/users/u/permissions", Some(json!({"permissions": []}))),
+        operation("deleteUser", "DELETE", "/v1/users/u", None),
+        operation("listChanges", "GET", "/v1/audit", None),
         operation("getHealth", "GET", "/healthz", None),
         operation("getReadiness", "GET", "/readyz", None),
     ]
@@ -134,6 +146,8 @@ async fn begun(world: &World) -> String {
 
 struct Seen<'a> {
     world: &'a World,
+    /// Name and password.
+    who: Option<&'static str>,
     pairs: &'a mut BTreeSet<(String, u16)>,
 }
 
@@ -142,6 +156,9 @@ impl Seen<'_> {
         let mut request = request(operation.method, path);
         if !kind.is_empty() {
             request = request.header("content-type", kind);
+        }
+        if let Some(who) = self.who {
+            request = request.header("authorization", format!("Basic {}", STANDARD.encode(who)));
         }
         let request = request.body(body).unwrap();
         // An open stream never ends, so only the head of the answer is awaited.
@@ -167,6 +184,7 @@ async fn every_documented_status_is_answered() {
     refused_by_form(&mut pairs).await;
     refused_by_state(&mut pairs).await;
     stopping_and_silent(&mut pairs).await;
+    with_users(&mut pairs).await;
     let document = serde_json::to_value(mailrail_rest::openapi()).unwrap();
     let mut missing = Vec::new();
     for item in document["paths"].as_object().unwrap().values() {
@@ -202,9 +220,9 @@ async fn every_documented_status_is_answered() {
 }
 
 async fn successes(pairs: &mut BTreeSet<(String, u16)>) {
-    for operation in operations() {
+    for operation in operations().into_iter().filter(|operation| !operation.path.starts_with("/v1/users")) {
         let world = World::new();
-        let mut seen = Seen { world: &world, pairs };
+        let mut seen = Seen { world: &world, who: None, pairs };
         if matches!(operation.name, "putTopic" | "putGroup" | "putExchange") {
             if operation.name == "putGroup" {
                 world.put("/v1/topics/t", json!({})).await.expect(201);
@@ -241,15 +259,20 @@ async fn successes(pairs: &mut BTreeSet<(String, u16)>) {
 async fn refused_by_form(pairs: &mut BTreeSet<(String, u16)>) {
     let world = World::with(|config| config.upload_ms_max = 20);
     let (id, _) = furnish(&world).await;
-    let mut seen = Seen { world: &world, pairs };
+    let mut seen = Seen { world: &world, who: None, pairs };
     for operation in operations().iter().filter(|operation| operation.path.starts_with("/v1/")) {
         let path = operation.path.replace("ID", &id);
         let bad_path = match operation.name {
             // It has no parameter that could be wrong.
             "getBackup" => continue,
-            "listTopics" | "listExchanges" | "listTransactions" => format!("{path}?max=x"),
+            "listTopics" | "listExchanges" | "listTransactions" | "listUsers" | "listChanges" => {
+                format!("{path}?max=x")
+            }
             // They have no parameter, and need a body.
             "publishTogether" | "beginTransaction" => path.clone(),
+            _ if path.starts_with("/v1/users/") => {
+                path.replace("/u/", "/%FF/").replace("/users/u", "/users/%FF")
+            }
             _ if path.starts_with("/v1/exchanges/") => path.replace("/x", "/%FF"),
             "findMessages" => format!("{path}&max=x"),
             _ => path
@@ -283,11 +306,13 @@ async fn refused_by_form(pairs: &mut BTreeSet<(String, u16)>) {
 
 async fn refused_by_state(pairs: &mut BTreeSet<(String, u16)>) {
     let world = World::with(|config| config.auto_create_topics = false);
-    let mut seen = Seen { world: &world, pairs };
+    let mut seen = Seen { world: &world, who: None, pairs };
     for operation in operations() {
         let names_topic = operation.path.starts_with("/v1/topics/t") && operation.name != "putTopic";
         let names_exchange = operation.path.starts_with("/v1/exchanges/x") && operation.name != "putExchange";
-        if (names_topic && operation.name != "listTopics")
+        let names_user = operation.path.starts_with("/v1/users/") && operation.name != "putUser";
+        if names_user
+            || (names_topic && operation.name != "listTopics")
             || names_exchange
             || operation.name == "findMessages"
         {
@@ -374,7 +399,7 @@ async fn conflicts(pairs: &mut BTreeSet<(String, u16)>) {
     while answers < 3 {
         answers += member.next_events().await.len();
     }
-    let mut seen = Seen { world: &world, pairs };
+    let mut seen = Seen { world: &world, who: None, pairs };
     for operation in operations() {
         let path = match operation.name {
             "receiveMessages" => operation.path.to_owned(),
@@ -403,7 +428,7 @@ async fn ends_of_transactions(pairs: &mut BTreeSet<(String, u16)>) {
         json!({"queues": 1, "retention": "until_settled", "length_max": 0, "overflow": "reject_publish"});
     world.put("/v1/topics/t", full).await.expect(201);
     let id = begun(&world).await;
-    let mut seen = Seen { world: &world, pairs };
+    let mut seen = Seen { world: &world, who: None, pairs };
     let operations = operations();
     let operation = |name| operations.iter().find(|operation| operation.name == name).unwrap();
     let (commit, roll_back) = (operation("commitTransaction"), operation("rollBackTransaction"));
@@ -417,7 +442,7 @@ async fn ends_of_transactions(pairs: &mut BTreeSet<(String, u16)>) {
     let both = async {
         let path = commit.path.replace("ID", &id);
         let committing = world.post(&path, Value::Null);
-        let mut seen = Seen { world: &world, pairs: seen.pairs };
+        let mut seen = Seen { world: &world, who: None, pairs: seen.pairs };
         let let_go = async {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             world.clock.let_the_shard_go();
@@ -445,7 +470,7 @@ async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
     let world = World::with(|config| config.answer_ms_max = 20);
     let (id, receipt) = furnish(&world).await;
     world.clock.hold_the_shard();
-    let mut seen = Seen { world: &world, pairs };
+    let mut seen = Seen { world: &world, who: None, pairs };
     for operation in operations() {
         let asks_the_shard = !matches!(
             operation.name,
@@ -457,6 +482,11 @@ async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
                 | "getMessage"
                 | "findMessages"
                 | "streamEvents"
+                | "listUsers"
+                | "getUser"
+                | "getPermissions"
+                // Of a user that is not there.
+                | "putPermissions"
                 | "getHealth"
                 | "getReadiness"
         );
@@ -468,5 +498,54 @@ async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
     world.state.stop();
     for operation in operations().iter().filter(|operation| operation.name != "getHealth") {
         assert_eq!(seen.good(operation, &id, &receipt).await, 503, "{}", operation.name);
+    }
+}
+
+/// What users are answered, and those who are none or may nothing.
+async fn with_users(pairs: &mut BTreeSet<(String, u16)>) {
+    let world = World::with(|config| config.answer_ms_max = 2_000);
+    let (id, receipt) = furnish(&world).await;
+    let waiting = delayed(&world).await;
+    world.put("/v1/users/root", json!({"password": "secret", "admin": true})).await.expect(201);
+    let mut seen = Seen { world: &world, who: Some("root:secret"), pairs };
+    for operation in operations().iter().filter(|operation| operation.path.starts_with("/v1/users")) {
+        if operation.name == "putUser" {
+            assert_eq!(seen.good(operation, "", "").await, 201);
+        }
+        let status = seen.good(operation, "", "").await;
+        assert!((200..300).contains(&status), "{} answered {status}", operation.name);
+    }
+    for operation in
+        operations().iter().filter(|operation| matches!(operation.name, "putUser" | "deleteUser"))
+    {
+        let path = operation.path.replace("/u", "/root").replace("/rootsers", "/users");
+        let demoted = Body::from(if operation.name == "putUser" { r#"{"admin":false}"# } else { "" });
+        assert_eq!(seen.note(operation, &path, "application/json", demoted).await, 409, "{path}");
+    }
+    world
+        .ask_as_broker(|token| Command::PutUser {
+            token,
+            name: "ann".into(),
+            change: Box::new(mailrail_broker::UserChange {
+                password: Some(mailrail_broker::PasswordHash::of("x").unwrap()),
+                ..mailrail_broker::UserChange::default()
+            }),
+        })
+        .await;
+    for operation in operations().iter().filter(|operation| operation.path.starts_with("/v1/")) {
+        seen.who = Some("ann:x");
+        let id = if operation.name == "recallMessage" { &waiting } else { &id };
+        let status = seen.good(operation, id, &receipt).await;
+        let is_list = matches!(operation.name, "listTopics" | "listExchanges");
+        assert_eq!(status, if is_list { 200 } else { 403 }, "{}", operation.name);
+        seen.who = None;
+        assert_eq!(seen.good(operation, id, &receipt).await, 401, "{}", operation.name);
+    }
+    seen.who = Some("root:secret");
+    world.clock.hold_the_shard();
+    for operation in operations().iter().filter(|operation| operation.name == "putPermissions") {
+        let path = operation.path.replace("/u/", "/ann/");
+        let body = operation.body.as_ref().unwrap().to_string();
+        assert_eq!(seen.note(operation, &path, "application/json", body.into()).await, 504);
     }
 }

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Request};
 use axum::{Router, http};
 use bytes::Bytes;
 use http_body_util::BodyExt;
-use mailrail_broker::{Broker, BrokerConfig, Clock, Command, Event, Now, Reply, Token};
+use mailrail_broker::{Broker, BrokerConfig, Clock, Command, Event, Now, Reply, Session, Token};
 use mailrail_rest::{RestConfig, RestState, router};
 use serde_json::Value;
 use tower::ServiceExt;
@@ -121,7 +121,19 @@ impl World {
 
     /// Asks the broker without REST.
     pub async fn ask(&self, command: impl FnOnce(Token) -> Command) -> Result<Reply, mailrail_broker::Error> {
-        let mut session = self.broker.connect();
+        self.ask_over(self.broker.connect(), command).await
+    }
+
+    /// As somebody who may do everything.
+    pub async fn ask_as_broker(&self, command: impl FnOnce(Token) -> Command) {
+        self.ask_over(self.broker.connect_for_tidying(), command).await.unwrap();
+    }
+
+    async fn ask_over(
+        &self,
+        mut session: Session,
+        command: impl FnOnce(Token) -> Command,
+    ) -> Result<Reply, mailrail_broker::Error> {
         session.submit(vec![command(Token(1))]);
         loop {
             for event in session.next_events().await {

@@ -52,7 +52,11 @@ impl Checks {
         self.wanted.sort_by_key(|wanted| wanted.position);
         let places = self.wanted.iter().map(|wanted| (behind_header(wanted.position), wanted.half.bytes));
         let places: Vec<(u64, u32)> = places.collect();
-        self.messages = context.whole(&places);
+        let may_end = |(wanted, message): (&Wanted, Result<Bytes, Error>)| {
+            let message = message?;
+            super::transaction::may_end(context, &wanted.producer.identity(), &message).map(|()| message)
+        };
+        self.messages = self.wanted.iter().zip(context.whole(&places)).map(may_end).collect();
         self
     }
 }
@@ -163,7 +167,7 @@ impl Shard {
             is_stuck = false;
             if half.checks >= HALF_CHECKS_MAX {
                 tracing::warn!(position, %group, "a half message is given up: no producer decided on it");
-                self.begin_ending(position, &half, GoesTo::Undecided, Vec::new());
+                self.begin_ending(position, &half, Some(GoesTo::Undecided), Vec::new());
             } else if *bytes < CHECKED_BYTES_MAX
                 && let Some(producer) = self.next_producer(group)
             {
@@ -203,7 +207,7 @@ impl Shard {
         let over: Vec<(Position, Half)> = oldest.map(|(position, half)| (position, half.clone())).collect();
         for (position, half) in over {
             tracing::warn!(position, group = %half.group, "a half message is given up: nobody could be asked");
-            self.begin_ending(position, &half, GoesTo::Undecided, Vec::new());
+            self.begin_ending(position, &half, Some(GoesTo::Undecided), Vec::new());
         }
     }
 
@@ -217,6 +221,9 @@ impl Shard {
                 Ok(message) => {
                     let check = Check { position, group: half.group, checks: half.checks, message };
                     self.send(&producer, Letter::Event(Event::Check(check)));
+                }
+                Err(Error::Denied(denial)) => {
+                    tracing::warn!(%denial, position, "who produces for its group is not asked for a half message");
                 }
                 Err(error) => {
                     tracing::error!(%error, position, "a half message could not be read to ask for it");

@@ -1,6 +1,7 @@
 //! The shard: takes inputs, changes the state, appends records, and says what is to be sent to whom. One thread runs
 //! it; it blocks on nothing, reads no clock and knows no protocol. A simulation drives it with the same inputs.
 
+mod access;
 mod begin;
 mod check_back;
 mod checkpoint;
@@ -36,6 +37,7 @@ use mailrail_commitlog::Position;
 use mailrail_commitlog::planted::{Bug, planted};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use self::access::Administered;
 use self::check_back::{Checks, Producers};
 pub(crate) use self::checkpoint::CheckpointPolicy;
 use self::checkpoint::Checkpoints;
@@ -301,8 +303,14 @@ impl Shard {
     }
 
     fn command(&mut self, now: Now, mailbox: &Arc<Mailbox>, command: Command) {
+        if let Command::Identify { identity } = command {
+            return mailbox.identify(identity);
+        }
         if let Some(refusal) = self.refusal() {
             return self.refuse(mailbox, command, refusal);
+        }
+        if let Err(denied) = self.check_access(mailbox, &command) {
+            return self.deny(now, mailbox, command, denied);
         }
         match command {
             Command::Publish { .. } if self.is_short_of_room => self.refuse(mailbox, command, Error::NoSpace),
@@ -393,7 +401,7 @@ impl Shard {
         }
     }
 
-    /// Commands that change topology or membership; the former are answered once they are synced.
+    /// Commands that change topology, users or membership; the former are answered once they are synced.
     fn administer(&mut self, now: Now, mailbox: &Arc<Mailbox>, command: Command) {
         match command {
             Command::Join { token, group, member, topics, expires_ms } => {
@@ -415,9 +423,15 @@ impl Shard {
                     self.reply(mailbox, token, Ok(Reply::Done));
                 }
             }
+            Command::Audit { token, before, max } => {
+                let entries = self.audit_entries(before, max);
+                self.reply(mailbox, token, entries);
+            }
             command => {
                 let before = self.journal.end();
+                let asked = Administered::of(&command);
                 if let Some((token, result)) = self.change_topology(now, mailbox, command) {
+                    self.audit_change(now, mailbox, asked, (before, result.as_ref().err()));
                     if self.journal.end() != before {
                         self.topology_end = self.journal.end();
                         self.journal.want_sync();

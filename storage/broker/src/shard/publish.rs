@@ -115,7 +115,10 @@ impl Shard {
         let mut run = Run::default();
         let mut refused = Vec::new();
         for item in &items {
-            let placed = self.take_message(now, &mut buffer, &mut run, item, (&mut seen, &mut refused));
+            let placed = match self.check_publish(mailbox, item) {
+                Ok(()) => self.take_message(now, &mut buffer, &mut run, item, (&mut seen, &mut refused)),
+                Err(denied) => Err(self.cut_out(&mut buffer, &mut run, item, denied)),
+            };
             if let Ok(placed) = &placed {
                 self.outputs.published += 1;
                 durability = durability.max(placed.durability);
@@ -214,12 +217,7 @@ impl Shard {
         });
         let Chosen { places, durability, full } = match taken {
             Ok(taken) => taken,
-            Err(error) => {
-                // The record is not stored: cut it out of the buffer.
-                self.push_run(buffer, run);
-                drop(buffer.split_to(item.record_len.min(buffer.len())));
-                return Err(error);
-            }
+            Err(error) => return Err(self.cut_out(buffer, run, item, error)),
         };
         let position = self.journal.position() + to_u64(run.bytes);
         let stored = match places.as_slice() {
@@ -237,6 +235,13 @@ impl Shard {
             seen.is_synced |= is_synced;
         }
         Ok(Placed { stored, durability, full })
+    }
+
+    /// The record of a message that is not stored goes out of the buffer.
+    fn cut_out(&mut self, buffer: &mut BytesMut, run: &mut Run, item: &PublishItem, why: Error) -> Error {
+        self.push_run(buffer, run);
+        drop(buffer.split_to(item.record_len.min(buffer.len())));
+        why
     }
 
     /// The queues a message goes to, with the offsets it will have there, and how durable it must be.

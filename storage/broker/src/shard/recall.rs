@@ -4,6 +4,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::access::{Action, Identity, Resource};
 use crate::command::Name;
 use crate::reader::ReadContext;
 use crate::schedule::{BlockRef, Known, RECALLED_TIMERS_MAX, Timer, read_block};
@@ -16,6 +17,8 @@ pub(crate) struct Recall {
     position: u64,
     /// The topic that it must be of.
     topic: Option<Name>,
+    /// Who must be allowed to publish to its topic.
+    identity: Arc<Identity>,
     found: Found,
 }
 
@@ -63,6 +66,9 @@ impl Recall {
         if self.topic.as_ref().is_some_and(|topic| &**topic != stored.topic()) {
             return Err(self.not_waiting("the message there is of another topic"));
         }
+        let access = context.directory.access();
+        let topic = Resource::topic(stored.topic());
+        access.check(&self.identity, Action::Publish, topic, None).map_err(Error::Denied)?;
         Ok(timer)
     }
 
@@ -80,7 +86,8 @@ impl Shard {
         position: u64,
         topic: Option<Name>,
     ) {
-        let recall = Recall { mailbox: mailbox.clone(), token, position, topic, found: Found::Nothing };
+        let (mailbox, identity) = (mailbox.clone(), mailbox.identity().clone());
+        let recall = Recall { mailbox, token, position, topic, identity, found: Found::Nothing };
         self.outputs.work.push(Work::Recall(recall));
     }
 

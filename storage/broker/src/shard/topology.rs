@@ -47,6 +47,8 @@ impl Shard {
             Command::Unbind { token, source, target, key, attributes } => {
                 (token, self.unbind(session, &source, &target, &key, &attributes))
             }
+            Command::PutUser { token, name, change } => (token, self.put_user(&name, *change)),
+            Command::DeleteUser { token, name } => (token, self.delete_user(&name)),
             Command::Bindings { token, source, target, skip, max } => {
                 let found = self.bindings(&source, target.as_ref(), skip, max);
                 (token, found.map(Reply::Bindings))
@@ -368,7 +370,7 @@ impl Shard {
     }
 }
 
-fn check_name(what: &'static str, name: &str) -> Result<(), Error> {
+pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), Error> {
     let why = match name.len() {
         0 => "it is empty",
         len if len > NAME_BYTES_MAX => "it is longer than 255 bytes",

@@ -26,6 +26,7 @@ mod store;
 mod together;
 mod topology;
 mod transaction;
+mod users;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;

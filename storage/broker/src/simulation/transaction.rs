@@ -38,13 +38,13 @@ fn prepare_all(
 }
 
 /// Stores a half message; returns its position.
-fn prepare(sim: &mut Simulation, client: &Client, group: &str, body: &str) -> u64 {
+pub(super) fn prepare(sim: &mut Simulation, client: &Client, group: &str, body: &str) -> u64 {
     let stored = prepare_all(sim, client, group, &[body]).remove(0).unwrap();
     assert_eq!((stored.offset, stored.queues), (None, 0));
     stored.position
 }
 
-fn end(
+pub(super) fn end(
     sim: &mut Simulation,
     client: &Client,
     position: u64,
@@ -66,13 +66,13 @@ fn is_refused(result: &Result<Reply, Error>, position: u64) -> bool {
     matches!(result, Err(Error::NotHalf { position: named, .. }) if *named == position)
 }
 
-fn produce(sim: &mut Simulation, client: &Client, group: &str) {
+pub(super) fn produce(sim: &mut Simulation, client: &Client, group: &str) {
     let group: Name = group.into();
     assert!(matches!(sim.ask(client, |token| Command::Produce { token, group }), Ok(Reply::Done)));
 }
 
 /// What a producer is asked of: body, and how often it was asked before.
-fn asked(sim: &Simulation, client: &Client) -> Vec<(String, u32)> {
+pub(super) fn asked(sim: &Simulation, client: &Client) -> Vec<(String, u32)> {
     let check = |event| match event {
         Event::Check(check) => (body(&check.message), check.checks),
         other => panic!("{other:?}"),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::access::{AuditEntry, UserSettings};
 use crate::queue::{IndexImage, PackedRun, PrioritySet};
 use crate::schedule::{ScheduleImage, Timer};
 use crate::transaction::HalfImage;
@@ -24,6 +25,8 @@ pub(crate) enum ItemKey {
     Schedule,
     /// Half messages of a region of the log.
     Halves(u64),
+    User(UserId),
+    Audit,
 }
 
 impl ItemKey {
@@ -39,6 +42,8 @@ impl ItemKey {
             ItemKey::Waiting(_) => 6,
             ItemKey::Schedule => 7,
             ItemKey::Halves(_) => 8,
+            ItemKey::User(_) => 9,
+            ItemKey::Audit => 10,
         }
     }
 }
@@ -123,6 +128,12 @@ pub(crate) enum Item {
         region: u64,
         halves: Vec<HalfImage>,
     },
+    User {
+        id: UserId,
+        name: String,
+        settings: Box<UserSettings>,
+    },
+    Audit(Vec<AuditEntry>),
 }
 
 impl Item {
@@ -140,6 +151,8 @@ impl Item {
             Item::Waiting { position, .. } => ItemKey::Waiting(*position),
             Item::Schedule(_) => ItemKey::Schedule,
             Item::Halves { region, .. } => ItemKey::Halves(*region),
+            Item::User { id, .. } => ItemKey::User(*id),
+            Item::Audit(_) => ItemKey::Audit,
         }
     }
 
@@ -164,6 +177,8 @@ impl Item {
             Item::Index { sealed, open, .. } => sealed.len() + open.len(),
             Item::Schedule(image) => image.parts(),
             Item::Halves { halves, .. } => halves.len(),
+            Item::User { settings, .. } => settings.rules.len(),
+            Item::Audit(entries) => entries.len(),
         }
     }
 
@@ -189,6 +204,8 @@ impl State {
         keys.extend(self.progress.keys().map(|(group, queue)| ItemKey::Progress(*group, *queue)));
         keys.push(ItemKey::Schedule);
         keys.extend(self.halves.regions().into_iter().map(ItemKey::Halves));
+        keys.extend(self.users.keys().map(|id| ItemKey::User(*id)));
+        keys.push(ItemKey::Audit);
         keys
     }
 
@@ -237,6 +254,8 @@ impl State {
             ItemKey::Waiting(_) => return None,
             ItemKey::Schedule => Item::Schedule(Box::new(self.schedule.image())),
             ItemKey::Halves(region) => Item::Halves { region, halves: self.halves.image(region)? },
+            ItemKey::User(id) => self.user_item(id)?,
+            ItemKey::Audit => self.audit_item()?,
         })
     }
 
@@ -312,6 +331,8 @@ impl State {
             }
             Item::Schedule(image) => self.schedule.restore(as_of, *image),
             Item::Halves { region, halves } => self.halves.restore(as_of, region, halves),
+            Item::User { id, name, settings } => self.put_user(id, &name, &settings),
+            Item::Audit(entries) => entries.into_iter().for_each(|entry| self.audit.add(entry)),
         }
     }
 

@@ -12,6 +12,7 @@ mod progress;
 mod ranges;
 mod routes;
 mod timers;
+mod users;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use mailrail_commitlog::planted::{Bug, planted};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::picture::Picture;
+use crate::access::{Audit, User};
 
 pub(crate) use self::item::{Item, ItemKey};
 pub(crate) use self::pack::{CheckpointImage, PackError, read_checkpoint};
@@ -120,6 +122,8 @@ pub(crate) struct State {
     progress: FxHashMap<(GroupId, QueueId), ProgressState>,
     schedule: Schedule,
     halves: Halves,
+    pub users: FxHashMap<UserId, Arc<User>>,
+    pub audit: Audit,
     pub next_id: u64,
     pub epoch: u64,
     pub boot: String,
@@ -262,6 +266,9 @@ impl State {
             Change::HalvesChecked { positions, next_check_ms } => {
                 self.halves_checked(position, positions, *next_check_ms)
             }
+            Change::UserPut { id, name, settings } => self.put_user(*id, name, settings),
+            Change::UserDeleted { id } => self.delete_user(*id),
+            Change::Audited(entry) => self.add_audit(entry),
             // Snapshots repeat what the state holds already; a rebuild reads them before anything else.
             Change::Snapshot(_) | Change::SnapshotEnd { .. } => {}
             Change::Checkpoint { number, .. } => self.checkpoint = self.checkpoint.max(*number),

@@ -1,9 +1,12 @@
 //! Bindings in the state: from which source to which target, and where a message goes from one end.
 
 use super::*;
+use crate::access::AuditEntry;
 
 /// Bytes of bindings that one record of a snapshot holds, and one binding more.
 const RECORD_BINDINGS_BYTES: usize = 512 * 1024;
+/// Entries of the list of changes that one has.
+const RECORD_AUDIT_ENTRIES: usize = 100;
 
 impl Item {
     /// The item in pieces that fit into a record each, however many bindings it has: restoring a piece adds its own.
@@ -26,9 +29,14 @@ impl Item {
             Item::Schedule(image) => {
                 image.into_pieces().into_iter().map(|image| Item::Schedule(Box::new(image))).collect()
             }
+            Item::Audit(entries) => in_records_of_audit(entries),
             other => vec![other],
         }
     }
+}
+
+fn in_records_of_audit(entries: Vec<AuditEntry>) -> Vec<Item> {
+    entries.chunks(RECORD_AUDIT_ENTRIES).map(|entries| Item::Audit(entries.to_vec())).collect()
 }
 
 /// One piece at least.
