@@ -160,13 +160,14 @@ impl Shard {
             .collect();
         let (mut wanted, mut asked, mut is_stuck) = (Vec::new(), Vec::new(), true);
         for (position, half) in due {
-            is_stuck = false;
             if half.checks >= HALF_CHECKS_MAX {
                 tracing::warn!(position, %group, "a half message is given up: no producer decided on it");
                 self.begin_ending(position, &half, GoesTo::Undecided, Vec::new());
+                is_stuck = false;
             } else if *bytes < CHECKED_BYTES_MAX
                 && let Some(producer) = self.next_producer(group)
             {
+                is_stuck = false;
                 *bytes += u64::from(half.bytes);
                 asked.push(position);
                 wanted.push(Wanted { position, half, producer });
