@@ -15,6 +15,8 @@ use crate::transaction::Half;
 
 /// Shortest time between two batches of checks, so that they cost others next to nothing.
 const CHECK_PAUSE: Duration = Duration::from_millis(50);
+/// Wait before what is too old is given up, where that failed.
+const GIVE_UP_RETRY: Duration = Duration::from_secs(30);
 /// Longest sleep while something is to be asked: the clock may be set, and nobody tells of it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -28,8 +30,9 @@ pub(crate) struct Producers {
     times: BTreeSet<(u64, Name)>,
     time: FxHashMap<Name, u64>,
     is_under_way: bool,
-    /// No check before.
+    /// No check before, and nothing is given up because of its age.
     from: Duration,
+    give_up_from: Duration,
 }
 
 /// Half messages whose producers are to be asked.
@@ -120,9 +123,10 @@ impl Shard {
             return None;
         }
         let next = self.producers.times.first().map(|(at_ms, _)| *at_ms);
+        let next = next.map(|at_ms| wait_until(at_ms, now));
         let oldest = self.state.halves().from(0).next().map(|(_, half)| unasked_until(half));
-        let at_ms = [next, oldest].into_iter().flatten().min()?;
-        let at = wait_until(at_ms, now).min(now.mono + LOOK_AGAIN);
+        let oldest = oldest.map(|at_ms| wait_until(at_ms, now).max(self.producers.give_up_from));
+        let at = [next, oldest].into_iter().flatten().min()?.min(now.mono + LOOK_AGAIN);
         Some(at.max(self.producers.from).max(now.mono + CHECK_PAUSE))
     }
 
@@ -131,7 +135,9 @@ impl Shard {
         if !may_ask || self.refusal().is_some() {
             return;
         }
-        self.give_up_oldest(now);
+        if now.mono >= self.producers.give_up_from {
+            self.give_up_oldest(now);
+        }
         let mut wanted: Vec<Wanted> = Vec::new();
         let (mut bytes, mut looked_at) = (0, 0);
         while looked_at < CHECKED_MESSAGES_MAX
@@ -157,20 +163,21 @@ impl Shard {
         let halves = self.state.halves();
         let due = halves.of_group(group, (0, 0)).take_while(|(at_ms, _)| *at_ms <= now.wall_ms);
         let due: Vec<(Position, Half)> = due
-            .filter(|(_, position)| !self.endings.contains_key(position))
+            .filter(|(_, position)| !self.endings.under_way.contains_key(position))
             .filter_map(|(_, position)| Some((position, halves.get(position)?.clone())))
             .filter(|(position, half)| self.is_half_written(*position, half))
             .take(max)
             .collect();
         let (mut wanted, mut asked, mut is_stuck) = (Vec::new(), Vec::new(), true);
         for (position, half) in due {
-            is_stuck = false;
             if half.checks >= HALF_CHECKS_MAX {
                 tracing::warn!(position, %group, "a half message is given up: no producer decided on it");
                 self.begin_ending(position, &half, Some(GoesTo::Undecided), Vec::new());
+                is_stuck = false;
             } else if *bytes < CHECKED_BYTES_MAX
                 && let Some(producer) = self.next_producer(group)
             {
+                is_stuck = false;
                 *bytes += u64::from(half.bytes);
                 asked.push(position);
                 wanted.push(Wanted { position, half, producer });
@@ -192,16 +199,25 @@ impl Shard {
     }
 
     /// Counts a check for each; the next comes after the interval.
-    pub(super) fn put_check_off(&mut self, now: Now, positions: Vec<Position>) -> bool {
+    fn put_check_off(&mut self, now: Now, positions: Vec<Position>) -> bool {
         let next_check_ms = now.wall_ms.saturating_add(HALF_CHECK_INTERVAL_MS);
         self.log_loosely(Change::HalvesChecked { positions, next_check_ms })
+    }
+
+    /// A half message could not be given up; that is tried again.
+    pub(super) fn put_give_up_off(&mut self, now: Now, position: Position, group: &Name) {
+        if self.producers.groups.contains_key(group) {
+            self.put_check_off(now, vec![position]);
+        } else {
+            self.producers.give_up_from = now.mono + GIVE_UP_RETRY;
+        }
     }
 
     /// Half messages that nobody could be asked of for days are given up, the oldest first.
     fn give_up_oldest(&mut self, now: Now) {
         let is_over = |(position, half): &(Position, &Half)| {
             let is_asked = self.producers.groups.contains_key(&half.group);
-            unasked_until(half) <= now.wall_ms && !is_asked && !self.endings.contains_key(position)
+            unasked_until(half) <= now.wall_ms && !is_asked && !self.endings.under_way.contains_key(position)
         };
         let oldest = self.state.halves().from(0).take(CHECKED_MESSAGES_MAX).filter(is_over);
         let over: Vec<(Position, Half)> = oldest.map(|(position, half)| (position, half.clone())).collect();

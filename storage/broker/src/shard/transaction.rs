@@ -15,8 +15,14 @@ use crate::publish::{Destination, queue_of};
 use crate::reader::{ReadContext, behind_header};
 use crate::transaction::{Half, UNDECIDED_TOPIC};
 
-/// Half messages that are being ended, with who waits for it.
-pub(crate) type Endings = FxHashMap<Position, UnderWay>;
+/// Ends that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Endings {
+    /// By the half message, with who waits for it.
+    pub under_way: FxHashMap<Position, UnderWay>,
+    /// Behind the last record that ended one.
+    last_end: Position,
+}
 
 /// An end that needs the bytes of the message.
 #[derive(Debug)]
@@ -90,10 +96,14 @@ impl Shard {
     ) {
         let half = match self.open_half(position, group.as_ref()) {
             Ok(half) => half,
-            Err(error) => return self.reply(mailbox, token, Err(error)),
+            // It may have been ended by what is not on the disk yet.
+            Err(error) => {
+                let last_end = self.endings.last_end;
+                return self.reply_when_synced(mailbox, token, last_end, Err(error));
+            }
         };
         let waiter = (mailbox.clone(), token);
-        match (self.endings.get_mut(&position), decision) {
+        match (self.endings.under_way.get_mut(&position), decision) {
             (Some(ending), Decision::Commit)
                 if ending.goes_to == Some(GoesTo::ItsTopic) && ending.is_asked_by(mailbox) =>
             {
@@ -116,6 +126,7 @@ impl Shard {
                 let result = self.log(Change::HalfRolledBack { position });
                 self.note_checks(&half.group);
                 self.journal.want_sync();
+                self.endings.last_end = self.journal.end();
                 let result = result.map(|()| Reply::Done);
                 self.reply_when_synced(mailbox, token, self.journal.end(), result);
             }
@@ -146,7 +157,7 @@ impl Shard {
         waiters: Vec<(Arc<Mailbox>, Token)>,
     ) {
         let identity = waiters.first().map(|(mailbox, _)| mailbox.identity().clone());
-        self.endings.insert(position, UnderWay { goes_to, waiters });
+        self.endings.under_way.insert(position, UnderWay { goes_to, waiters });
         let ending = Ending { position, bytes: half.bytes, identity, message: None };
         self.outputs.work.push(Work::EndHalf(ending));
     }
@@ -154,7 +165,7 @@ impl Shard {
     /// A half message that is to be dispatched was read.
     pub(super) fn go_on_with_ending(&mut self, now: Now, ending: Ending) {
         let Ending { position, message, .. } = ending;
-        let Some(UnderWay { goes_to, waiters }) = self.endings.remove(&position) else { return };
+        let Some(UnderWay { goes_to, waiters }) = self.endings.under_way.remove(&position) else { return };
         let over = Error::NotHalf { position, why: "it was ended in the meantime" };
         let half = self.state.halves().get(position).cloned();
         let is_open = half.is_some() || planted(Bug::RolledBackHalfCommitted);
@@ -167,11 +178,16 @@ impl Shard {
             }),
         };
         match &result {
-            Ok(Some(stored)) => self.state.half_ended(stored.position, position),
-            Ok(None) => self.journal.want_sync(),
+            Ok(stored) => {
+                match stored {
+                    Some(stored) => self.state.half_ended(stored.position, position),
+                    None => self.journal.want_sync(),
+                }
+                self.endings.last_end = self.journal.end();
+            }
             Err(error) if goes_to == Some(GoesTo::Undecided) => {
                 tracing::error!(%error, position, "a half message could not be given up; trying again");
-                self.put_check_off(now, vec![position]);
+                half.iter().for_each(|half| self.put_give_up_off(now, position, &half.group));
             }
             Err(_) => {}
         }
