@@ -53,6 +53,26 @@ impl Case {
     }
 }
 
+type Single = fn(&mut World, Sdk) -> Result<Outcome, Failure>;
+
+/// What each SDK does by itself.
+const SINGLES: [(&str, Single); 14] = [
+    ("every way of sending", modes::run),
+    ("load is complete and where receipts say", load::run),
+    ("filter by tag", tag::run),
+    ("filter by SQL92", expression::run),
+    ("group resumes where it stopped", resume::run),
+    ("group balances over two members", balance::shares),
+    ("survivor takes over", balance::takes_over),
+    ("failed ordered message holds up its key", order::blocks),
+    ("failed message comes back", retry::comes_back),
+    ("exhausted message is dead-lettered", retry::dead_letter),
+    ("requeue sets redelivered", requeue::run),
+    ("group seeks back by time", seek::run),
+    ("message is found by its key", find::run),
+    ("client outlives the broker's restart", restart::run),
+];
+
 /// Every case that the SDKs given allow; `crash_rounds` is the number of kills in the crash scenario, and `long` adds what only
 /// waits for long.
 pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
@@ -65,24 +85,7 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
         let row = format!("order from {producer}");
         cases.push(Case::new(row, consumer, move |world| order::run(world, producer, consumer)));
     }
-    type Single = fn(&mut World, Sdk) -> Result<Outcome, Failure>;
-    let singles: [(&str, Single); 14] = [
-        ("every way of sending", modes::run),
-        ("load is complete and where receipts say", load::run),
-        ("filter by tag", tag::run),
-        ("filter by SQL92", expression::run),
-        ("group resumes where it stopped", resume::run),
-        ("group balances over two members", balance::shares),
-        ("survivor takes over", balance::takes_over),
-        ("failed ordered message holds up its key", order::blocks),
-        ("failed message comes back", retry::comes_back),
-        ("exhausted message is dead-lettered", retry::dead_letter),
-        ("requeue sets redelivered", requeue::run),
-        ("group seeks back by time", seek::run),
-        ("message is found by its key", find::run),
-        ("client outlives the broker's restart", restart::run),
-    ];
-    for (row, scenario) in singles {
+    for (row, scenario) in SINGLES {
         for &sdk in sdks {
             cases.push(Case::new(row, sdk, move |world| scenario(world, sdk)));
         }

@@ -85,6 +85,12 @@ impl Shard {
     /// Serves the next consumer in turn that has credit.
     fn serve_consumer(&mut self, now: Now, key: (GroupId, TopicId)) -> bool {
         let single_active = self.is_single_active(key.0);
+        if self.handing_over.contains(&key) {
+            if single_active && self.leases_on(key) > 0 {
+                return false;
+            }
+            self.handing_over.remove(&key);
+        }
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return false };
         let Some(consumer) = subscription.next(single_active) else { return false };
         let (id, max) = (consumer.id, consumer.credit.min(TURN_ENTRIES_MAX));
