@@ -17,7 +17,7 @@ const ACCESS_KEY: &[u8] = b"AccessKey";
 const SIGNATURE: &[u8] = b"Signature";
 /// What clients up to a version put into a request after they have signed it.
 const UNSIGNED: &[u8] = b"_UNIQUE_KEY_QUERY";
-const UNSIGNED_VERSION_MAX: i32 = 399;
+pub(crate) const UNSIGNED_VERSION_MAX: i32 = 399;
 
 /// Checks a request's signature. While there are no users, nobody's is looked at.
 ///

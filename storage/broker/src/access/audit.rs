@@ -45,6 +45,10 @@ impl Audit {
         }
     }
 
+    pub fn extend(&mut self, entries: Vec<AuditEntry>) {
+        entries.into_iter().for_each(|entry| self.add(entry));
+    }
+
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &AuditEntry> + '_ {
         self.entries.iter()
     }

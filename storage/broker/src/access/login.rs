@@ -139,3 +139,28 @@ impl std::fmt::Debug for Logins {
         f.debug_struct("Logins").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_outcomes_are_remembered_and_no_more() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"key");
+        let checker = Checker { key, remembered: Mutex::default() };
+        let claim = |number: usize| Claim {
+            name: "ann".into(),
+            password: number.to_string(),
+            from: std::net::Ipv4Addr::LOCALHOST.into(),
+        };
+        let remember = |number| checker.remember(1, checker.digest(&claim(number)), number % 2 == 0);
+        let recall = |version, number| checker.recall(version, &checker.digest(&claim(number)));
+        (0..LOGINS_REMEMBERED_MAX).for_each(remember);
+        assert_eq!((recall(1, 0), recall(1, LOGINS_REMEMBERED_MAX - 1)), (Some(true), Some(false)));
+        remember(LOGINS_REMEMBERED_MAX);
+        assert_eq!((recall(1, 0), recall(1, LOGINS_REMEMBERED_MAX)), (None, Some(true)), "the others went");
+        assert_eq!(recall(2, LOGINS_REMEMBERED_MAX), None, "users have changed");
+        checker.remember(0, checker.digest(&claim(3)), true);
+        assert_eq!(recall(1, 3), None, "an answer about users as they were is worth nothing");
+    }
+}

@@ -305,6 +305,7 @@ impl Shard {
         std::mem::take(&mut self.outputs)
     }
 
+    /// Carries a command out, if whoever it is for may have that.
     fn command(&mut self, now: Now, mailbox: &Arc<Mailbox>, command: Command) {
         if let Command::Identify { identity } = command {
             return mailbox.identify(identity);
@@ -312,9 +313,13 @@ impl Shard {
         if let Some(refusal) = self.refusal() {
             return self.refuse(mailbox, command, refusal);
         }
-        if let Err(denied) = self.check_access(mailbox, &command) {
-            return self.deny(now, mailbox, command, denied);
+        match self.check_access(mailbox, &command) {
+            Ok(()) => self.carry_out_command(now, mailbox, command),
+            Err(denied) => self.deny(now, mailbox, command, denied),
         }
+    }
+
+    fn carry_out_command(&mut self, now: Now, mailbox: &Arc<Mailbox>, command: Command) {
         match command {
             Command::Publish { .. } if self.is_short_of_room => self.refuse(mailbox, command, Error::NoSpace),
             Command::Publish { token, batch } => self.publish(now, mailbox, token, batch),

@@ -332,7 +332,7 @@ impl State {
             Item::Schedule(image) => self.schedule.restore(as_of, *image),
             Item::Halves { region, halves } => self.halves.restore(as_of, region, halves),
             Item::User { id, name, settings } => self.put_user(id, &name, &settings),
-            Item::Audit(entries) => entries.into_iter().for_each(|entry| self.audit.add(entry)),
+            Item::Audit(entries) => self.audit.extend(entries),
         }
     }
 

@@ -8,6 +8,7 @@ use mailrail_broker::{
 
 use super::*;
 use crate::codec::response_code as response;
+use crate::login::UNSIGNED_VERSION_MAX;
 
 impl House {
     fn let_in(&self, name: &str, change: UserChange) {
@@ -200,9 +201,12 @@ fn old_clients_do_not_sign_what_they_add_later() {
         client.input(&mut json_bytes(&header, b""));
         client.next().code
     };
-    assert_eq!(ask(399, &fields), response::TOPIC_NOT_EXIST, "the signature is right");
-    assert_eq!(ask(400, &fields), response::NO_PERMISSION);
-    assert_eq!(ask(399, &fields.replace("_UNIQUE_KEY_QUERY", "_ANOTHER")), response::NO_PERMISSION);
+    assert_eq!(ask(UNSIGNED_VERSION_MAX, &fields), response::TOPIC_NOT_EXIST, "the signature is right");
+    assert_eq!(ask(UNSIGNED_VERSION_MAX + 1, &fields), response::NO_PERMISSION);
+    assert_eq!(
+        ask(UNSIGNED_VERSION_MAX, &fields.replace("_UNIQUE_KEY_QUERY", "_ANOTHER")),
+        response::NO_PERMISSION
+    );
 }
 
 #[test]
