@@ -453,8 +453,9 @@ async fn ends_of_transactions(pairs: &mut BTreeSet<(String, u16)>) {
 }
 
 async fn busy(pairs: &mut BTreeSet<(String, u16)>, name: &str, path: &str, kind: &str, body: &str) {
-    let world = World::with(|config| config.answer_ms_max = 50);
+    let mut world = World::new();
     furnish(&world).await;
+    world.configure(|config| config.answer_ms_max = 50);
     world.clock.hold_the_shard();
     let mut statuses = BTreeSet::new();
     // Each of these waits in the held shard; the one that no longer fits is refused.
@@ -467,8 +468,9 @@ async fn busy(pairs: &mut BTreeSet<(String, u16)>, name: &str, path: &str, kind:
 }
 
 async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
-    let world = World::with(|config| config.answer_ms_max = 20);
+    let mut world = World::new();
     let (id, receipt) = furnish(&world).await;
+    world.configure(|config| config.answer_ms_max = 20);
     world.clock.hold_the_shard();
     let mut seen = Seen { world: &world, who: None, pairs };
     for operation in operations() {
@@ -505,7 +507,7 @@ async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
 async fn with_users(pairs: &mut BTreeSet<(String, u16)>) {
     let world = World::with(|config| config.answer_ms_max = 2_000);
     let (id, receipt) = furnish(&world).await;
-    let waiting = delayed(&world).await;
+    let (waiting, open) = (delayed(&world).await, begun(&world).await);
     world.put("/v1/users/root", json!({"password": "secret", "admin": true})).await.expect(201);
     let mut seen = Seen { world: &world, who: Some("root:secret"), pairs };
     for operation in operations().iter().filter(|operation| operation.path.starts_with("/v1/users")) {
@@ -534,7 +536,11 @@ async fn with_users(pairs: &mut BTreeSet<(String, u16)>) {
         .await;
     for operation in operations().iter().filter(|operation| operation.path.starts_with("/v1/")) {
         seen.who = Some("ann:x");
-        let id = if operation.name == "recallMessage" { &waiting } else { &id };
+        let id = match operation.name {
+            "recallMessage" => &waiting,
+            "commitTransaction" | "rollBackTransaction" => &open,
+            _ => &id,
+        };
         let status = seen.good(operation, id, &receipt).await;
         let is_list = matches!(operation.name, "listTopics" | "listExchanges");
         assert_eq!(status, if is_list { 200 } else { 403 }, "{}", operation.name);

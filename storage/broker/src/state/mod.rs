@@ -221,17 +221,7 @@ impl State {
             Change::Bound { source, binding } => self.bind(position, *source, binding),
             Change::Unbound { source, binding } => self.unbind(position, *source, binding),
             Change::Positioned { group, queue, offset } => {
-                let gaps = self.queues.get(queue).map(|state| state.gaps.clone()).unwrap_or_default();
-                let is_final = self.is_final(*group, *queue);
-                self.change_progress(position, *group, *queue, |progress| {
-                    let before = std::mem::replace(progress, Progress::at(*offset));
-                    if is_final {
-                        progress.pass(0, before.floor);
-                        before.settled.iter().for_each(|(first, end)| progress.pass(first, end));
-                    }
-                    gaps.iter().for_each(|(first, end)| progress.pass(*first, *end));
-                });
-                self.drop_settled(*group, *queue);
+                self.put_position(position, *group, *queue, *offset)
             }
             Change::Settled { group, queue, runs } => {
                 self.change_progress(position, *group, *queue, |progress| {
@@ -273,6 +263,21 @@ impl State {
             Change::Snapshot(_) | Change::SnapshotEnd { .. } => {}
             Change::Checkpoint { number, .. } => self.checkpoint = self.checkpoint.max(*number),
         }
+    }
+
+    /// A group goes on from an offset.
+    fn put_position(&mut self, position: u64, group: GroupId, queue: QueueId, offset: u64) {
+        let gaps = self.queues.get(&queue).map(|state| state.gaps.clone()).unwrap_or_default();
+        let is_final = self.is_final(group, queue);
+        self.change_progress(position, group, queue, |progress| {
+            let before = std::mem::replace(progress, Progress::at(offset));
+            if is_final {
+                progress.pass(0, before.floor);
+                before.settled.iter().for_each(|(first, end)| progress.pass(first, end));
+            }
+            gaps.iter().for_each(|(first, end)| progress.pass(*first, *end));
+        });
+        self.drop_settled(group, queue);
     }
 
     pub fn progress(&self, group: GroupId, queue: QueueId) -> Option<&Progress> {
