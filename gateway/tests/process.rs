@@ -113,7 +113,7 @@ fn users_are_let_in_from_the_command_line() {
     assert_eq!(code, Some(0), "{why}");
     let rule = ["permit", "ann", "--actions", "publish,consume", "--on", "topic,group", "--prefix", "orders"];
     assert_eq!(user(&running, root, &rule).1, "ann: permitted\n");
-    let all = ["permit", "ann", "--actions", "publish", "--name-is", "x", "--deny", "--from", "10.0.0.0/8"];
+    let all = ["permit", "ann", "--actions", "publish", "--name", "x", "--deny", "--from", "10.0.0.0/8"];
     assert_eq!(user(&running, root, &all).1, "ann: denied\n");
     let (_, listed, _) = user(&running, root, &["list"]);
     assert_eq!(listed, "ann: user, permissions 2\nroot: administrator, permissions 0\n");

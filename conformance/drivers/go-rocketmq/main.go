@@ -124,12 +124,12 @@ func answer(d *driver, c *command) object {
 
 // driver owns what the commands made.
 type driver struct {
-	address   string
+	address string
 	// Empty while nobody has logged in.
 	credentials primitive.Credentials
-	sender    *sender
-	load      *load
-	consumers map[string]*pushConsumer
+	sender      *sender
+	load        *load
+	consumers   map[string]*pushConsumer
 	// By group.
 	transactors map[string]*transactor
 }

@@ -115,7 +115,7 @@ pub struct RuleFlags {
     #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "topic,group,exchange")]
     pub on: Vec<String>,
     /// Of this name.
-    #[arg(long, value_name = "NAME", group = "names")]
+    #[arg(long = "name", value_name = "NAME", group = "names")]
     pub name_is: Option<String>,
     /// Whose names begin so.
     #[arg(long, value_name = "TEXT", group = "names")]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use mailrail_broker::limits::{HALF_FIRST_CHECK_MS, HALF_FIRST_CHECK_MS_MAX};
@@ -21,15 +21,15 @@ use crate::reply::json;
 use crate::request::{EmptyBody, PathOf, QueryOf, from_json, read_body};
 use crate::schema::publish::{DurabilityName, PublishResponse, Published};
 use crate::schema::transaction::*;
-use crate::state::RestState;
+use crate::state::{Caller, RestState};
 use crate::to_wire::MessageId;
 
 refusals! {
-    NotBegun: [Forbidden, TopicNotFound, QueueNotFound, Busy, NoSpace];
-    NotCommitted: [Forbidden, TopicNotFound, TransactionNotFound, TransactionEnding, Full, NoSpace];
-    NotRolledBack: [TransactionNotFound, TransactionEnding, NoSpace];
+    NotBegun: [Forbidden, AccessDenied, TopicNotFound, QueueNotFound, Busy, NoSpace];
+    NotCommitted: [Forbidden, AccessDenied, TopicNotFound, TransactionNotFound, TransactionEnding, Full, NoSpace];
+    NotRolledBack: [AccessDenied, TransactionNotFound, TransactionEnding, NoSpace];
     NotListed: [LimitExceeded];
-    NotTogether: [Forbidden, TopicNotFound, QueueNotFound, Busy, Full, NoSpace];
+    NotTogether: [Forbidden, AccessDenied, TopicNotFound, QueueNotFound, Busy, Full, NoSpace];
 }
 
 /// Begins a transaction.
@@ -46,10 +46,7 @@ refusals! {
         AskedWithBody, NotBegun,
     ),
 )]
-pub(crate) async fn begin_transaction(
-    State(state): State<RestState>,
-    request: Request,
-) -> Result<Response, Refusal> {
+pub(crate) async fn begin_transaction(Caller(state): Caller, request: Request) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let upload = read_body(&state, &parts.headers, body).await?;
     let asked: TransactionRequest<'_> = from_json(&parts.headers, &upload.bytes, EmptyBody::Refused)?;
@@ -94,7 +91,7 @@ pub(crate) async fn begin_transaction(
     ),
 )]
 pub(crate) async fn commit_transaction(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(text): PathOf<String>,
 ) -> Result<Response, Refusal> {
     match end(&state, &text, Decision::Commit).await? {
@@ -112,7 +109,7 @@ pub(crate) async fn commit_transaction(
     responses((status = 204, description = "It was rolled back"), Asked, NotRolledBack),
 )]
 pub(crate) async fn roll_back_transaction(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     PathOf(text): PathOf<String>,
 ) -> Result<StatusCode, Refusal> {
     end(&state, &text, Decision::RollBack).await.map(|_| StatusCode::NO_CONTENT)
@@ -127,7 +124,7 @@ pub(crate) async fn roll_back_transaction(
     responses((status = 200, body = OpenTransactions, description = "What is open, maybe nothing"), Asked, NotListed),
 )]
 pub(crate) async fn list_transactions(
-    State(state): State<RestState>,
+    Caller(state): Caller,
     QueryOf(query): QueryOf<TransactionsQuery>,
 ) -> Result<Response, Refusal> {
     let max = list_items(query.max)?;
@@ -158,10 +155,7 @@ pub(crate) async fn list_transactions(
         AskedWithBody, NotTogether,
     ),
 )]
-pub(crate) async fn publish_together(
-    State(state): State<RestState>,
-    request: Request,
-) -> Result<Response, Refusal> {
+pub(crate) async fn publish_together(Caller(state): Caller, request: Request) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let upload = read_body(&state, &parts.headers, body).await?;
     let asked: TogetherRequest<'_> = from_json(&parts.headers, &upload.bytes, EmptyBody::Refused)?;

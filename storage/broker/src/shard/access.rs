@@ -45,7 +45,8 @@ impl Check<'_> {
         match command {
             // Each message by itself.
             Command::Publish { .. } => Ok(()),
-            Command::PublishTogether { settlements, .. } => {
+            Command::PublishTogether { batch, settlements, .. } => {
+                batch.items.iter().try_for_each(|item| self.publish(item))?;
                 settlements.iter().try_for_each(|(receipts, _)| self.receipts(receipts))
             }
             Command::PutTopic { name, settings, .. } => self.put_topic(name, settings),

@@ -220,9 +220,7 @@ impl State {
             Change::ExchangeDeleted { id } => self.delete_exchange(*id),
             Change::Bound { source, binding } => self.bind(position, *source, binding),
             Change::Unbound { source, binding } => self.unbind(position, *source, binding),
-            Change::Positioned { group, queue, offset } => {
-                self.put_position(position, *group, *queue, *offset)
-            }
+            Change::Positioned { group, queue, offset } => self.reposition(position, *group, *queue, *offset),
             Change::Settled { group, queue, runs } => {
                 self.change_progress(position, *group, *queue, |progress| {
                     for (first, count) in runs {
@@ -265,8 +263,8 @@ impl State {
         }
     }
 
-    /// A group goes on from an offset.
-    fn put_position(&mut self, position: u64, group: GroupId, queue: QueueId, offset: u64) {
+    /// Everything below an offset is settled from now on, and nothing from it on but what has gone already.
+    fn reposition(&mut self, position: u64, group: GroupId, queue: QueueId, offset: u64) {
         let gaps = self.queues.get(&queue).map(|state| state.gaps.clone()).unwrap_or_default();
         let is_final = self.is_final(group, queue);
         self.change_progress(position, group, queue, |progress| {

@@ -250,8 +250,8 @@ fn place_of(key: ItemKey) -> Place {
         ItemKey::Progress(group, queue) => [queue.0, group.0],
         ItemKey::Waiting(position) => [position, 0],
         ItemKey::Schedule | ItemKey::Audit => [0, 0],
-        ItemKey::User(id) => [id.0, 0],
         ItemKey::Halves(region) => [region, 0],
+        ItemKey::User(id) => [id.0, 0],
     };
     (key.rank(), numbers)
 }

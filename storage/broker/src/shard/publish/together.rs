@@ -22,7 +22,7 @@ impl Shard {
         // Nothing of it is told before it is on the disk.
         batch.items.iter_mut().for_each(|item| item.durability = Durability::Disk);
         let bytes = to_u64(batch.bytes());
-        let result = match self.check_together(now, mailbox, &batch, &settlements) {
+        let result = match self.check_together(now, &batch, &settlements) {
             Ok(room) => self.journal.reserve(room),
             Err(error) => Err(error),
         };
@@ -44,7 +44,6 @@ impl Shard {
     fn check_together(
         &mut self,
         now: Now,
-        mailbox: &Mailbox,
         batch: &PublishBatch,
         settlements: &[(Vec<Receipt>, Outcome)],
     ) -> Result<usize, Error> {
@@ -59,7 +58,6 @@ impl Shard {
                 self.check_receipt(receipt, *outcome)?;
             }
         }
-        batch.items.iter().try_for_each(|item| self.check_publish(mailbox, item))?;
         // What one takes of a topic's room the next one does not find.
         self.lengths.begin_claims();
         let checked = self.check_messages(now, batch);
