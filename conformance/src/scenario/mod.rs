@@ -53,6 +53,26 @@ impl Case {
     }
 }
 
+type Single = fn(&mut World, Sdk) -> Result<Outcome, Failure>;
+
+/// What each SDK does by itself.
+const SINGLES: [(&str, Single); 14] = [
+    ("every way of sending", modes::run),
+    ("load is complete and where receipts say", load::run),
+    ("filter by tag", tag::run),
+    ("filter by SQL92", expression::run),
+    ("group resumes where it stopped", resume::run),
+    ("group balances over two members", balance::shares),
+    ("survivor takes over", balance::takes_over),
+    ("failed ordered message holds up its key", order::blocks),
+    ("failed message comes back", retry::comes_back),
+    ("exhausted message is dead-lettered", retry::dead_letter),
+    ("requeue sets redelivered", requeue::run),
+    ("group seeks back by time", seek::run),
+    ("message is found by its key", find::run),
+    ("client outlives the broker's restart", restart::run),
+];
+
 /// Every case that the SDKs given allow; `crash_rounds` is the number of kills in the crash scenario, and `long` adds what only
 /// waits for long.
 pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
@@ -65,7 +85,11 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
         let row = format!("order from {producer}");
         cases.push(Case::new(row, consumer, move |world| order::run(world, producer, consumer)));
     }
-    cases.extend(singles(sdks));
+    for (row, scenario) in SINGLES {
+        for &sdk in sdks {
+            cases.push(Case::new(row, sdk, move |world| scenario(world, sdk)));
+        }
+    }
     if sdks.contains(&Sdk::JavaRocketmq) {
         let is_other = |sdk: &&Sdk| sdk.protocol() == Protocol::Remoting && **sdk != Sdk::JavaRocketmq;
         cases.extend(sdks.iter().filter(is_other).map(|&sdk| {
@@ -74,15 +98,7 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
             })
         }));
     }
-    let families = [
-        routes::cases(sdks),
-        recall::cases(sdks),
-        transaction::cases(sdks),
-        endings::cases(sdks),
-        turns::cases(sdks),
-        access::cases(sdks),
-    ];
-    cases.extend(families.into_iter().flatten());
+    cases.extend(of_some(sdks));
     if sdks.contains(&Sdk::Celery) {
         cases.extend(tasks::cases());
     }
@@ -113,29 +129,17 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
     cases
 }
 
-/// What each SDK does by itself.
-fn singles(sdks: &[Sdk]) -> Vec<Case> {
-    type Single = fn(&mut World, Sdk) -> Result<Outcome, Failure>;
-    let singles: [(&str, Single); 14] = [
-        ("every way of sending", modes::run),
-        ("load is complete and where receipts say", load::run),
-        ("filter by tag", tag::run),
-        ("filter by SQL92", expression::run),
-        ("group resumes where it stopped", resume::run),
-        ("group balances over two members", balance::shares),
-        ("survivor takes over", balance::takes_over),
-        ("failed ordered message holds up its key", order::blocks),
-        ("failed message comes back", retry::comes_back),
-        ("exhausted message is dead-lettered", retry::dead_letter),
-        ("requeue sets redelivered", requeue::run),
-        ("group seeks back by time", seek::run),
-        ("message is found by its key", find::run),
-        ("client outlives the broker's restart", restart::run),
+/// What only some SDKs have calls for; each family knows which.
+fn of_some(sdks: &[Sdk]) -> impl Iterator<Item = Case> {
+    let families = [
+        routes::cases(sdks),
+        recall::cases(sdks),
+        transaction::cases(sdks),
+        endings::cases(sdks),
+        turns::cases(sdks),
+        access::cases(sdks),
     ];
-    let of_each = |(row, scenario): (&'static str, Single)| {
-        sdks.iter().map(move |&sdk| Case::new(row, sdk, move |world| scenario(world, sdk)))
-    };
-    singles.into_iter().flat_map(of_each).collect()
+    families.into_iter().flatten()
 }
 
 /// Who sends to whom: in the quick set each to each; another SDK to and from itself and one SDK of each protocol, since with each

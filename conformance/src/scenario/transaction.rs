@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::broker::{Against, Broker};
 use crate::driver::{Consume, Driver};
+use crate::line::Arrived;
 use crate::sdk::Sdk;
-use crate::world::{DELIVERY_MAX, World};
+use crate::world::{DELIVERY_MAX, OPENING_BODY, World};
 use crate::{Failure, require};
 
 use super::{Case, possible};
@@ -15,6 +16,7 @@ use super::{Case, possible};
 const HEARTBEATS_MAX: Duration = Duration::from_secs(120);
 /// What is not there after so long will not come.
 const SILENCE: Duration = Duration::from_secs(3);
+const POLL: Duration = Duration::from_millis(300);
 
 pub fn cases(sdks: &[Sdk]) -> Vec<Case> {
     let can = |sdk: &&Sdk| matches!(sdk, Sdk::JavaRocketmq | Sdk::JavaRocketmq4 | Sdk::GoRocketmq);
@@ -105,13 +107,17 @@ fn on_channel(world: &mut World, sdk: Sdk) -> Result<(), Failure> {
 
 /// The texts that come, once they are so many and no more follow.
 fn all_that_come(driver: &mut Driver, count: usize, limit: Duration) -> Result<Vec<String>, Failure> {
-    let mut got = driver.receive("c", count, limit)?;
-    let deadline = Instant::now() + SILENCE;
+    let mut texts: Vec<String> = Vec::new();
+    let mut deadline = Instant::now() + limit;
+    let mut is_complete = false;
     while Instant::now() < deadline {
-        driver.poll(SILENCE / 10)?;
+        driver.poll(POLL)?;
+        texts.extend(driver.take_arrived("c").iter().map(Arrived::text).filter(|text| text != OPENING_BODY));
+        if texts.len() >= count && !is_complete {
+            is_complete = true;
+            deadline = Instant::now() + SILENCE;
+        }
     }
-    got.extend(driver.take_arrived("c"));
-    let mut texts: Vec<String> = got.iter().map(|message| message.text()).collect();
     texts.sort_unstable();
     Ok(texts)
 }
@@ -124,7 +130,7 @@ fn ends(world: &mut World, sdk: Sdk) -> Result<(), Failure> {
     for (text, local) in [("committed", "commit"), ("rolled back", "rollback"), ("asked for", "unknown")] {
         driver.prepare(&topic, &group, text, local, "commit")?;
     }
-    let texts = all_that_come(&mut driver, 2, DELIVERY_MAX)?;
+    let texts = all_that_come(&mut driver, 2, HEARTBEATS_MAX)?;
     require!(texts == ["asked for", "committed"], "came: {texts:?}");
     world.done(driver);
     Ok(())

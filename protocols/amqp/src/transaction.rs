@@ -28,6 +28,8 @@ pub(crate) struct Mandatory {
 pub(crate) struct Uncommitted {
     pub batch: PublishBatch,
     pub mandatory: Vec<Mandatory>,
+    /// Of these, those that no queue was there for.
+    nowhere: usize,
     copied_bytes: usize,
 }
 
@@ -50,28 +52,37 @@ impl Transactions {
         self.bytes
     }
 
-    /// The transaction of a channel, if there is room in it for a message of so many bytes.
+    /// The transaction of a channel, if there is room in it for a message more, of so many bytes.
     pub fn of(&mut self, channel: ChannelKey, bytes: usize) -> Result<&mut Uncommitted, Refusal> {
-        let all = self.bytes + bytes;
+        self.check_room(bytes)?;
         let open = self.open.entry(channel).or_default();
-        let full = |what, value, max| {
-            let text = format!("transactions of a connection have {value} {what}; at most {max} are allowed");
-            Err(Refusal::new(ReplyCode::PreconditionFailed, text))
-        };
-        if all > TOGETHER_BYTES_MAX {
-            return full("bytes", all, TOGETHER_BYTES_MAX);
-        }
-        let messages = open.batch.len() + open.mandatory.len() + 1;
+        let messages = open.batch.len() + open.nowhere + 1;
         if messages > TOGETHER_MESSAGES_MAX {
-            return full("messages", messages, TOGETHER_MESSAGES_MAX);
+            let text = format!("a transaction has {messages} messages; at most {TOGETHER_MESSAGES_MAX}");
+            return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
         }
         Ok(open)
     }
 
-    /// Keeps a mandatory message in case that no queue is there for it.
+    fn check_room(&self, bytes: usize) -> Result<(), Refusal> {
+        let bytes = self.bytes + bytes;
+        if bytes > TOGETHER_BYTES_MAX {
+            let text =
+                format!("transactions of a connection have {bytes} bytes; at most {TOGETHER_BYTES_MAX}");
+            return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+        }
+        Ok(())
+    }
+
+    /// Keeps a mandatory message in case that no queue is there for it: `item` of the batch, or one that none is there
+    /// for as it is published.
     pub fn keep(&mut self, channel: ChannelKey, item: Option<usize>, copy: Box<Copy>) -> Result<(), Refusal> {
         let bytes = copy.bytes();
-        let open = self.of(channel, bytes)?;
+        match item {
+            Some(_) => self.check_room(bytes)?,
+            None => self.of(channel, bytes)?.nowhere += 1,
+        }
+        let open = self.open.entry(channel).or_default();
         open.copied_bytes += bytes;
         open.mandatory.push(Mandatory { item, copy });
         self.bytes += bytes;

@@ -8,6 +8,7 @@ mod client;
 mod cold;
 mod filters;
 mod observe;
+mod ordered;
 mod publish;
 mod timers;
 
@@ -83,6 +84,13 @@ enum Work {
     PlainRead,
     /// Latency of readers of the newest messages and of old ones, alone and beside one slow reader of cold data.
     SlowReader,
+    /// Rates of a backlog that is read by offset, and consumed in each sequence that a group may have.
+    Ordered {
+        #[arg(long, default_value_t = 1_000_000)]
+        messages: u64,
+        #[arg(long, default_value_t = 100)]
+        size: usize,
+    },
     /// What filters by tag and by an expression of three terms add to a read from memory.
     Filters,
     /// Publishes messages that are due within a year, and a few that are due soon; rates beside plain messages.
@@ -111,6 +119,7 @@ fn main() -> ExitCode {
         Work::ColdRead => cold::read(&data),
         Work::PlainRead => cold::plain(&data),
         Work::Filters => filters::run(&data),
+        Work::Ordered { messages, size } => ordered::run(&data, messages, size),
         Work::Timers(load) => timers::run(&data, &load),
         Work::DueAtOnce(load) => timers::due_at_once(&data, &load),
         Work::SlowReader => cold::beside_a_slow_reader(&data),

@@ -21,7 +21,7 @@ pub struct CheckReport {
     pub messages: u64,
     /// Queues that got any of them.
     pub queues: u64,
-    /// Messages stored to be seen at a later time, those that were seen since included.
+    /// Messages stored to be seen at a later time, or once they are committed, those that were seen since included.
     pub waiting: u64,
     /// Records of all other changes.
     pub changes: u64,

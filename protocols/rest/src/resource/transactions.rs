@@ -27,7 +27,7 @@ use crate::to_wire::MessageId;
 refusals! {
     NotBegun: [Forbidden, AccessDenied, TopicNotFound, QueueNotFound, Busy, NoSpace];
     NotCommitted: [Forbidden, AccessDenied, TopicNotFound, TransactionNotFound, TransactionEnding, Full, NoSpace];
-    NotRolledBack: [TransactionNotFound, TransactionEnding, NoSpace];
+    NotRolledBack: [AccessDenied, TransactionNotFound, TransactionEnding, NoSpace];
     NotListed: [LimitExceeded];
     NotTogether: [Forbidden, AccessDenied, TopicNotFound, QueueNotFound, Busy, Full, NoSpace];
 }

@@ -453,8 +453,9 @@ async fn ends_of_transactions(pairs: &mut BTreeSet<(String, u16)>) {
 }
 
 async fn busy(pairs: &mut BTreeSet<(String, u16)>, name: &str, path: &str, kind: &str, body: &str) {
-    let world = World::with(|config| config.answer_ms_max = 50);
+    let mut world = World::new();
     furnish(&world).await;
+    world.configure(|config| config.answer_ms_max = 50);
     world.clock.hold_the_shard();
     let mut statuses = BTreeSet::new();
     // Each of these waits in the held shard; the one that no longer fits is refused.
@@ -467,8 +468,9 @@ async fn busy(pairs: &mut BTreeSet<(String, u16)>, name: &str, path: &str, kind:
 }
 
 async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
-    let world = World::with(|config| config.answer_ms_max = 20);
+    let mut world = World::new();
     let (id, receipt) = furnish(&world).await;
+    world.configure(|config| config.answer_ms_max = 20);
     world.clock.hold_the_shard();
     let mut seen = Seen { world: &world, who: None, pairs };
     for operation in operations() {

@@ -75,6 +75,14 @@ impl World {
         World { router: router(state.clone()), broker, state, clock, _data: data }
     }
 
+    /// The same broker behind other settings.
+    pub fn configure(&mut self, change: impl FnOnce(&mut RestConfig)) {
+        let mut config = RestConfig::new(ADVERTISED.parse().unwrap());
+        change(&mut config);
+        self.state = RestState::new(self.broker.clone(), config);
+        self.router = router(self.state.clone());
+    }
+
     /// Lets time pass, for the broker as well.
     pub fn pass(&self, time: Duration) {
         self.clock.added_ms.fetch_add(time.as_millis() as u64, Ordering::SeqCst);

@@ -182,17 +182,15 @@ impl Flow {
         }
     }
 
-    /// Answers [`Next::Entries`]. What is missing in the range is no more.
+    /// Answers [`Next::Entries`]. What the index lacks in the range is no more, and has no key: who is handed it finds out.
     pub fn learn(&mut self, progress: &Progress, wanted: Range<u64>, entries: &[Entry]) {
         let Flow { known: Known::Fifo(fifo), delayed, leases, .. } = self else { return };
         let is_delayed = |offset: u64| delayed.contains_key(&offset);
         let mut entries = entries.iter().peekable();
         for offset in wanted {
             while entries.next_if(|entry| entry.offset < offset).is_some() {}
-            match entries.next_if(|entry| entry.offset == offset) {
-                Some(entry) => fifo.learn(entry.key_hash, standing(progress, leases, offset), &is_delayed),
-                None => fifo.learn(0, Standing::Settled, &is_delayed),
-            }
+            let key = entries.next_if(|entry| entry.offset == offset).map_or(0, |entry| entry.key_hash);
+            fifo.learn(key, standing(progress, leases, offset), &is_delayed);
         }
     }
 

@@ -77,6 +77,10 @@ impl Subscription {
         self.consumers.iter_mut().find(|consumer| consumer.key() == (session, id))
     }
 
+    pub fn is_active(&self, session: SessionId, id: ConsumerId) -> bool {
+        self.active == Some((session, id))
+    }
+
     pub fn add(&mut self, consumer: Consumer) {
         self.had_consumer = true;
         self.joined.push(consumer.key());

@@ -45,6 +45,10 @@ impl Check<'_> {
         match command {
             // Each message by itself.
             Command::Publish { .. } => Ok(()),
+            Command::PublishTogether { batch, settlements, .. } => {
+                batch.items.iter().try_for_each(|item| self.publish(item))?;
+                settlements.iter().try_for_each(|(receipts, _)| self.receipts(receipts))
+            }
             Command::PutTopic { name, settings, .. } => self.put_topic(name, settings),
             Command::DeleteTopic { name, .. } => self.may(Configure, Resource::topic(name)),
             Command::PutGroup { name, settings, .. } => self.put_group(name, settings.as_ref()),
@@ -87,20 +91,13 @@ impl Check<'_> {
             Command::PutUser { .. } | Command::DeleteUser { .. } | Command::Audit { .. } => {
                 self.may(Administer, Resource::CLUSTER)
             }
-            Command::EndHalf { position, .. } => match self.shard.state.halves().get(*position) {
-                Some(half) => self.may(Action::Publish, Resource::group(&half.group)),
-                None => Ok(()),
-            },
+            // Once it is known of which topic the message is: who produces is asked about what it may publish only.
+            Command::Recall { .. }
+            | Command::EndHalf { .. }
+            | Command::Produce { .. }
+            | Command::StopProducing { .. } => Ok(()),
             Command::OpenHalves { group: Some(group), .. } => self.may(Describe, Resource::group(group)),
             Command::OpenHalves { group: None, .. } => self.may(Describe, Resource::CLUSTER),
-            Command::PublishTogether { batch, settlements, .. } => {
-                batch.items.iter().try_for_each(|item| self.publish(item))?;
-                settlements.iter().try_for_each(|(receipts, _)| self.receipts(receipts))
-            }
-            // Who may not decide is not asked.
-            Command::Produce { .. } | Command::StopProducing { .. } => Ok(()),
-            // Once it is known of which topic the message is.
-            Command::Recall { .. } => Ok(()),
             // About what this session has already, or about nothing.
             Command::Credit { .. }
             | Command::Cancel { .. }
@@ -177,9 +174,6 @@ impl Check<'_> {
     }
 
     fn publish(&self, item: &PublishItem) -> Allowed {
-        if let Some(half) = &item.half {
-            self.may(Action::Publish, Resource::group(&half.group))?;
-        }
         let topic = |id: &TopicId| match self.shard.state.topics.get(id) {
             Some(topic) => self.may(Action::Publish, Resource::topic(&topic.shared.name)),
             None => Ok(()),
@@ -220,12 +214,6 @@ impl Shard {
         }
         let identity = mailbox.identity();
         Check { shard: self, identity: &identity }.publish(item).map_err(denied)
-    }
-
-    /// Whether a session may decide what becomes of half messages of a group of producers.
-    pub(super) fn may_decide(&self, mailbox: &Mailbox, group: &str) -> bool {
-        let identity = mailbox.identity();
-        Check { shard: self, identity: &identity }.may(Action::Publish, Resource::group(group)).is_ok()
     }
 
     /// Refuses a command, and notes it where it was about users.
@@ -314,18 +302,8 @@ impl Shard {
         if settings.is_some_and(can) || others() { Ok(()) } else { Err(Error::LastAdministrator(otherwise)) }
     }
 
-    /// Producers that may not decide any more are not asked any more.
-    fn ask_only_who_may_decide(&mut self) {
-        let is_out = |(mailbox, group): &(&Arc<Mailbox>, &Name)| !self.may_decide(mailbox, group);
-        let out = self.producers.all().filter(is_out);
-        let out: Vec<(SessionId, Name)> =
-            out.map(|(mailbox, group)| (mailbox.session, group.clone())).collect();
-        out.into_iter().for_each(|(session, group)| self.stop_producing(session, &group));
-    }
-
     /// Consumers and waiting receives of those who may not consume any more.
     fn end_what_is_denied(&mut self) {
-        self.ask_only_who_may_decide();
         let mut ended: Vec<(Arc<Mailbox>, ConsumerId)> = Vec::new();
         let mut refused: Vec<(Waiter, Error)> = Vec::new();
         for (key, subscription) in &self.subscriptions {

@@ -15,6 +15,8 @@ use crate::transaction::Half;
 
 /// Shortest time between two batches of checks, so that they cost others next to nothing.
 const CHECK_PAUSE: Duration = Duration::from_millis(50);
+/// Wait before what is too old is given up, where that failed.
+const GIVE_UP_RETRY: Duration = Duration::from_secs(30);
 /// Longest sleep while something is to be asked: the clock may be set, and nobody tells of it.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -28,8 +30,9 @@ pub(crate) struct Producers {
     times: BTreeSet<(u64, Name)>,
     time: FxHashMap<Name, u64>,
     is_under_way: bool,
-    /// No check before.
+    /// No check before, and nothing is given up because of its age.
     from: Duration,
+    give_up_from: Duration,
 }
 
 /// Half messages whose producers are to be asked.
@@ -46,20 +49,17 @@ struct Wanted {
     producer: Arc<Mailbox>,
 }
 
-impl Producers {
-    /// Every session with a producer of a group.
-    pub fn all(&self) -> impl Iterator<Item = (&Arc<Mailbox>, &Name)> {
-        self.groups.iter().flat_map(|(group, sessions)| sessions.iter().map(move |mailbox| (mailbox, group)))
-    }
-}
-
 impl Checks {
     /// Reads the messages; on a reader's thread.
     pub fn read(mut self, context: &ReadContext) -> Checks {
         self.wanted.sort_by_key(|wanted| wanted.position);
         let places = self.wanted.iter().map(|wanted| (behind_header(wanted.position), wanted.half.bytes));
         let places: Vec<(u64, u32)> = places.collect();
-        self.messages = context.whole(&places);
+        let may_end = |(wanted, message): (&Wanted, Result<Bytes, Error>)| {
+            let message = message?;
+            super::transaction::may_end(context, &wanted.producer.identity(), &message).map(|()| message)
+        };
+        self.messages = self.wanted.iter().zip(context.whole(&places)).map(may_end).collect();
         self
     }
 }
@@ -67,9 +67,6 @@ impl Checks {
 impl Shard {
     /// A session has a producer of a group from now on, until it says otherwise or ends.
     pub(super) fn produce(&mut self, mailbox: &Arc<Mailbox>, group: Name) -> Result<(), Error> {
-        if !self.may_decide(mailbox, &group) {
-            return Ok(());
-        }
         let groups = self.producers.of_session.entry(mailbox.session).or_default();
         if groups.contains(&group) {
             return Ok(());
@@ -126,9 +123,10 @@ impl Shard {
             return None;
         }
         let next = self.producers.times.first().map(|(at_ms, _)| *at_ms);
+        let next = next.map(|at_ms| wait_until(at_ms, now));
         let oldest = self.state.halves().from(0).next().map(|(_, half)| unasked_until(half));
-        let at_ms = [next, oldest].into_iter().flatten().min()?;
-        let at = wait_until(at_ms, now).min(now.mono + LOOK_AGAIN);
+        let oldest = oldest.map(|at_ms| wait_until(at_ms, now).max(self.producers.give_up_from));
+        let at = [next, oldest].into_iter().flatten().min()?.min(now.mono + LOOK_AGAIN);
         Some(at.max(self.producers.from).max(now.mono + CHECK_PAUSE))
     }
 
@@ -137,7 +135,9 @@ impl Shard {
         if !may_ask || self.refusal().is_some() {
             return;
         }
-        self.give_up_oldest(now);
+        if now.mono >= self.producers.give_up_from {
+            self.give_up_oldest(now);
+        }
         let mut wanted: Vec<Wanted> = Vec::new();
         let (mut bytes, mut looked_at) = (0, 0);
         while looked_at < CHECKED_MESSAGES_MAX
@@ -163,20 +163,21 @@ impl Shard {
         let halves = self.state.halves();
         let due = halves.of_group(group, (0, 0)).take_while(|(at_ms, _)| *at_ms <= now.wall_ms);
         let due: Vec<(Position, Half)> = due
-            .filter(|(_, position)| !self.endings.contains_key(position))
+            .filter(|(_, position)| !self.endings.under_way.contains_key(position))
             .filter_map(|(_, position)| Some((position, halves.get(position)?.clone())))
             .filter(|(position, half)| self.is_half_written(*position, half))
             .take(max)
             .collect();
         let (mut wanted, mut asked, mut is_stuck) = (Vec::new(), Vec::new(), true);
         for (position, half) in due {
-            is_stuck = false;
             if half.checks >= HALF_CHECKS_MAX {
                 tracing::warn!(position, %group, "a half message is given up: no producer decided on it");
-                self.begin_ending(position, &half, GoesTo::Undecided, Vec::new());
+                self.begin_ending(position, &half, Some(GoesTo::Undecided), Vec::new());
+                is_stuck = false;
             } else if *bytes < CHECKED_BYTES_MAX
                 && let Some(producer) = self.next_producer(group)
             {
+                is_stuck = false;
                 *bytes += u64::from(half.bytes);
                 asked.push(position);
                 wanted.push(Wanted { position, half, producer });
@@ -198,22 +199,31 @@ impl Shard {
     }
 
     /// Counts a check for each; the next comes after the interval.
-    pub(super) fn put_check_off(&mut self, now: Now, positions: Vec<Position>) -> bool {
+    fn put_check_off(&mut self, now: Now, positions: Vec<Position>) -> bool {
         let next_check_ms = now.wall_ms.saturating_add(HALF_CHECK_INTERVAL_MS);
         self.log_loosely(Change::HalvesChecked { positions, next_check_ms })
+    }
+
+    /// A half message could not be given up; that is tried again.
+    pub(super) fn put_give_up_off(&mut self, now: Now, position: Position, group: &Name) {
+        if self.producers.groups.contains_key(group) {
+            self.put_check_off(now, vec![position]);
+        } else {
+            self.producers.give_up_from = now.mono + GIVE_UP_RETRY;
+        }
     }
 
     /// Half messages that nobody could be asked of for days are given up, the oldest first.
     fn give_up_oldest(&mut self, now: Now) {
         let is_over = |(position, half): &(Position, &Half)| {
             let is_asked = self.producers.groups.contains_key(&half.group);
-            unasked_until(half) <= now.wall_ms && !is_asked && !self.endings.contains_key(position)
+            unasked_until(half) <= now.wall_ms && !is_asked && !self.endings.under_way.contains_key(position)
         };
         let oldest = self.state.halves().from(0).take(CHECKED_MESSAGES_MAX).filter(is_over);
         let over: Vec<(Position, Half)> = oldest.map(|(position, half)| (position, half.clone())).collect();
         for (position, half) in over {
             tracing::warn!(position, group = %half.group, "a half message is given up: nobody could be asked");
-            self.begin_ending(position, &half, GoesTo::Undecided, Vec::new());
+            self.begin_ending(position, &half, Some(GoesTo::Undecided), Vec::new());
         }
     }
 
@@ -227,6 +237,9 @@ impl Shard {
                 Ok(message) => {
                     let check = Check { position, group: half.group, checks: half.checks, message };
                     self.send(&producer, Letter::Event(Event::Check(check)));
+                }
+                Err(Error::Denied(denial)) => {
+                    tracing::warn!(%denial, position, "who produces for its group is not asked for a half message");
                 }
                 Err(error) => {
                     tracing::error!(%error, position, "a half message could not be read to ask for it");

@@ -91,7 +91,11 @@ impl Shard {
 
     pub(super) fn cancel(&mut self, session: SessionId, consumer: ConsumerId) {
         let Some(key) = self.consumers.remove(&(session, consumer)) else { return };
+        let holds = self.leases_on(key) > 0;
         if let Some(subscription) = self.subscriptions.get_mut(&key) {
+            if holds && subscription.is_active(session, consumer) {
+                self.handing_over.insert(key);
+            }
             subscription.remove(session, Some(consumer));
             self.hungry.insert(key);
         }
@@ -146,11 +150,15 @@ impl Shard {
         Ok((group.id, shared))
     }
 
+    /// Leases of a group on all queues of a topic.
+    pub(super) fn leases_on(&self, (group, topic): (GroupId, TopicId)) -> usize {
+        let queues = self.state.topics.get(&topic).map_or(&[][..], |topic| &topic.queues);
+        queues.iter().filter_map(|queue| self.flows.get(&(group, *queue))).map(Flow::leases).sum()
+    }
+
     /// True while the group consumes the topic by lease: somebody asks for entries, or holds some.
     pub(super) fn is_leased(&self, group: GroupId, topic: TopicId) -> bool {
-        let holds = |queue: &QueueId| self.flows.get(&(group, *queue)).is_some_and(|flow| flow.leases() > 0);
-        self.subscriptions.contains_key(&(group, topic))
-            || self.state.topics.get(&topic).is_some_and(|topic| topic.queues.iter().any(holds))
+        self.subscriptions.contains_key(&(group, topic)) || self.leases_on((group, topic)) > 0
     }
 
     /// A topic that belongs to a session is for that session alone.

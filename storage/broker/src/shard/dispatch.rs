@@ -85,20 +85,38 @@ impl Shard {
     /// Serves the next consumer in turn that has credit.
     fn serve_consumer(&mut self, now: Now, key: (GroupId, TopicId)) -> bool {
         let single_active = self.is_single_active(key.0);
+        if self.handing_over.contains(&key) {
+            if single_active && self.leases_on(key) > 0 {
+                return false;
+            }
+            self.handing_over.remove(&key);
+        }
         let Some(subscription) = self.subscriptions.get_mut(&key) else { return false };
         let Some(consumer) = subscription.next(single_active) else { return false };
         let (id, max) = (consumer.id, consumer.credit.min(TURN_ENTRIES_MAX));
         let (mailbox, no_ack) = (consumer.mailbox.clone(), consumer.no_ack);
         let taker = Taker { mailbox, end: LeaseEnd::WithOwner, no_ack, batch: self.next_lease };
-        let Some(grant) = self.grant(now, key, max, &taker) else { return false };
+        let (mut grants, mut left) = (Vec::new(), max);
+        while let Some(grant) = self.grant(now, key, left, &taker) {
+            left -= u64::from(grant.count);
+            let is_in_arrival = self.sequence_of((key.0, grant.queue.id)) == Sequence::Arrival;
+            grants.push(grant);
+            // In other sequences next to one another lie only few entries.
+            if is_in_arrival {
+                break;
+            }
+        }
+        if grants.is_empty() {
+            return false;
+        }
         let session = taker.mailbox.session;
         if let Some(subscription) = self.subscriptions.get_mut(&key) {
             if let Some(consumer) = subscription.consumer_mut(session, id) {
-                consumer.credit = consumer.credit.saturating_sub(grant.count.into());
+                consumer.credit = consumer.credit.saturating_sub(max - left);
             }
             subscription.had_turn(session, id);
         }
-        self.send(&taker.mailbox, Letter::Granted { to: Recipient::Consumer(id), grants: vec![grant] });
+        self.send(&taker.mailbox, Letter::Granted { to: Recipient::Consumer(id), grants });
         true
     }
 

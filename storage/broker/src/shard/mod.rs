@@ -83,6 +83,8 @@ pub(crate) struct Shard {
     subscriptions: FxHashMap<(GroupId, TopicId), Subscription>,
     /// What each consumer consumes.
     consumers: BTreeMap<(SessionId, ConsumerId), (GroupId, TopicId)>,
+    /// Whose active consumer was cancelled and still holds messages: the next one waits for those, so that order holds.
+    handing_over: FxHashSet<(GroupId, TopicId)>,
     /// Groups with consumers or receivers, by topic.
     served: FxHashMap<TopicId, Vec<GroupId>>,
     /// Subscriptions to look at before the turn ends.
@@ -144,6 +146,7 @@ impl Shard {
             flow_time: FxHashMap::default(),
             subscriptions: FxHashMap::default(),
             consumers: BTreeMap::new(),
+            handing_over: FxHashSet::default(),
             served: FxHashMap::default(),
             hungry: FxHashSet::default(),
             receive_times: BTreeSet::new(),

@@ -154,6 +154,7 @@ impl Shard {
     /// Tells everybody who consumes a deleted topic, and forgets them.
     fn end_consumption(&mut self, topic: &Topic) {
         self.owned.remove(&topic.id);
+        self.handing_over.retain(|(_, id)| *id != topic.id);
         let groups = self.served.get(&topic.id).cloned().unwrap_or_default();
         for group in groups {
             self.end_subscription((group, topic.id), &Error::NoTopic(topic.name.to_string()));

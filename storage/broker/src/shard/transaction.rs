@@ -7,6 +7,7 @@ use mailrail_message::{AnnexKind, StoredMessage, property, sys_flag};
 
 use super::copy::Differences;
 use super::*;
+use crate::access::{Action, Identity, Resource};
 use crate::command::{Decision, Name};
 use crate::event::{HalfView, Stored};
 use crate::limits::OPEN_HALVES_LISTED_MAX;
@@ -14,13 +15,20 @@ use crate::publish::{Destination, queue_of};
 use crate::reader::{ReadContext, behind_header};
 use crate::transaction::{Half, UNDECIDED_TOPIC};
 
-/// Half messages that are being ended, with who waits for it.
-pub(crate) type Endings = FxHashMap<Position, UnderWay>;
+/// Ends that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Endings {
+    /// By the half message, with who waits for it.
+    pub under_way: FxHashMap<Position, UnderWay>,
+    /// Behind the last record that ended one.
+    last_end: Position,
+}
 
 /// An end that needs the bytes of the message.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
-    goes_to: GoesTo,
+    /// `None` for a roll back by somebody of whom it is not known yet whether they may.
+    goes_to: Option<GoesTo>,
     waiters: Vec<(Arc<Mailbox>, Token)>,
 }
 
@@ -38,15 +46,35 @@ pub(crate) enum GoesTo {
 pub(crate) struct Ending {
     position: Position,
     bytes: u32,
+    /// Who must be allowed to publish to its topic.
+    identity: Option<Arc<Identity>>,
     message: Option<Result<Bytes, Error>>,
+}
+
+impl UnderWay {
+    fn is_asked_by(&self, mailbox: &Mailbox) -> bool {
+        self.waiters.iter().any(|(waiter, _)| Arc::ptr_eq(&waiter.identity(), &mailbox.identity()))
+    }
 }
 
 impl Ending {
     /// Reads the message; on a reader's thread.
     pub fn read(mut self, context: &ReadContext) -> Ending {
-        self.message = context.whole(&[(behind_header(self.position), self.bytes)]).pop();
+        let message = context.whole(&[(behind_header(self.position), self.bytes)]).pop();
+        let checked = |message: Bytes| match &self.identity {
+            Some(identity) => may_end(context, identity, &message).map(|()| message),
+            None => Ok(message),
+        };
+        self.message = message.map(|message| message.and_then(checked));
         self
     }
+}
+
+/// Whether somebody may say what becomes of a half message: who may publish to its topic.
+pub(super) fn may_end(context: &ReadContext, identity: &Identity, message: &[u8]) -> Result<(), Error> {
+    let stored = StoredMessage::parse(message).map_err(|error| Error::Read(error.to_string()))?;
+    let topic = Resource::topic(stored.topic());
+    context.directory.access().check(identity, Action::Publish, topic, None).map_err(Error::Denied)
 }
 
 impl Shard {
@@ -68,11 +96,17 @@ impl Shard {
     ) {
         let half = match self.open_half(position, group.as_ref()) {
             Ok(half) => half,
-            Err(error) => return self.reply(mailbox, token, Err(error)),
+            // It may have been ended by what is not on the disk yet.
+            Err(error) => {
+                let last_end = self.endings.last_end;
+                return self.reply_when_synced(mailbox, token, last_end, Err(error));
+            }
         };
         let waiter = (mailbox.clone(), token);
-        match (self.endings.get_mut(&position), decision) {
-            (Some(ending), Decision::Commit) if ending.goes_to == GoesTo::ItsTopic => {
+        match (self.endings.under_way.get_mut(&position), decision) {
+            (Some(ending), Decision::Commit)
+                if ending.goes_to == Some(GoesTo::ItsTopic) && ending.is_asked_by(mailbox) =>
+            {
                 ending.waiters.push(waiter);
             }
             (Some(_), _) if !planted(Bug::RolledBackHalfCommitted) => {
@@ -81,12 +115,18 @@ impl Shard {
             (None, Decision::Commit) if self.is_short_of_room => {
                 self.reply(mailbox, token, Err(Error::NoSpace));
             }
-            (None, Decision::Commit) => self.begin_ending(position, &half, GoesTo::ItsTopic, vec![waiter]),
+            (None, Decision::Commit) => {
+                self.begin_ending(position, &half, Some(GoesTo::ItsTopic), vec![waiter]);
+            }
             (_, Decision::Commit) => {}
+            (None, Decision::RollBack) if !self.state.directory.access().is_open() => {
+                self.begin_ending(position, &half, None, vec![waiter]);
+            }
             (_, Decision::RollBack) => {
                 let result = self.log(Change::HalfRolledBack { position });
                 self.note_checks(&half.group);
                 self.journal.want_sync();
+                self.endings.last_end = self.journal.end();
                 let result = result.map(|()| Reply::Done);
                 self.reply_when_synced(mailbox, token, self.journal.end(), result);
             }
@@ -113,37 +153,47 @@ impl Shard {
         &mut self,
         position: Position,
         half: &Half,
-        goes_to: GoesTo,
+        goes_to: Option<GoesTo>,
         waiters: Vec<(Arc<Mailbox>, Token)>,
     ) {
-        self.endings.insert(position, UnderWay { goes_to, waiters });
-        let ending = Ending { position, bytes: half.bytes, message: None };
+        let identity = waiters.first().map(|(mailbox, _)| mailbox.identity().clone());
+        self.endings.under_way.insert(position, UnderWay { goes_to, waiters });
+        let ending = Ending { position, bytes: half.bytes, identity, message: None };
         self.outputs.work.push(Work::EndHalf(ending));
     }
 
     /// A half message that is to be dispatched was read.
     pub(super) fn go_on_with_ending(&mut self, now: Now, ending: Ending) {
         let Ending { position, message, .. } = ending;
-        let Some(UnderWay { goes_to, waiters }) = self.endings.remove(&position) else { return };
+        let Some(UnderWay { goes_to, waiters }) = self.endings.under_way.remove(&position) else { return };
         let over = Error::NotHalf { position, why: "it was ended in the meantime" };
         let half = self.state.halves().get(position).cloned();
         let is_open = half.is_some() || planted(Bug::RolledBackHalfCommitted);
         let message = message.filter(|_| is_open).unwrap_or(Err(over));
         let result = match self.refusal() {
             Some(refusal) => Err(refusal),
-            None => message.and_then(|message| self.store_committed(now, position, goes_to, &message)),
+            None => message.and_then(|message| match goes_to {
+                Some(goes_to) => self.store_committed(now, position, goes_to, &message).map(Some),
+                None => self.log(Change::HalfRolledBack { position }).map(|()| None),
+            }),
         };
         match &result {
-            Ok(stored) => self.state.half_ended(stored.position, position),
-            Err(error) if goes_to == GoesTo::Undecided => {
+            Ok(stored) => {
+                match stored {
+                    Some(stored) => self.state.half_ended(stored.position, position),
+                    None => self.journal.want_sync(),
+                }
+                self.endings.last_end = self.journal.end();
+            }
+            Err(error) if goes_to == Some(GoesTo::Undecided) => {
                 tracing::error!(%error, position, "a half message could not be given up; trying again");
-                self.put_check_off(now, vec![position]);
+                half.iter().for_each(|half| self.put_give_up_off(now, position, &half.group));
             }
             Err(_) => {}
         }
         half.into_iter().for_each(|half| self.note_checks(&half.group));
         for (mailbox, token) in waiters {
-            let result = result.clone().map(Reply::Stored);
+            let result = result.clone().map(|stored| stored.map_or(Reply::Done, Reply::Stored));
             self.reply_when_synced(&mailbox, token, self.journal.end(), result);
         }
     }

@@ -83,7 +83,7 @@ fn one_consumer_is_active_until_it_leaves_and_the_next_gets_its_messages_first()
 }
 
 #[test]
-fn who_waits_longest_is_next_and_what_the_last_one_holds_stays_with_it() {
+fn who_waits_longest_is_next_once_what_the_last_one_holds_is_settled_or_back() {
     let (mut sim, client) = scene(true);
     for number in 1..=3 {
         consume(&mut sim, &client, number, 0, 2);
@@ -92,10 +92,29 @@ fn who_waits_longest_is_next_and_what_the_last_one_holds_stays_with_it() {
     let (by_consumer, held) = got(&sim, &client);
     assert_eq!(by_consumer.keys().collect::<Vec<_>>(), [&1]);
     sim.tell(&client, Command::Cancel { token: client.token(), consumer: ConsumerId(1) });
-    assert_eq!(bodies_of(&sim, &client, 2), ["2", "3"]);
-    sim.settle(&client, &held, Outcome::Retry { delay_ms: Some(0) });
-    sim.tell(&client, Command::Credit { consumer: ConsumerId(2), add: 3 });
-    assert_eq!(bodies_of(&sim, &client, 2), ["0", "1", "4"], "what came back is first");
+    assert_eq!(bodies_of(&sim, &client, 2), [""; 0], "it may still settle what it holds");
+    sim.settle(&client, &held[1..], Outcome::Ack);
+    let receipts = vec![held[0].receipt];
+    let outcome = Outcome::Retry { delay_ms: Some(0) };
+    sim.tell(&client, Command::Settle { token: None, receipts, outcome });
+    assert_eq!(bodies_of(&sim, &client, 2), ["0", "2"], "what came back is first");
+    sim.tell(&client, Command::Credit { consumer: ConsumerId(2), add: 1 });
+    assert_eq!(bodies_of(&sim, &client, 2), ["3"]);
+}
+
+#[test]
+fn who_comes_after_a_cancel_waits_for_what_is_held_too() {
+    let (mut sim, client) = scene(true);
+    let next = sim.connect();
+    consume(&mut sim, &client, 1, 0, 1);
+    publish(&mut sim, &["0", "1"]);
+    let (_, held) = got(&sim, &client);
+    sim.tell(&client, Command::Cancel { token: client.token(), consumer: ConsumerId(1) });
+    consume(&mut sim, &next, 1, 0, 9);
+    assert_eq!(bodies_of(&sim, &next, 1), [""; 0]);
+    drop(held);
+    sim.disconnect(client);
+    assert_eq!(bodies_of(&sim, &next, 1), ["0", "1"]);
 }
 
 #[test]

@@ -202,6 +202,48 @@ fn the_order_may_change_while_messages_are_out() {
     assert_eq!(BTreeSet::from_iter(offsets(&receive(&mut sim, &client, "g", 9))), (0..4).collect());
 }
 
+/// Fills the log, trims what lies before the last record so far, and starts again with nothing but the log from there on.
+pub(super) fn restart_from_snapshot(
+    mut sim: Simulation,
+    client: &Client,
+    then: impl FnOnce(&mut Simulation),
+) -> Simulation {
+    let filler = sim.make_topic(client, "filler", TopicSettings::default());
+    let body = "f".repeat(700_000);
+    for _ in 0..4 {
+        sim.publish(client, &filler, &[&body]);
+    }
+    let before = sim.shard.log_end();
+    then(&mut sim);
+    let token = client.token();
+    sim.input(Input::Trim { mailbox: client.mailbox.clone(), token, before });
+    let events = sim.events(client);
+    let trimmed =
+        |event: &Event| matches!(event, Event::Reply { result: Ok(Reply::Count(start)), .. } if *start > 0);
+    assert!(events.iter().any(trimmed), "{events:?}");
+    let (disk, now) = (sim.disk.power_cut(Loss::Nothing), sim.now);
+    Simulation::on(disk, Arc::new(MemoryStore::default()), "boot-1", now)
+}
+
+#[test]
+fn a_snapshot_holds_the_order_of_a_group_and_exactly_what_it_was_handed() {
+    let (sim, client) = scene();
+    let mut sim = restart_from_snapshot(sim, &client, |sim| {
+        publish(sim, &client, &["a", "b", "a", "c", "b", "a"]);
+        let a = receive(sim, &client, "key", 2);
+        let rest = receive(sim, &client, "key", 9);
+        assert_eq!((offsets(&a), offsets(&rest)), (vec![0, 2], vec![1, 4, 3]));
+        sim.settle(&client, &a[..1], Outcome::Retry { delay_ms: Some(0) });
+        sim.settle(&client, &[a[1].clone(), rest[1].clone(), rest[2].clone()], Outcome::Ack);
+    });
+    let client = sim.connect();
+    let got = receive(&mut sim, &client, "key", 9);
+    let seen: Vec<_> = got.iter().map(|delivery| (delivery.receipt.offset, delivery.attempts)).collect();
+    assert_eq!(seen, [(0, 2), (5, 0), (1, 1)]);
+    publish(&mut sim, &client, &["a", "d"]);
+    assert_eq!(offsets(&receive(&mut sim, &client, "key", 9)), [7], "one batch of a key at a time");
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Publish(Vec<u8>),

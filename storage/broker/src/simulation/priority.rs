@@ -109,6 +109,21 @@ fn of_a_long_backlog_only_blocks_with_a_priority_are_opened_also_after_a_restart
     assert_eq!(seen, [(3_500, 1), (13_500, 1), (20_000, 1), (0, 1), (1, 1), (2, 0)]);
 }
 
+#[test]
+fn messages_that_lie_behind_a_snapshot_have_their_priorities() {
+    let (sim, client) = scene(TopicSettings::settled_queue(), "5", &[]);
+    let mut sim = super::order::restart_from_snapshot(sim, &client, |sim| {
+        publish(sim, &client, &[1, 5, 0, 3, 9]);
+        let first = receive(sim, &client, 1);
+        assert_eq!(offsets(&first), [1]);
+        sim.settle(&client, &first, Outcome::Ack);
+    });
+    let client = sim.connect();
+    let got = receive(&mut sim, &client, 9);
+    let seen: Vec<_> = got.iter().map(|delivery| (delivery.receipt.offset, delivery.attempts)).collect();
+    assert_eq!(seen, [(4, 0), (3, 0), (0, 0), (2, 0)], "nothing else was handed out");
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     Publish(Vec<u32>),

@@ -108,6 +108,22 @@ fn whatever_refuses_one_refuses_all_and_nothing_has_changed() {
 }
 
 #[test]
+fn without_room_leases_end_and_nothing_is_published() {
+    let (mut sim, client) = scene();
+    let queue = sim.topic("q");
+    sim.publish(&client, &queue, &["held"]);
+    let receipt = sim.receive(&client, "q", "q", 1, 60_000)[0].receipt;
+    let acks = || vec![(vec![receipt], Outcome::Ack)];
+    sim.input(Input::ShortOfRoom { is_short: true });
+    let before = (sim.fingerprint(), sim.shard.log_end());
+    let messages = batch(&sim, &[("a", "1")]);
+    let refused = store(&mut sim, &client, messages, acks());
+    assert!(matches!(refused, Err(Error::NoSpace)), "{refused:?}");
+    assert_eq!((sim.fingerprint(), sim.shard.log_end()), before);
+    assert!(store(&mut sim, &client, PublishBatch::default(), acks()).is_ok());
+}
+
+#[test]
 fn what_goes_nowhere_is_no_refusal() {
     let (mut sim, client) = scene();
     let settings = ExchangeSettings::durable(ExchangeKind::Direct);

@@ -38,13 +38,13 @@ fn prepare_all(
 }
 
 /// Stores a half message; returns its position.
-fn prepare(sim: &mut Simulation, client: &Client, group: &str, body: &str) -> u64 {
+pub(super) fn prepare(sim: &mut Simulation, client: &Client, group: &str, body: &str) -> u64 {
     let stored = prepare_all(sim, client, group, &[body]).remove(0).unwrap();
     assert_eq!((stored.offset, stored.queues), (None, 0));
     stored.position
 }
 
-fn end(
+pub(super) fn end(
     sim: &mut Simulation,
     client: &Client,
     position: u64,
@@ -66,13 +66,13 @@ fn is_refused(result: &Result<Reply, Error>, position: u64) -> bool {
     matches!(result, Err(Error::NotHalf { position: named, .. }) if *named == position)
 }
 
-fn produce(sim: &mut Simulation, client: &Client, group: &str) {
+pub(super) fn produce(sim: &mut Simulation, client: &Client, group: &str) {
     let group: Name = group.into();
     assert!(matches!(sim.ask(client, |token| Command::Produce { token, group }), Ok(Reply::Done)));
 }
 
 /// What a producer is asked of: body, and how often it was asked before.
-fn asked(sim: &Simulation, client: &Client) -> Vec<(String, u32)> {
+pub(super) fn asked(sim: &Simulation, client: &Client) -> Vec<(String, u32)> {
     let check = |event| match event {
         Event::Check(check) => (body(&check.message), check.checks),
         other => panic!("{other:?}"),
@@ -214,6 +214,20 @@ fn seen_in(sim: &Simulation, topic: &str) -> usize {
 }
 
 #[test]
+fn without_room_half_messages_are_rolled_back_and_not_committed() {
+    let (mut sim, client, _) = scene();
+    let [kept, gone] = ["kept", "gone"].map(|body| prepare(&mut sim, &client, "g", body));
+    sim.input(Input::ShortOfRoom { is_short: true });
+    let refused = end(&mut sim, &client, kept, None, Decision::Commit);
+    assert!(matches!(refused, Err(Error::NoSpace)), "{refused:?}");
+    assert!(end(&mut sim, &client, gone, None, Decision::RollBack).is_ok());
+    assert_eq!(open(&sim), 1);
+    sim.input(Input::ShortOfRoom { is_short: false });
+    commit(&mut sim, &client, kept);
+    assert_eq!(seen(&sim), ["kept"]);
+}
+
+#[test]
 fn producers_are_asked_after_the_first_wait_then_at_intervals_and_at_last_it_is_given_up() {
     let (mut sim, client, _) = scene();
     let position = prepare(&mut sim, &client, "g", "body");
@@ -273,6 +287,33 @@ fn a_half_message_that_nobody_can_be_asked_of_is_given_up_after_days() {
     prepare(&mut sim, &client, "g", "young");
     sim.pass_ms(100);
     assert_eq!((seen_in(&sim, UNDECIDED_TOPIC), open(&sim)), (1, 1));
+}
+
+#[test]
+fn what_cannot_be_given_up_stays_open_and_is_tried_again() {
+    for is_served in [true, false] {
+        let (mut sim, client, _) = scene();
+        let settings = TopicSettings { writable: false, ..TopicSettings::default() };
+        sim.make_topic(&client, UNDECIDED_TOPIC, settings);
+        prepare(&mut sim, &client, "g", "body");
+        let producer = sim.connect();
+        if is_served {
+            produce(&mut sim, &producer, "g");
+            sim.pass_ms(HALF_FIRST_CHECK_MS);
+            (0..HALF_CHECKS_MAX).for_each(|_| sim.pass_ms(HALF_CHECK_INTERVAL_MS));
+            assert_eq!(asked(&sim, &producer).len(), HALF_CHECKS_MAX as usize);
+        } else {
+            sim.pass_ms(HALF_FIRST_CHECK_MS + HALF_UNASKED_MS_MAX);
+        }
+        assert_eq!(open(&sim), 1);
+        let name: Name = UNDECIDED_TOPIC.into();
+        let delete = |token| Command::DeleteTopic { token, name, if_unused: false, if_empty: false };
+        sim.ask(&client, delete).unwrap();
+        sim.pass_ms(1_000);
+        assert_eq!(open(&sim), 1, "not at once: what failed may fail for long");
+        sim.pass_ms(HALF_CHECK_INTERVAL_MS);
+        assert_eq!((open(&sim), seen_in(&sim, UNDECIDED_TOPIC)), (0, 1), "{is_served}");
+    }
 }
 
 /// Fault 11: checks go by the wall clock, so a jump makes them early or late by as much; none is asked twice for it.

@@ -1,9 +1,10 @@
 //! Users, what they may do, and the list of changes: in the log, in checkpoints and snapshots, and held against every
 //! command.
 
+use super::transaction::{asked, end, prepare, produce};
 use super::*;
 use crate::access::AuditEntry;
-use crate::limits::{AUDIT_PAGE_ENTRIES_MAX, USERS_MAX};
+use crate::limits::{AUDIT_PAGE_ENTRIES_MAX, HALF_FIRST_CHECK_MS, USERS_MAX};
 
 const FROM: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
 
@@ -59,7 +60,7 @@ fn audit(sim: &mut Simulation, client: &Client, before: Option<u64>) -> Vec<Audi
 fn furnished() -> (Simulation, Client) {
     let mut sim = Simulation::new();
     let client = sim.connect();
-    sim.make_topic(&client, "t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    sim.make_topic(&client, "t", TopicSettings { queues: 2, ..TopicSettings::default() });
     sim.make_group(&client, "g", GroupSettings::at_once());
     sim.ask(&client, put("root", admin())).unwrap();
     let root = connect_as(&mut sim, "root");
@@ -199,69 +200,6 @@ fn dead_letters_are_no_way_around_a_rule() {
 }
 
 #[test]
-fn half_messages_are_for_producers_that_may_decide() {
-    let (mut sim, root) = furnished();
-    let ann = connect_as(&mut sim, "ann");
-    let topic = sim.topic("t");
-    let first_check_ms = sim.now.wall_ms;
-    let half = |group: &str| {
-        let terms = HalfTerms { group: group.into(), first_check_ms };
-        let mut batch = PublishBatch::default();
-        batch.push_half(&draft("t", "half"), topic.id, None, 0, Durability::Disk, terms).unwrap();
-        batch
-    };
-    assert!(matches!(sim.send(&ann, half("p"))[..], [Err(Error::Denied(_))]));
-    let position = sim.send(&root, half("p")).pop().unwrap().unwrap().position;
-    let commands: Vec<Box<dyn Fn(Token) -> Command>> = vec![
-        Box::new(move |token| Command::EndHalf { token, position, group: None, decision: Decision::Commit }),
-        Box::new(move |token| Command::EndHalf {
-            token,
-            position,
-            group: None,
-            decision: Decision::RollBack,
-        }),
-        Box::new(|token| Command::OpenHalves { token, group: Some("p".into()), after: None, max: 1 }),
-        Box::new(|token| Command::OpenHalves { token, group: None, after: None, max: 1 }),
-    ];
-    for command in commands {
-        assert!(matches!(sim.ask(&ann, command), Err(Error::Denied(_))));
-    }
-    let produce = |token| Command::Produce { token, group: "p".into() };
-    let is_asked = |sim: &mut Simulation, client: &Client| {
-        sim.pass_ms(600_000);
-        sim.pass_ms(600_000);
-        sim.events(client).iter().any(|event| matches!(event, Event::Check(_)))
-    };
-    sim.ask(&ann, produce).unwrap();
-    assert!(!is_asked(&mut sim, &ann), "she is not shown the message");
-    sim.ask(&root, put("ann", rules(vec![allow(Action::Publish, ResourceKind::Group, "p")]))).unwrap();
-    sim.ask(&ann, produce).unwrap();
-    assert!(is_asked(&mut sim, &ann));
-    sim.ask(&root, put("ann", rules(Vec::new()))).unwrap();
-    assert!(!is_asked(&mut sim, &ann), "nor any more");
-    assert_eq!(sim.read("t", 0, 0), []);
-}
-
-#[test]
-fn what_is_stored_together_is_allowed_or_denied_together() {
-    let (mut sim, root) = furnished();
-    let other = sim.make_topic(&root, "other", TopicSettings { queues: 1, ..TopicSettings::default() });
-    let (ann, topic) = (connect_as(&mut sim, "ann"), sim.topic("t"));
-    let together = |topics: &[TopicId]| {
-        let mut batch = PublishBatch::default();
-        for topic in topics {
-            let destination = Destination::Topic { topic: *topic, queue_index: None };
-            batch.push(&draft("t", "together"), destination, 0, Durability::Disk).unwrap();
-        }
-        move |token| Command::PublishTogether { token, batch, settlements: Vec::new() }
-    };
-    assert!(matches!(sim.ask(&ann, together(&[topic.id, other.id])), Err(Error::Denied(_))));
-    assert_eq!(sim.read("t", 0, 0), []);
-    assert!(sim.ask(&ann, together(&[topic.id])).is_ok());
-    assert_eq!(sim.read("t", 0, 0).len(), 1);
-}
-
-#[test]
 fn who_may_no_longer_consume_is_told_so() {
     let (mut sim, root) = furnished();
     let ann = connect_as(&mut sim, "ann");
@@ -353,4 +291,42 @@ fn there_are_so_many_users_and_no_more() {
     assert!(matches!(sim.ask(&root, put("one more", UserChange::default())), Err(Error::Limit { .. })));
     sim.ask(&root, delete("user 7")).unwrap();
     assert!(sim.ask(&root, put("one more", UserChange::default())).is_ok());
+}
+
+#[test]
+fn half_messages_are_ended_by_those_who_may_publish_to_their_topic() {
+    let (mut sim, root) = furnished();
+    sim.ask(&root, put("ben", rules(Vec::new()))).unwrap();
+    let (ann, ben) = (connect_as(&mut sim, "ann"), connect_as(&mut sim, "ben"));
+    let positions: Vec<u64> =
+        ["one", "two", "three"].map(|body| prepare(&mut sim, &ann, "shop", body)).into();
+    produce(&mut sim, &ben, "shop");
+    sim.pass_ms(HALF_FIRST_CHECK_MS + 1);
+    assert!(asked(&sim, &ben).is_empty(), "it would be told what is in them");
+    for decision in [Decision::Commit, Decision::RollBack] {
+        let refused = end(&mut sim, &ben, positions[0], Some("shop"), decision);
+        assert!(matches!(refused, Err(Error::Denied(_))), "{refused:?}");
+    }
+    let list = |token| Command::OpenHalves { token, group: None, after: None, max: 10 };
+    assert!(matches!(sim.ask(&ben, list), Err(Error::Denied(_))));
+    assert!(matches!(sim.ask(&root, list), Ok(Reply::Halves(halves)) if halves.len() == 3));
+    assert!(matches!(end(&mut sim, &ann, positions[0], None, Decision::Commit), Ok(Reply::Stored(_))));
+    assert!(matches!(end(&mut sim, &ann, positions[1], None, Decision::RollBack), Ok(Reply::Done)));
+    assert_eq!(sim.read("t", 1, 0).len(), 1);
+}
+
+#[test]
+fn what_is_stored_together_is_denied_together() {
+    let (mut sim, root) = furnished();
+    sim.make_topic(&root, "u", TopicSettings { queues: 1, ..TopicSettings::default() });
+    let ann = connect_as(&mut sim, "ann");
+    let mut batch = PublishBatch::default();
+    for name in ["t", "u"] {
+        let destination = Destination::Topic { topic: sim.topic(name).id, queue_index: None };
+        batch.push(&draft(name, "x"), destination, tag_hash(name), Durability::Disk).unwrap();
+    }
+    let together = |token| Command::PublishTogether { token, batch, settlements: Vec::new() };
+    let denied = sim.ask(&ann, together);
+    assert!(matches!(denied, Err(Error::Denied(_))), "{denied:?}");
+    assert!(sim.read("t", 0, 0).is_empty());
 }

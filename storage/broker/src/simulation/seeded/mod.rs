@@ -43,6 +43,10 @@ pub(super) struct Course {
 /// Every fault twice.
 const WHOLE: Course = Course { operations: 1_000, faults: &Fault::ALL, times: 2 };
 
+/// Power cuts amid what was written at once, and nothing else.
+const TORN: Course =
+    Course { operations: 1_000, faults: &[Fault::PowerCutTorn, Fault::PowerCutPages], times: 60 };
+
 /// What happened in a run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
@@ -164,6 +168,15 @@ fn whatever_fails_each_message_lives_or_dies_once() {
     }
     println!("{all:?}");
     assert_eq!(all.deaths.keys().copied().collect::<Vec<_>>(), ["expired", "maxlen", "rejected"], "{all:?}");
+}
+
+#[test]
+fn power_cuts_part_nothing_that_was_stored_together() {
+    let mut all = Tally::default();
+    for seed in 1..=number_from("MAILRAIL_SEEDS").unwrap_or(SEEDS) {
+        all.add(&run(seed, &TORN));
+    }
+    assert!(all.together > 20 && all.committed > 20, "{all:?}");
 }
 
 #[test]

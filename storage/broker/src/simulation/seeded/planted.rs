@@ -1,33 +1,33 @@
 //! A test of the tests: each planted bug is found by some seed. The quick suite runs the seed that is known to find it,
-//! the long one (`MAILRAIL_SEEDS`) looks for the first.
+//! the long one (`MAILRAIL_SEEDS`) looks for the first; `MAILRAIL_BUG` names the one bug that is planted.
 
 use mailrail_commitlog::planted::{Bug, plant};
 
 use super::*;
 
 /// Each bug with the first seed that finds it.
-const PLANTED: [(Bug, u64); 29] = [
+const PLANTED: [(Bug, u64); 28] = [
     (Bug::SkippedSync, 1),
-    (Bug::FailedSyncCounts, 2),
+    (Bug::FailedSyncCounts, 1),
     (Bug::SegmentBegunEarly, 1),
     (Bug::NameNotSynced, 1),
-    (Bug::OldNameNotSynced, 2),
+    (Bug::OldNameNotSynced, 1),
     (Bug::SyncedToTooHigh, 1),
-    (Bug::CutTooEarly, 6),
-    (Bug::OpenWithoutSync, 1),
+    (Bug::CutTooEarly, 3),
+    (Bug::OpenWithoutSync, 3),
     (Bug::AckBeforeSync, 1),
     (Bug::AckBeforeWrite, 1),
     (Bug::SeenBeforeSync, 1),
-    (Bug::OffsetsNotReserved, 1),
+    (Bug::OffsetsNotReserved, 2),
     (Bug::OffsetsNotSkipped, 1),
     (Bug::StoreTimeGoesBack, 1),
     (Bug::CheckpointAheadOfLog, 27),
-    (Bug::TrimAheadOfSnapshot, 36),
+    (Bug::TrimAheadOfSnapshot, 6),
     (Bug::TrimPassesWaiting, 1),
     (Bug::SettleNotReplayed, 1),
     (Bug::ReplaySkipsTooMuch, 1),
     (Bug::DispatchNotReplayed, 1),
-    (Bug::TrimPassesRecall, 1),
+    (Bug::TrimPassesRecall, 3),
     (Bug::RecallNotReplayed, 1),
     (Bug::DispatchedInAnyOrder, 1),
     (Bug::DispatchedEarly, 1),
@@ -35,7 +35,6 @@ const PLANTED: [(Bug, u64); 29] = [
     (Bug::HalfEndsTwice, 1),
     (Bug::RolledBackHalfCommitted, 1),
     (Bug::TrimPassesHalf, 1),
-    (Bug::AtomicGroupParted, 1),
 ];
 
 /// Those that show with messages that die.
@@ -45,6 +44,13 @@ const PLANTED_MORTAL: [(Bug, u64); 4] = [
     (Bug::DeadLetterNotSettled, 1),
     (Bug::LengthNotLimited, 1),
 ];
+
+/// Those that show where the power fails amid what was written at once.
+const PLANTED_TORN: [(Bug, u64); 1] = [(Bug::AtomicGroupParted, 1)];
+
+fn run_torn(seed: u64) -> Tally {
+    run(seed, &TORN)
+}
 
 fn run_whole(seed: u64) -> Tally {
     run(seed, &WHOLE)
@@ -64,7 +70,11 @@ fn every_planted_bug_is_found() {
     let mut missed = Vec::new();
     let whole = PLANTED.map(|(bug, seed)| (bug, seed, run_whole as fn(u64) -> Tally));
     let mortal = PLANTED_MORTAL.map(|(bug, seed)| (bug, seed, run_mortal as fn(u64) -> Tally));
-    for (bug, known, run) in whole.into_iter().chain(mortal) {
+    let torn = PLANTED_TORN.map(|(bug, seed)| (bug, seed, run_torn as fn(u64) -> Tally));
+    let wanted = std::env::var("MAILRAIL_BUG").ok();
+    let is_wanted = |bug: Bug| wanted.as_ref().is_none_or(|wanted| *wanted == format!("{bug:?}"));
+    let all = whole.into_iter().chain(mortal).chain(torn);
+    for (bug, known, run) in all.filter(|(bug, ..)| is_wanted(*bug)) {
         let mut among = if let Some(seeds) = seeds { 1..=seeds } else { known..=known };
         match among.find_map(|seed| Some((seed, finding(bug, seed, run)?))) {
             Some((seed, why)) => println!("{bug:?}: seed {seed} says: {why}"),
