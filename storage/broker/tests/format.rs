@@ -1,31 +1,16 @@
-//! Data folders of every format version, kept as files: whatever the code becomes, it opens them and finds what was in
-//! them. To write the folder of the present version anew, when a version that nobody has is changed:
-//! `MAILRAIL_FIXTURE=write cargo test -p mailrail-broker --test format a_folder`.
+//! A data folder of format 1: a log of the first kinds of records.
+mod fixture;
 mod rig;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use fixture::*;
 use mailrail_broker::*;
 use rig::*;
 
-/// When the folder was written, by its own clock.
-const WALL_MS: u64 = 1_700_000_000_000;
-/// When its waiting messages want to be seen, and a time behind that.
-const DUE_MS: u64 = WALL_MS + 3_600_000;
-const LATER_MS: u64 = DUE_MS + 1_000;
-/// Of the folder's segments, and of those that are added to it: the copy of a message that was waiting reserves more
-/// than the smallest holds.
-const SEGMENT_BYTES: u64 = 16 << 10;
-const LATER_SEGMENT_BYTES: u64 = 1 << 20;
-/// Length of the store's file, of which almost all is zeros at the end that are not kept.
-const STORE_FILE: &str = "store/db";
-const STORE_FILE_BYTES: usize = (512 << 10) - 1;
-
-fn fixture(version: u32) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format-{version}"))
-}
+const FORMAT_1: Fixture = Fixture { version: 1, waiting: 1, furnish, described };
 
 /// Fills a folder with all that a log can hold: a start that was trimmed behind a snapshot, topics of each kind, groups
 /// with positions, runs settled out of order and failed attempts, exchanges with bindings, messages in several queues,
@@ -141,9 +126,7 @@ fn settle_some(rig: &mut Rig) {
 
 /// All that a broker on the folder shows once the waiting messages were seen, as text.
 fn described(folder: &Path) -> String {
-    let mut config = config(folder, LATER_MS);
-    config.log.segment_bytes = LATER_SEGMENT_BYTES;
-    let mut rig = Rig::with(config);
+    let mut rig = reopened(folder);
     let orders = rig.broker.directory().topic("orders").unwrap();
     let (queue, since) = (orders.queue(0).unwrap(), Instant::now());
     while !rig.messages(&queue).iter().any(|(_, body)| body == b"waited an hour") {
@@ -192,51 +175,12 @@ fn described(folder: &Path) -> String {
     text
 }
 
-/// Makes a data folder of a fixture.
-fn unpack(version: u32, folder: &Path) {
-    copy(&fixture(version), folder);
-    let mut bytes = std::fs::read(folder.join(STORE_FILE)).unwrap();
-    bytes.resize(STORE_FILE_BYTES, 0);
-    std::fs::write(folder.join(STORE_FILE), bytes).unwrap();
-}
-
-fn write_fixture(version: u32) {
-    let folder = fixture(version);
-    let _ = std::fs::remove_dir_all(&folder);
-    furnish(&folder);
-    std::fs::remove_file(folder.join("lock")).unwrap();
-    let mut bytes = std::fs::read(folder.join(STORE_FILE)).unwrap();
-    assert_eq!(bytes.len(), STORE_FILE_BYTES);
-    bytes.truncate(bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1);
-    std::fs::write(folder.join(STORE_FILE), bytes).unwrap();
-    let copied = tempfile::tempdir().unwrap();
-    unpack(version, copied.path());
-    std::fs::write(folder.with_extension("txt"), described(copied.path())).unwrap();
-}
-
-fn check_folder(version: u32, prepare: fn(&Path)) {
-    let expected = std::fs::read_to_string(fixture(version).with_extension("txt")).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    unpack(version, folder.path());
-    prepare(folder.path());
-    let found = check(folder.path()).unwrap();
-    assert!(found.log.start >= SEGMENT_BYTES && found.waiting == 1 && found.log.cut.is_none(), "{found:?}");
-    let text = described(folder.path());
-    assert!(text == expected, "found:\n{text}\nexpected:\n{expected}");
-    assert!(!folder.path().join("store.broken-1").exists(), "the store was not used");
-}
-
 #[test]
 fn a_folder_of_format_1_has_what_it_had() {
-    if std::env::var("MAILRAIL_FIXTURE").is_ok_and(|value| value == "write") {
-        write_fixture(1);
-    }
-    check_folder(1, |_| {});
+    FORMAT_1.check();
 }
 
 #[test]
 fn a_log_of_format_1_is_enough() {
-    check_folder(1, |folder| {
-        let _ = std::fs::remove_dir_all(folder.join("store"));
-    });
+    FORMAT_1.check_without_store();
 }

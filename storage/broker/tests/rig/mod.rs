@@ -102,7 +102,7 @@ impl Rig {
     pub fn publish_to(&mut self, destination: Destination, topic: &str, body: &[u8]) -> Stored {
         let mut batch = PublishBatch::default();
         batch.push(&draft(topic, body), destination, 0, Durability::Disk).unwrap();
-        self.published(batch).unwrap()
+        self.publish_batch(batch).unwrap()
     }
 
     /// As [`Rig::publish`], with a key to find it by.
@@ -112,21 +112,21 @@ impl Rig {
         let draft = Draft { properties: properties.as_bytes(), ..draft(&topic.name, body) };
         let destination = Destination::Topic { topic: topic.id, queue_index: Some(0) };
         batch.push(&draft, destination, 0, Durability::Disk).unwrap();
-        self.published(batch).unwrap()
+        self.publish_batch(batch).unwrap()
     }
 
     /// Publishes without waiting for a sync.
     pub fn publish_memory(&mut self, destination: Destination, topic: &str, body: &[u8]) -> Stored {
         let mut batch = PublishBatch::default();
         batch.push(&draft(topic, body), destination, 0, Durability::Memory).unwrap();
-        self.published(batch).unwrap()
+        self.publish_batch(batch).unwrap()
     }
 
     /// Publishes; how many queues that reached.
     pub fn queues_reached(&mut self, destination: Destination) -> u32 {
         let mut batch = PublishBatch::default();
         batch.push(&draft("routed", b"routed"), destination, 0, Durability::Disk).unwrap();
-        match self.published(batch) {
+        match self.publish_batch(batch) {
             Ok(stored) => stored.queues,
             Err(Error::Unroutable) => 0,
             Err(error) => panic!("{error}"),
@@ -137,10 +137,11 @@ impl Rig {
     pub fn publish_due(&mut self, topic: &Topic, body: &[u8], due_ms: u64) -> Stored {
         let mut batch = PublishBatch::default();
         batch.push_due(&draft(&topic.name, body), topic.id, Some(0), 0, Durability::Disk, due_ms).unwrap();
-        self.published(batch).unwrap()
+        self.publish_batch(batch).unwrap()
     }
 
-    fn published(&mut self, batch: PublishBatch) -> Result<Stored, Error> {
+    /// Publishes the one message of a batch.
+    pub fn publish_batch(&mut self, batch: PublishBatch) -> Result<Stored, Error> {
         self.session.submit(vec![Command::Publish { token: Token(2), batch }]);
         self.find(|event| match event {
             Event::Published { mut results, .. } => Some(results.remove(0)),
