@@ -65,16 +65,24 @@ impl Client {
 
     /// The topic, made if it is not there.
     pub fn topic(&mut self, name: &str, queues: u32) -> Result<Arc<Topic>, Failure> {
-        let settings = TopicSettings { queues, ..TopicSettings::default() };
+        self.topic_with(name, TopicSettings { queues, ..TopicSettings::default() })
+    }
+
+    pub fn topic_with(&mut self, name: &str, settings: TopicSettings) -> Result<Arc<Topic>, Failure> {
         let (name, token) = (name.into(), Token(1));
         self.session.submit(vec![Command::PutTopic { token, name, settings, adopt: true }]);
+        match self.reply()? {
+            Reply::Topic { topic, .. } => Ok(topic),
+            other => Err(format!("a topic was not made: {other:?}").into()),
+        }
+    }
+
+    /// Waits for the answer to the one command that gets any.
+    pub fn reply(&mut self) -> Result<Reply, Failure> {
         loop {
             for event in self.events()? {
                 if let Event::Reply { result, .. } = event {
-                    return match result? {
-                        Reply::Topic { topic, .. } => Ok(topic),
-                        _ => Err("a topic was not made".into()),
-                    };
+                    return Ok(result?);
                 }
             }
         }

@@ -4,6 +4,7 @@
 mod allocations;
 mod backlog;
 mod bare;
+mod churn;
 mod client;
 mod cold;
 mod filters;
@@ -91,6 +92,16 @@ enum Work {
         #[arg(long, default_value_t = 100)]
         size: usize,
     },
+    /// Publishes and consumes so much through one queue, while messages stay in another.
+    Churn {
+        #[arg(long, default_value_t = 20)]
+        gb: u64,
+        /// Messages that stay.
+        #[arg(long, default_value_t = 200_000)]
+        stays: u64,
+        #[arg(long, default_value_t = 1024)]
+        size: usize,
+    },
     /// What filters by tag and by an expression of three terms add to a read from memory.
     Filters,
     /// Publishes messages that are due within a year, and a few that are due soon; rates beside plain messages.
@@ -118,6 +129,7 @@ fn main() -> ExitCode {
         Work::Open => backlog::open(&data),
         Work::ColdRead => cold::read(&data),
         Work::PlainRead => cold::plain(&data),
+        Work::Churn { gb, stays, size } => churn::run(&data, gb, stays, size),
         Work::Filters => filters::run(&data),
         Work::Ordered { messages, size } => ordered::run(&data, messages, size),
         Work::Timers(load) => timers::run(&data, &load),

@@ -1,7 +1,6 @@
 //! What strict order and priorities cost: one backlog read by offset, then consumed by lease and acknowledged in each
 //! sequence that there is.
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use mailrail_broker::*;
@@ -31,7 +30,7 @@ pub fn run(data: &Path, messages: u64, size: usize) -> Result<Value, Failure> {
     publish(&mut client, &few, &body, messages, |number| (number % FEW_KEYS, 0))?;
     let attributes = [(PRIORITY_MAX.to_owned(), (PRIORITIES - 1).to_string())].into();
     let ranked =
-        make(&mut client, "ranked", TopicSettings { queues: 1, attributes, ..TopicSettings::default() })?;
+        client.topic_with("ranked", TopicSettings { queues: 1, attributes, ..TopicSettings::default() })?;
     publish(&mut client, &ranked, &body, messages, |number| (0, number % PRIORITIES))?;
     let mut report = json!({ "read": read(&mut client, &spread, messages)? });
     let consumed = [
@@ -48,25 +47,6 @@ pub fn run(data: &Path, messages: u64, size: usize) -> Result<Value, Failure> {
     }
     broker.stop()?;
     Ok(report)
-}
-
-fn make(client: &mut Client, name: &str, settings: TopicSettings) -> Result<Arc<Topic>, Failure> {
-    let name = name.into();
-    client.session.submit(vec![Command::PutTopic { token: Token(1), name, settings, adopt: false }]);
-    match reply(client)? {
-        Reply::Topic { topic, .. } => Ok(topic),
-        other => Err(format!("a topic was not made: {other:?}").into()),
-    }
-}
-
-fn reply(client: &mut Client) -> Result<Reply, Failure> {
-    loop {
-        for event in client.events()? {
-            if let Event::Reply { result, .. } = event {
-                return Ok(result?);
-            }
-        }
-    }
 }
 
 /// Publishes messages with the key and the priority that each number has.
@@ -115,7 +95,7 @@ fn consume(
     let group = Name::from(name);
     let put = Command::PutGroup { token: Token(1), name: group.clone(), settings: Some(settings) };
     client.session.submit(vec![put]);
-    reply(client)?;
+    client.reply()?;
     let receive = || Command::Receive {
         token: Token(4),
         group: group.clone(),
