@@ -30,6 +30,7 @@ pub fn run(data: &Path, gb: u64, stays: u64, size: usize) -> Result<Value, Failu
         client.published()?;
     }
     let passing = client.topic_with("passing", TopicSettings::settled_queue())?;
+    client.group("passing", GroupSettings::at_once())?;
     let round_bytes = (WINDOW * BATCH_MESSAGES * size) as u64;
     let (begin, mut done, mut looked) = (Instant::now(), 0, 0);
     let (mut settled_kib, mut most_kib, mut most_bytes) = (0, 0, 0);

@@ -77,6 +77,12 @@ impl Client {
         }
     }
 
+    pub fn group(&mut self, name: &str, settings: GroupSettings) -> Result<(), Failure> {
+        let put = Command::PutGroup { token: Token(1), name: name.into(), settings: Some(settings) };
+        self.session.submit(vec![put]);
+        self.reply().map(drop)
+    }
+
     /// Waits for the answer to the one command that gets any.
     pub fn reply(&mut self) -> Result<Reply, Failure> {
         loop {

@@ -93,9 +93,7 @@ fn consume(
     messages: u64,
 ) -> Result<f64, Failure> {
     let group = Name::from(name);
-    let put = Command::PutGroup { token: Token(1), name: group.clone(), settings: Some(settings) };
-    client.session.submit(vec![put]);
-    client.reply()?;
+    client.group(name, settings)?;
     let receive = || Command::Receive {
         token: Token(4),
         group: group.clone(),
