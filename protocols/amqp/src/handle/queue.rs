@@ -104,7 +104,7 @@ pub(crate) fn declare(
     let DeclareQueue { queue, settings } = declare;
     let Some(settings) = settings else {
         let line = Line::find(connection, &queue)?;
-        return Ok(look(connection, id, &queue, line));
+        return look(connection, id, &queue, line);
     };
     if queue.is_empty() {
         let name = made_name(connection);
@@ -129,13 +129,16 @@ pub(crate) fn declare(
 
 /// Answers with the counts of a queue, and makes nothing. A group that nobody has made yet would begin at the earliest
 /// message retained, so that is what it is counted from.
-fn look(connection: &mut Connection, id: RequestId, queue: &str, line: Line) -> Carried {
+fn look(connection: &mut Connection, id: RequestId, queue: &str, line: Line) -> Result<Carried, Refusal> {
     if connection.session.broker().directory().group(&line.group).is_some() {
-        return view(connection, id, queue, line);
+        return Ok(view(connection, id, queue, line));
+    }
+    for resource in [Resource::topic(&line.topic), Resource::group(&line.group)] {
+        connection.session.check(Action::Describe, resource).map_err(|error| to_wire::refusal(&error))?;
     }
     let queues = line.found.queues();
     let messages = queues.iter().map(|queue| queue.end_offset().saturating_sub(queue.min_offset())).sum();
-    Carried::Declared { queue: Name::from(queue), messages: to_u32(messages) }
+    Ok(Carried::Declared { queue: Name::from(queue), messages: to_u32(messages) })
 }
 
 /// Answers with the counts of a queue that is there; its group is made if it is missing.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use mailrail_broker::connection::Output;
-use mailrail_broker::{Command as Ask, Error, Name, Now, QueueId, Reply};
+use mailrail_broker::{Action, Command as Ask, Error, Name, Now, QueueId, Reply, Resource};
 
 use crate::codec::body::lock::{self, LockQueues, QueueName};
 use crate::connection::Connection;
@@ -25,6 +25,7 @@ pub(crate) fn lock(
 ) -> Result<(), Refusal> {
     let named = known_queues(connection, &lock.queues);
     let group = super::known_group(connection, &lock.consumer_group)?;
+    connection.session.check(Action::Consume, Resource::group(&group))?;
     let until = now.mono + Duration::from_millis(LOCK_LEASE_MS);
     connection.config.registry.locks(&group, until);
     let queues = named.iter().map(|(id, _)| *id).collect();

@@ -5,7 +5,7 @@ use super::*;
 use crate::access::{
     Action, AuditEntry, Denial, Identity, Resource, UserChange, UserSettings, bounded, checked,
 };
-use crate::command::{BindTarget, Name};
+use crate::command::{BindTarget, Name, Outcome};
 use crate::limits::{AUDIT_PAGE_ENTRIES_MAX, USERS_MAX};
 use crate::policy::{DeadLetter, Policy};
 use crate::publish::{Destination, PublishItem};
@@ -80,6 +80,8 @@ impl Check<'_> {
             Command::Committed { group, .. } | Command::Members { group, .. } => {
                 self.may(Describe, Resource::group(group))
             }
+            // Giving back is for who may no longer consume, above all.
+            Command::Settle { outcome: Outcome::Release, .. } => Ok(()),
             Command::Settle { receipts, .. } | Command::Extend { receipts, .. } => self.receipts(receipts),
             Command::Join { group, topics, .. } => {
                 topics.iter().try_for_each(|topic| self.may(Consume, Resource::topic(topic)))?;
@@ -122,17 +124,24 @@ impl Check<'_> {
         }
     }
 
-    /// Making a group with the settings that any consumer's first step gives it is part of consuming.
+    /// Making a group with the settings that any consumer's first step gives it is part of consuming, and so is asking for
+    /// one as it is.
     fn put_group(&self, name: &str, settings: Option<&GroupSettings>) -> Allowed {
-        let is_first_step = settings.is_none_or(|settings| {
-            *settings == GroupSettings::at_once() || *settings == GroupSettings::rocketmq(name)
+        let known = self.shard.state.directory.group(name);
+        let is_first_step = settings.is_none_or(|settings| match &known {
+            Some(group) => *settings == *group.settings(),
+            None => *settings == GroupSettings::at_once() || *settings == GroupSettings::rocketmq(name),
         });
         if is_first_step && self.may(Action::Consume, Resource::group(name)).is_ok() {
             return Ok(());
         }
         self.may(Action::Configure, Resource::group(name))?;
         match settings.filter(|_| !is_first_step).and_then(|settings| settings.dead_letter.as_deref()) {
-            Some(topic) => self.may(Action::Publish, Resource::topic(topic)),
+            // Dead letters are messages that the group would get, sent elsewhere.
+            Some(topic) => {
+                self.may(Action::Consume, Resource::group(name))?;
+                self.may(Action::Publish, Resource::topic(topic))
+            }
             None => Ok(()),
         }
     }
@@ -163,12 +172,14 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Receipts may be forged, so each is of what may be consumed.
     fn receipts(&self, receipts: &[Receipt]) -> Allowed {
-        let mut last = None;
-        for receipt in receipts.iter().filter(|receipt| last.replace(receipt.group) != Some(receipt.group)) {
-            if let Some(group) = self.shard.state.groups.get(&receipt.group) {
+        for line in receipts.chunk_by(|a, b| (a.group, a.queue) == (b.group, b.queue)) {
+            let Some(Receipt { group, queue, .. }) = line.first() else { continue };
+            if let Some(group) = self.shard.state.groups.get(group) {
                 self.may(Action::Consume, Resource::group(&group.name))?;
             }
+            self.queues([*queue].into_iter())?;
         }
         Ok(())
     }

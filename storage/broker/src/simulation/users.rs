@@ -330,3 +330,37 @@ fn what_is_stored_together_is_denied_together() {
     assert!(matches!(denied, Err(Error::Denied(_))), "{denied:?}");
     assert!(sim.read("t", 0, 0).is_empty());
 }
+
+#[test]
+fn who_may_consume_changes_no_group_that_is_there() {
+    let (mut sim, root) = furnished();
+    let ann = connect_as(&mut sim, "ann");
+    let put = |settings: GroupSettings| {
+        move |token| Command::PutGroup { token, name: "g".into(), settings: Some(settings) }
+    };
+    let strict = GroupSettings { attempts_max: Some(3), ..GroupSettings::at_once() };
+    sim.ask(&root, put(strict.clone())).unwrap();
+    for settings in [GroupSettings::at_once(), GroupSettings::rocketmq("g")] {
+        assert!(matches!(sim.ask(&ann, put(settings)), Err(Error::Denied(_))));
+    }
+    assert!(sim.ask(&ann, put(strict.clone())).is_ok(), "it is so already");
+    assert_eq!(*sim.shard.directory().group("g").unwrap().settings(), strict);
+}
+
+#[test]
+fn a_receipt_is_for_who_may_consume_its_topic_and_may_always_be_given_back() {
+    let (mut sim, root) = furnished();
+    let other = sim.make_topic(&root, "other", TopicSettings { queues: 1, ..TopicSettings::default() });
+    sim.publish(&root, &other, &["for others"]);
+    let (group, topic) = ("g".into(), "other".into());
+    sim.ask(&root, |token| Command::Seek { token, group, topic, to: SeekTo::Earliest }).unwrap();
+    let receipt = sim.receive(&root, "g", "other", 1, 60_000).remove(0).receipt;
+    let ann = connect_as(&mut sim, "ann");
+    let settle =
+        |outcome| move |token| Command::Settle { token: Some(token), receipts: vec![receipt], outcome };
+    for outcome in [Outcome::Ack, Outcome::Reject, Outcome::Retry { delay_ms: None }] {
+        assert!(matches!(sim.ask(&ann, settle(outcome)), Err(Error::Denied(_))));
+    }
+    assert!(sim.ask(&root, settle(Outcome::Release)).is_ok());
+    assert_eq!(sim.receive(&root, "g", "other", 1, 60_000).len(), 1);
+}
