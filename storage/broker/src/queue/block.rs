@@ -126,7 +126,8 @@ pub(super) fn unpack_any(bytes: &[u8]) -> Option<Vec<Entry>> {
 
 /// Milliseconds that an entry lives, and 1; 0 where it lives for ever.
 fn life_and_1(entry: &Entry) -> u64 {
-    if entry.expires_ms == 0 { 0 } else { entry.expires_ms.wrapping_sub(entry.store_ms).wrapping_add(1) }
+    // One whose store time was raised may have expired before it.
+    if entry.expires_ms == 0 { 0 } else { entry.expires_ms.saturating_sub(entry.store_ms).saturating_add(1) }
 }
 
 pub(crate) fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
@@ -177,7 +178,7 @@ mod tests {
             let entries: Vec<Entry> = rows.iter().enumerate().map(|(i, (gap, bytes, tag_hash, later, life, turn))| {
                 position += gap;
                 store_ms += later;
-                let expires_ms = if *life > 1 { store_ms + life } else { 0 };
+                let expires_ms = if *life > 1 { store_ms + life - 2 } else { 0 };
                 let offset = first + i as u64;
                 let entry = Entry {
                     offset, position, bytes: *bytes, tag_hash: *tag_hash, store_ms, expires_ms, key_hash: 0, priority: 0,

@@ -82,7 +82,11 @@ impl Queue {
                 continue;
             }
             let entries = self.entries(next, LOOK_ENTRIES, blocks)?;
-            let Some(last) = entries.last() else { break };
+            // A gap up to the end.
+            let Some(last) = entries.last() else {
+                next = end;
+                break;
+            };
             next = last.offset + 1;
             for entry in entries.iter().take_while(|entry| entry.offset < end) {
                 if entry.priority == priority {

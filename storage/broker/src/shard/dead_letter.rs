@@ -119,9 +119,13 @@ impl Shard {
         };
         match done {
             Ok(()) => {
-                if let Some(flow) = self.flows.get_mut(&(group, queue.id)) {
+                let line = (group, queue.id);
+                if let Some(flow) = self.flows.get_mut(&line) {
                     flow.settled(offset, 1);
                 }
+                // What it held back comes now.
+                self.reschedule(line);
+                self.look_at(line);
             }
             Err(error) => {
                 tracing::error!(queue = queue.id.0, offset, %error, "a dead letter could not be stored; trying again");

@@ -20,6 +20,8 @@ pub(super) struct Lengths {
     refused: Vec<TopicId>,
     /// What messages take that are not stored yet, while several are looked at before the first of them is.
     claims: Option<FxHashMap<TopicId, Ready>>,
+    /// Room was found for all that is stored now.
+    has_room: bool,
 }
 
 /// Bytes of the entries of a queue.
@@ -112,6 +114,12 @@ impl Lengths {
         self.claims = None;
     }
 
+    /// Whether from now on messages are stored for which room was found: they differ by some bytes from what was looked
+    /// at, and must not be refused for that.
+    pub fn set_has_room(&mut self, has_room: bool) {
+        self.has_room = has_room;
+    }
+
     pub fn take_refused(&mut self) -> Vec<TopicId> {
         std::mem::take(&mut self.refused)
     }
@@ -129,7 +137,8 @@ impl Shard {
         if policy.length_bytes_max.is_some() {
             self.know_sizes(&queue).map_err(|error| Error::Read(error.to_string()))?;
         }
-        let Some(bytes) = bytes.filter(|_| policy.overflow != Overflow::DropHead) else { return Ok(()) };
+        let may_refuse = policy.overflow != Overflow::DropHead && !self.lengths.has_room;
+        let Some(bytes) = bytes.filter(|_| may_refuse) else { return Ok(()) };
         let next = self.state.queues.get(&queue.id).map_or(0, |queue| queue.next_offset);
         let ready = self.ready_length(&queue, next, &policy);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);

@@ -116,6 +116,34 @@ fn a_free_message_group_is_looked_for_as_far_as_it_may_be() {
     assert_eq!(offsets(&receive(&mut sim, &client, "key", 9)), [FIFO_LOOKAHEAD_ENTRIES_MAX]);
 }
 
+/// Who waits already gets what the message that was given up had held back, and needs nothing else to happen.
+#[test]
+fn a_message_that_is_given_up_makes_way_for_who_waits() {
+    let (mut sim, client) = scene();
+    for order in [Order::Key, Order::Queue] {
+        let settings = GroupSettings { dead_letter: Some("dead".into()), ..in_order(order) };
+        sim.make_group(&client, "strict", settings);
+        let (group, topic) = ("strict".into(), "t".into());
+        sim.ask(&client, |token| Command::Seek { token, group, topic, to: SeekTo::Latest }).unwrap();
+        publish(&mut sim, &client, &["a", "a"]);
+        let first = receive(&mut sim, &client, "strict", 1);
+        let waiting = sim.connect();
+        let (token, group, topic) = (waiting.token(), "strict".into(), "t".into());
+        let receive = Command::Receive { token, group, topic, max: 1, wait_ms: 60_000, lease_ms: 1_000 };
+        sim.tell(&waiting, receive);
+        assert!(sim.events(&waiting).is_empty());
+        sim.settle(&client, &first, Outcome::Reject);
+        let events = sim.events(&waiting);
+        let next = first[0].receipt.offset + 1;
+        assert!(
+            matches!(&events[..], [Event::Deliveries { deliveries, .. }] if offsets(deliveries) == [next]),
+            "{events:?}"
+        );
+        let group = "strict".into();
+        sim.ask(&client, |token| Command::DeleteGroup { token, group, topic: "t".into() }).unwrap();
+    }
+}
+
 #[test]
 fn a_message_that_is_given_up_makes_way() {
     let (mut sim, client) = scene();

@@ -55,6 +55,21 @@ fn the_highest_come_first_capped_and_within_one_priority_as_they_arrived() {
 }
 
 #[test]
+fn a_gap_at_the_end_of_a_queue_has_nothing_of_any_priority() {
+    let (mut sim, client) = scene(TopicSettings::settled_queue(), "5", &[]);
+    publish(&mut sim, &client, &[3]);
+    // The machine fails, which leaves a gap, and nothing comes behind it before the next start.
+    for boot in ["boot-2", "boot-3"] {
+        sim = Simulation::on(sim.disk.power_cut(Loss::All), sim.store.clone(), boot, sim.now);
+    }
+    let client = sim.connect();
+    assert!(sim.topic("t").queue(0).unwrap().end_offset() > 1, "there is a gap");
+    assert_eq!(offsets(&receive(&mut sim, &client, 2)), [0]);
+    publish(&mut sim, &client, &[4]);
+    assert_eq!(receive(&mut sim, &client, 2).len(), 1);
+}
+
+#[test]
 fn without_a_maximum_priorities_count_for_nothing() {
     let (mut sim, client) = scene(TopicSettings::settled_queue(), "0", &[]);
     publish(&mut sim, &client, &[1, 5, 255]);

@@ -190,3 +190,29 @@ fn messages_bytes_and_leases_have_their_limits() {
     ));
     assert!(store(&mut sim, &client, empty(), acks(TOGETHER_RECEIPTS_MAX)).is_ok());
 }
+
+/// A message takes a few bytes more with each queue that it goes to.
+#[test]
+fn a_limit_of_bytes_refuses_all_or_nothing_whatever_it_is() {
+    let mut outcomes = [0, 0];
+    for max in (0..800).step_by(8) {
+        let (mut sim, client) = scene();
+        let limits = [(LENGTH_BYTES_MAX, max.to_string()), (OVERFLOW, "reject-publish".to_owned())];
+        let attributes = limits.map(|(name, value)| (name.to_owned(), value)).into();
+        let settings = TopicSettings { attributes, ..TopicSettings::settled_queue() };
+        let limited = sim.make_topic(&client, "limited", settings);
+        let mut messages = PublishBatch::default();
+        for topics in [vec![limited.id, sim.topic("a").id], vec![limited.id]] {
+            let destination = Destination::Topics(topics);
+            messages.push(&draft("limited", "x"), destination, 0, Durability::Disk).unwrap();
+        }
+        let stored = store(&mut sim, &client, messages, Vec::new());
+        let there = seen(&sim, "limited").len();
+        match stored {
+            Ok(results) => assert!(results.iter().all(Result::is_ok) && there == 2, "{max}: {results:?}"),
+            Err(error) => assert!(matches!(error, Error::Full { .. }) && there == 0, "{max}: {error}"),
+        }
+        outcomes[usize::from(there > 0)] += 1;
+    }
+    assert!(outcomes.iter().all(|count| *count > 10), "{outcomes:?}");
+}

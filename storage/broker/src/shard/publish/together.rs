@@ -30,7 +30,9 @@ impl Shard {
             self.free(bytes);
             return self.reply(mailbox, token, Err(error));
         }
+        self.lengths.set_has_room(true);
         let results = self.store_together(now, batch, settlements);
+        self.lengths.set_has_room(false);
         let letter = Letter::Event(Event::Reply { token, result: Ok(Reply::Together(results)) });
         self.journal.want_sync();
         let due = Due::Letter { mailbox: mailbox.clone(), letter, bytes };
