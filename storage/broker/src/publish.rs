@@ -107,20 +107,11 @@ impl PublishBatch {
         durability: Durability,
         due_ms: u64,
     ) -> Result<(), DraftError> {
-        let due = time_and_queue(due_ms, queue_index);
-        let (record_len, message_len) =
-            self.encode_waiting(draft, (AnnexKind::Due, &due), kind::WAITING_MESSAGE)?;
-        self.items.push(PublishItem {
-            record_len,
-            message_len,
-            destination: Destination::Topic { topic, queue_index },
-            tag_hash,
-            // It lives from when it comes, and is handed out by what its copy says.
-            handling: Handling::default(),
-            durability,
-            due_ms: Some(due_ms),
-            half: None,
-        });
+        let annex = time_and_queue(due_ms, queue_index);
+        let destination = Destination::Topic { topic, queue_index };
+        let (annex, kind) = ((AnnexKind::Due, &annex[..]), kind::WAITING_MESSAGE);
+        let item = self.encode_waiting(draft, annex, kind, destination, tag_hash, durability)?;
+        self.items.push(PublishItem { due_ms: Some(due_ms), ..item });
         Ok(())
     }
 
@@ -136,32 +127,39 @@ impl PublishBatch {
     ) -> Result<(), DraftError> {
         let mut annex = time_and_queue(half.first_check_ms, queue_index);
         annex.extend_from_slice(half.group.as_bytes());
-        let (record_len, message_len) =
-            self.encode_waiting(draft, (AnnexKind::Half, &annex), kind::HALF_MESSAGE)?;
-        self.items.push(PublishItem {
-            record_len,
-            message_len,
-            destination: Destination::Topic { topic, queue_index },
-            tag_hash,
-            handling: Handling::default(),
-            durability,
-            due_ms: None,
-            half: Some(half),
-        });
+        let destination = Destination::Topic { topic, queue_index };
+        let (annex, kind) = ((AnnexKind::Half, &annex[..]), kind::HALF_MESSAGE);
+        let item = self.encode_waiting(draft, annex, kind, destination, tag_hash, durability)?;
+        self.items.push(PublishItem { half: Some(half), ..item });
         Ok(())
     }
 
+    /// Encodes a message that no queue leads to yet.
     fn encode_waiting(
         &mut self,
         draft: &Draft<'_>,
         annex: (AnnexKind, &[u8]),
         kind: u8,
-    ) -> Result<(usize, usize), DraftError> {
+        destination: Destination,
+        tag_hash: i32,
+        durability: Durability,
+    ) -> Result<PublishItem, DraftError> {
         let mut annexes = draft.annexes.to_vec();
         annexes.push(annex);
         let draft = Draft { annexes: &annexes, ..*draft };
         draft.check()?;
-        Ok(self.encode(&draft, kind))
+        let (record_len, message_len) = self.encode(&draft, kind);
+        Ok(PublishItem {
+            record_len,
+            message_len,
+            destination,
+            tag_hash,
+            // It lives from when it comes, and is handed out by what its copy says.
+            handling: Handling::default(),
+            durability,
+            due_ms: None,
+            half: None,
+        })
     }
 
     fn encode(&mut self, draft: &Draft<'_>, kind: u8) -> (usize, usize) {
