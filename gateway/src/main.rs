@@ -1,6 +1,7 @@
 //! The `mailrail` program: reads its settings, opens the broker, listens, and stops in order. It decides nothing about
 //! messages.
 
+mod allocator;
 mod backup;
 mod buffers;
 mod check;
@@ -34,6 +35,7 @@ const EXIT_SETTINGS: u8 = 2;
 const EXIT_FAILURE: u8 = 1;
 
 fn main() -> ExitCode {
+    allocator::limit_arenas();
     let outcome = match Cli::try_parse() {
         Ok(Cli { command: Command::Serve(flags) }) => Settings::read(*flags).map(serve::run),
         Ok(Cli { command: Command::Status(flags) }) => status::run(&flags),

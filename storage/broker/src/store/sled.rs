@@ -20,6 +20,12 @@ const UNFINISHED_SUFFIX: &str = ".generating";
 const IN_USE_WAIT_MAX: Duration = Duration::from_secs(2);
 const IN_USE_RETRY: Duration = Duration::from_millis(5);
 
+/// sled's cache counts a page, and drops others for it, only once 64 accesses to its 256th of all pages have come
+/// together, so up to 16,384 pages stay beyond what the cache may hold. One with a large value is therefore accessed so
+/// many times more than it is needed.
+const LARGE_ACCESSES: usize = 8;
+const LARGE_BYTES: usize = 2 * 1024;
+
 /// Keys and values in a sled folder.
 #[derive(Debug)]
 pub struct SledStore {
@@ -108,6 +114,10 @@ fn classify(dir: &Path, error: ::sled::Error) -> StoreError {
     }
 }
 
+fn account(db: &Db, key: &[u8]) -> ::sled::Result<()> {
+    (0..LARGE_ACCESSES).try_for_each(|_| db.get(key).map(drop))
+}
+
 impl SledStore {
     fn guarded<T>(&self, call: impl FnOnce(&Db) -> ::sled::Result<T>) -> Result<T, StoreError> {
         guarded(&self.dir, classify, || call(&self.db))
@@ -116,19 +126,35 @@ impl SledStore {
 
 impl Store for SledStore {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.guarded(|db| db.get(key))?.map(|value| value.to_vec()))
+        let value = self.guarded(|db| {
+            let value = db.get(key)?;
+            if value.as_ref().is_some_and(|value| value.len() >= LARGE_BYTES) {
+                account(db, key)?;
+            }
+            Ok(value)
+        })?;
+        Ok(value.map(|value| value.to_vec()))
     }
 
     fn apply(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         assert_values_are_small(&changes);
         let mut batch = Batch::default();
+        let mut large = Vec::new();
         for (key, value) in changes {
             match value {
-                Some(value) => batch.insert(key, value),
+                Some(value) => {
+                    if value.len() >= LARGE_BYTES {
+                        large.push(key.clone());
+                    }
+                    batch.insert(key, value);
+                }
                 None => batch.remove(key),
             }
         }
-        self.guarded(|db| db.apply_batch(batch))
+        self.guarded(|db| {
+            db.apply_batch(batch)?;
+            large.iter().try_for_each(|key| account(db, key))
+        })
     }
 
     fn scan(&self, prefix: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
