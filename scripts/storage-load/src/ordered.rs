@@ -13,7 +13,7 @@ const BATCH_MESSAGES: u64 = 256;
 const READ_ENTRIES: usize = 1_024;
 /// Receives that wait for their answers at the same time, and the most that each gets.
 const WINDOW: u64 = 4;
-const RECEIVE_MESSAGES: u32 = 256;
+const RECEIVE_MESSAGES: u32 = 1_024;
 const LEASE_MS: u64 = 60_000;
 /// Ordering keys that take turns, and the priorities.
 const KEYS: u64 = 10_000;

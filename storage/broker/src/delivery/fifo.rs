@@ -1,5 +1,5 @@
-//! Strict order: of each message group one batch is out at a time, and its next entry is the lowest that is not settled.
-//! A message group is the entries of a queue with one ordering key, or the whole queue. Volatile.
+//! Strict order by key: of each message group one batch is out at a time, and its next entry is the lowest that is not settled.
+//! A message group is the entries of a queue with one ordering key. Volatile.
 //!
 //! What decides is in memory for a window of entries from the oldest unsettled one on; keys of further ones are learned
 //! only when none of those may be handed out, and none beyond [`FIFO_LOOKAHEAD_ENTRIES_MAX`] behind it.
@@ -26,8 +26,6 @@ pub(super) enum Standing {
 /// What strict order knows of a queue.
 #[derive(Debug, Default)]
 pub(super) struct Fifo {
-    /// False where the whole queue is one message group.
-    by_key: bool,
     /// Keys of the entries from an offset on, as far as they were learned.
     first: u64,
     keys: VecDeque<u32>,
@@ -52,12 +50,8 @@ struct MessageGroup {
 }
 
 impl Fifo {
-    pub fn new(by_key: bool, floor: u64) -> Self {
-        Fifo { by_key, first: floor, ..Fifo::default() }
-    }
-
-    pub fn needs_keys(&self) -> bool {
-        self.by_key
+    pub fn new(floor: u64) -> Self {
+        Fifo { first: floor, ..Fifo::default() }
     }
 
     /// Entries to learn the keys of, since none that are known may be handed out.

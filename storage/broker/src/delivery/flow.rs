@@ -6,31 +6,13 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::fifo::{Fifo, Standing};
+use super::leases::{Lease, Leases};
 use super::ranks::{self, Ranks};
 use crate::ids::*;
 use crate::limits::GROUP_LEASES_MAX;
 use crate::queue::{Entry, PrioritySet};
 use crate::state::Progress;
 use crate::time::Now;
-
-/// Who holds an entry, and until when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lease {
-    pub number: u64,
-    pub owner: SessionId,
-    pub end: LeaseEnd,
-}
-
-/// What ends a lease that nobody settles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LeaseEnd {
-    /// Monotonic time.
-    At(Duration),
-    /// The owner going away.
-    WithOwner,
-    /// It is being moved to the dead letter topic; nobody can settle it.
-    Dying,
-}
 
 /// A run of entries that may be handed out now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,15 +64,25 @@ pub(crate) enum Next {
 enum Known {
     #[default]
     Arrival,
-    Fifo(Fifo),
+    Queue(QueueTurn),
+    Keys(Fifo),
     Ranks(Ranks),
+}
+
+/// Strict order of a whole queue: its next entry is the lowest that is not settled, and what is leased is of one batch.
+#[derive(Debug, Default)]
+struct QueueTurn {
+    /// The batch that was asked for last, and the one that is leased.
+    asked: u64,
+    out: u64,
 }
 
 impl Known {
     fn new(sequence: Sequence, floor: u64) -> Self {
         match sequence {
             Sequence::Arrival => Known::Arrival,
-            Sequence::Fifo { by_key } => Known::Fifo(Fifo::new(by_key, floor)),
+            Sequence::Fifo { by_key: false } => Known::Queue(QueueTurn::default()),
+            Sequence::Fifo { by_key: true } => Known::Keys(Fifo::new(floor)),
             Sequence::Priority => Known::Ranks(Ranks::new(floor)),
         }
     }
@@ -103,9 +95,7 @@ pub(crate) struct Flow {
     known: Known,
     /// Entries from here on were never handed out since the flow began.
     cursor: u64,
-    leases: BTreeMap<u64, Lease>,
-    /// Leases that end with time: when, offset.
-    timed: BTreeSet<(Duration, u64)>,
+    leases: Leases,
     /// Came back and may be handed out again; where the sequence is arrival.
     returned: BTreeSet<u64>,
     /// Came back and must wait: until a monotonic time, by offset and in the order of time.
@@ -136,7 +126,7 @@ impl Flow {
         (self.cursor, self.returned) = (progress.floor, BTreeSet::new());
         if sequence == Sequence::Arrival {
             let is_free =
-                |offset: &&u64| !self.leases.contains_key(offset) && !self.delayed.contains_key(offset);
+                |offset: &&u64| !self.leases.contains(**offset) && !self.delayed.contains_key(offset);
             self.returned = progress.failed.keys().filter(is_free).copied().collect();
         }
     }
@@ -153,23 +143,16 @@ impl Flow {
         let run =
             |(first, count), priority| Run { first, count, attempts: attempts(progress, first), priority };
         let alike = |first: u64, other: u64| attempts(progress, first) == attempts(progress, other);
-        let Flow { known, delayed, leases, .. } = self;
+        let Flow { known, delayed, .. } = self;
         match known {
             Known::Arrival => self.next_in_arrival(progress, ask.end, max).map_or(Next::Nothing, Next::Run),
-            Known::Fifo(fifo) => {
+            Known::Queue(_) => self.next_in_queue(progress, ask, max).map_or(Next::Nothing, Next::Run),
+            Known::Keys(fifo) => {
                 let is_delayed = |offset: u64| delayed.contains_key(&offset);
-                loop {
-                    if let Some(found) = fifo.next(ask.batch, max, &is_delayed, alike) {
-                        return Next::Run(run(found, 0));
-                    }
-                    let Some(wanted) = fifo.wanted(progress.floor, ask.end) else { return Next::Nothing };
-                    if fifo.needs_keys() {
-                        return Next::Entries(wanted);
-                    }
-                    for offset in wanted {
-                        fifo.learn(0, standing(progress, leases, offset), &is_delayed);
-                    }
+                if let Some(found) = fifo.next(ask.batch, max, &is_delayed, alike) {
+                    return Next::Run(run(found, 0));
                 }
+                fifo.wanted(progress.floor, ask.end).map_or(Next::Nothing, Next::Entries)
             }
             Known::Ranks(ranks) => {
                 let in_use = ask.priorities.descending();
@@ -184,7 +167,7 @@ impl Flow {
 
     /// Answers [`Next::Entries`]. What the index lacks in the range is no more, and has no key: who is handed it finds out.
     pub fn learn(&mut self, progress: &Progress, wanted: Range<u64>, entries: &[Entry]) {
-        let Flow { known: Known::Fifo(fifo), delayed, leases, .. } = self else { return };
+        let Flow { known: Known::Keys(fifo), delayed, leases, .. } = self else { return };
         let is_delayed = |offset: u64| delayed.contains_key(&offset);
         let mut entries = entries.iter().peekable();
         for offset in wanted {
@@ -231,7 +214,9 @@ impl Flow {
         loop {
             if let Some(end) = progress.settled.run_of(self.cursor) {
                 self.cursor = end;
-            } else if self.leases.contains_key(&self.cursor) || progress.failed.contains_key(&self.cursor) {
+            } else if let Some(end) = self.leases.end_of(self.cursor) {
+                self.cursor = end;
+            } else if progress.failed.contains_key(&self.cursor) {
                 self.cursor += 1;
             } else {
                 break;
@@ -241,8 +226,7 @@ impl Flow {
         stop = progress.settled.next_start(self.cursor).map_or(stop, |next| stop.min(next));
         let failed = progress.failed.range(self.cursor..).next().map(|(offset, _)| *offset);
         stop = failed.map_or(stop, |next| stop.min(next));
-        let leased = self.leases.range(self.cursor..).next().map(|(offset, _)| *offset);
-        stop = leased.map_or(stop, |next| stop.min(next));
+        stop = self.leases.next_from(self.cursor).map_or(stop, |next| stop.min(next));
         (stop > self.cursor).then(|| Run {
             first: self.cursor,
             count: stop - self.cursor,
@@ -251,14 +235,40 @@ impl Flow {
         })
     }
 
+    fn next_in_queue(&mut self, progress: &Progress, ask: &Ask, max: u64) -> Option<Run> {
+        let Known::Queue(turn) = &mut self.known else { return None };
+        turn.asked = ask.batch;
+        if !self.leases.is_empty() && turn.out != ask.batch {
+            return None;
+        }
+        let mut first = progress.floor;
+        while let Some(end) = progress.settled.run_of(first).or_else(|| self.leases.end_of(first)) {
+            first = end;
+        }
+        let mut stop = ask.end.min(first.saturating_add(max));
+        stop = progress.settled.next_start(first).map_or(stop, |next| stop.min(next));
+        stop = self.leases.next_from(first).map_or(stop, |next| stop.min(next));
+        let is_like_first = |offset: u64| {
+            attempts_eq(progress, offset, attempts(progress, first)) && !self.delayed.contains_key(&offset)
+        };
+        // Between entries that came back all are alike.
+        let mut failed = progress.failed.range(first..stop.max(first)).map(|(offset, _)| *offset);
+        stop = match failed.next() {
+            Some(offset) if offset == first => (first..stop).find(|at| !is_like_first(*at)).unwrap_or(stop),
+            Some(offset) => offset,
+            None => stop,
+        };
+        let attempts = attempts(progress, first);
+        (stop > first).then(|| Run { first, count: stop - first, attempts, priority: 0 })
+    }
+
     /// Leases a run that [`Flow::next_run`] gave; lease numbers count up from `lease.number`.
     pub fn grant(&mut self, run: &Run, lease: Lease) {
-        for step in 0..run.count {
-            self.insert_lease(run.first + step, Lease { number: lease.number + step, ..lease });
-        }
+        self.leases.insert(run.first..run.first + run.count, lease);
         match &mut self.known {
             Known::Arrival => self.go_past(run),
-            Known::Fifo(fifo) => fifo.grant(run.first, run.count),
+            Known::Queue(turn) => turn.out = turn.asked,
+            Known::Keys(fifo) => fifo.grant(run.first, run.count),
             Known::Ranks(ranks) => ranks.grant(run.first, run.count),
         }
     }
@@ -278,17 +288,17 @@ impl Flow {
     }
 
     /// The lease on an entry.
-    pub fn lease(&self, offset: u64) -> Option<&Lease> {
-        self.leases.get(&offset)
+    pub fn lease(&self, offset: u64) -> Option<Lease> {
+        self.leases.get(offset)
     }
 
     /// Changes what ends a lease; one is made where there is none.
     pub fn end_lease_by(&mut self, offset: u64, lease: Lease) {
-        if !self.leases.contains_key(&offset) {
+        if !self.leases.contains(offset) {
             let Flow { known, delayed, .. } = self;
             match known {
-                Known::Arrival => {}
-                Known::Fifo(fifo) => {
+                Known::Arrival | Known::Queue(_) => {}
+                Known::Keys(fifo) => {
                     let is_delayed = |offset: u64| delayed.contains_key(&offset);
                     fifo.end(offset..offset + 1, |_| false, &is_delayed);
                     fifo.hold(offset, &is_delayed);
@@ -297,7 +307,7 @@ impl Flow {
             }
         }
         self.forget(offset..offset + 1);
-        self.insert_lease(offset, lease);
+        self.leases.insert(offset..offset + 1, lease);
     }
 
     /// Ends leases for good: their entries are settled. Also forgets entries that came back.
@@ -311,18 +321,17 @@ impl Flow {
     fn end_turns(&mut self, run: Range<u64>) {
         let Flow { known, delayed, leases, .. } = self;
         match known {
-            Known::Arrival => {}
-            Known::Fifo(fifo) => {
+            Known::Arrival | Known::Queue(_) => {}
+            Known::Keys(fifo) => {
                 let is_delayed = |offset: u64| delayed.contains_key(&offset);
-                fifo.end(run, |offset| leases.contains_key(&offset), &is_delayed);
+                fifo.end(run, |offset| leases.contains(offset), &is_delayed);
             }
             Known::Ranks(ranks) => ranks.end(run.start, run.end),
         }
     }
 
     fn forget(&mut self, run: Range<u64>) {
-        let leased: Vec<u64> = self.leases.range(run.clone()).map(|(offset, _)| *offset).collect();
-        leased.into_iter().for_each(|offset| self.remove_lease(offset));
+        self.leases.remove(run.clone());
         let returned: Vec<u64> = self.returned.range(run.clone()).copied().collect();
         for offset in returned {
             self.returned.remove(&offset);
@@ -336,7 +345,7 @@ impl Flow {
 
     /// Ends a lease and puts its entry back, to be handed out from `from` on.
     pub fn come_back(&mut self, offset: u64, from: Duration, now: Now) {
-        if let Known::Fifo(_) = self.known {
+        if let Known::Keys(_) = self.known {
             self.end_turns(offset..offset + 1);
         }
         self.forget(offset..offset + 1);
@@ -352,9 +361,10 @@ impl Flow {
         let Flow { known, delayed, returned, .. } = self;
         let is_delayed = |offset: u64| delayed.contains_key(&offset);
         match known {
+            Known::Queue(_) => {}
             Known::Arrival if is_delayed(offset) => {}
             Known::Arrival => drop(returned.insert(offset)),
-            Known::Fifo(fifo) => fifo.wait(offset, &is_delayed),
+            Known::Keys(fifo) => fifo.wait(offset, &is_delayed),
             Known::Ranks(ranks) => ranks.come_back(offset, !is_delayed(offset)),
         }
     }
@@ -367,20 +377,18 @@ impl Flow {
 
     /// Offsets leased to a session.
     pub fn leased_to(&self, owner: SessionId) -> Vec<u64> {
-        let owned = |(_, lease): &(&u64, &Lease)| lease.owner == owner && lease.end == LeaseEnd::WithOwner;
-        self.leases.iter().filter(owned).map(|(offset, _)| *offset).collect()
+        self.leases.owned_by(owner)
     }
 
     /// Leases whose time has come.
     pub fn expired(&self, now: Now) -> Vec<u64> {
-        self.timed.iter().take_while(|(at, _)| *at <= now.mono).map(|(_, offset)| *offset).collect()
+        self.leases.ended(now.mono)
     }
 
     /// When something happens by itself next: a lease ends, or an entry's wait is over.
     pub fn deadline(&self) -> Option<Duration> {
-        let (lease_ends, delay_ends) = (self.timed.first(), self.delay_ends.first());
-        let ends = lease_ends.into_iter().chain(delay_ends).map(|(at, _)| *at);
-        ends.chain(self.look_again).min()
+        let delay_end = self.delay_ends.first().map(|(at, _)| *at);
+        self.leases.next_end().into_iter().chain(delay_end).chain(self.look_again).min()
     }
 
     pub fn leases(&self) -> usize {
@@ -390,25 +398,12 @@ impl Flow {
     /// Entries below an end that nobody holds and that are not settled, in order.
     pub fn oldest_ready<'a>(&'a self, progress: &Progress, end: u64) -> impl Iterator<Item = u64> + use<'a> {
         let unsettled = progress.unsettled_runs(end).into_iter().flat_map(|(first, end)| first..end);
-        unsettled.filter(|offset| !self.leases.contains_key(offset))
+        unsettled.filter(|offset| !self.leases.contains(*offset))
     }
 
     /// Leased offsets below an end, in order.
     pub fn leased_below(&self, end: u64) -> impl Iterator<Item = u64> + '_ {
-        self.leases.range(..end).map(|(offset, _)| *offset)
-    }
-
-    fn insert_lease(&mut self, offset: u64, lease: Lease) {
-        if let LeaseEnd::At(at) = lease.end {
-            self.timed.insert((at, offset));
-        }
-        self.leases.insert(offset, lease);
-    }
-
-    fn remove_lease(&mut self, offset: u64) {
-        if let Some(Lease { end: LeaseEnd::At(at), .. }) = self.leases.remove(&offset) {
-            self.timed.remove(&(at, offset));
-        }
+        self.leases.offsets(0..end)
     }
 
     /// Entries whose wait is over may be handed out.
@@ -423,10 +418,10 @@ impl Flow {
 }
 
 /// How an entry stands whose turn is not known yet.
-fn standing(progress: &Progress, leases: &BTreeMap<u64, Lease>, offset: u64) -> Standing {
+fn standing(progress: &Progress, leases: &Leases, offset: u64) -> Standing {
     if progress.is_settled(offset) {
         Standing::Settled
-    } else if leases.contains_key(&offset) {
+    } else if leases.contains(offset) {
         Standing::Leased
     } else {
         Standing::Waiting
@@ -449,6 +444,7 @@ pub(crate) fn wait_until(wall_ms: u64, now: Now) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::leases::LeaseEnd;
     use super::*;
     use crate::state::Failed;
 

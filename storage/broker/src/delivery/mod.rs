@@ -3,6 +3,7 @@
 
 mod fifo;
 mod flow;
+mod leases;
 mod members;
 mod ranks;
 
@@ -10,7 +11,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use self::flow::{Ask, Flow, Lease, LeaseEnd, Next, Run, Sequence, attempts, wait_until};
+pub(crate) use self::flow::{Ask, Flow, Next, Run, Sequence, attempts, wait_until};
+pub(crate) use self::leases::{Lease, LeaseEnd};
 pub(crate) use self::members::{Lock, Member, Members};
 use crate::ids::*;
 use crate::session::Mailbox;

@@ -191,8 +191,7 @@ impl Shard {
             let line = (receipt.group, receipt.queue);
             let result = self.check_receipt(receipt, Outcome::Release).and_then(|()| {
                 let flow = self.flows.get_mut(&line).ok_or(Error::Receipt("its lease has ended"))?;
-                let lease =
-                    flow.lease(receipt.offset).copied().ok_or(Error::Receipt("its lease has ended"))?;
+                let lease = flow.lease(receipt.offset).ok_or(Error::Receipt("its lease has ended"))?;
                 if !matches!(lease.end, LeaseEnd::At(_)) {
                     return Err(Error::Receipt("its lease does not end with time"));
                 }
