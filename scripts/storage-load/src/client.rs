@@ -77,6 +77,13 @@ impl Client {
         }
     }
 
+    pub fn bind(&mut self, source: &str, topic: &str, key: &str) -> Result<(), Failure> {
+        let (source, target, key) = (source.into(), BindTarget::Topic(topic.into()), key.into());
+        let (token, attributes) = (Token(1), Default::default());
+        self.session.submit(vec![Command::Bind { token, source, target, key, attributes }]);
+        self.reply().map(drop)
+    }
+
     pub fn group(&mut self, name: &str, settings: GroupSettings) -> Result<(), Failure> {
         let put = Command::PutGroup { token: Token(1), name: name.into(), settings: Some(settings) };
         self.session.submit(vec![put]);

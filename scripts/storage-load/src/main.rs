@@ -8,9 +8,11 @@ mod churn;
 mod client;
 mod cold;
 mod filters;
+mod idle;
 mod observe;
 mod ordered;
 mod publish;
+mod routes;
 mod timers;
 
 use std::path::PathBuf;
@@ -104,6 +106,20 @@ enum Work {
     },
     /// What filters by tag and by an expression of three terms add to a read from memory.
     Filters,
+    /// Publishes through exchanges: to one queue and to a hundred, past one pattern and past very many.
+    Routes {
+        #[arg(long, default_value_t = 1_000_000)]
+        messages: u64,
+        #[arg(long, default_value_t = 10_000)]
+        patterns: usize,
+    },
+    /// Makes queues with a time to live and limits, and does nothing.
+    Idle {
+        #[arg(long, default_value_t = 10_000)]
+        queues: u32,
+        #[arg(long, default_value_t = 20.0)]
+        seconds: f64,
+    },
     /// Publishes messages that are due within a year, and a few that are due soon; rates beside plain messages.
     Timers(TimerLoad),
     /// Starts with messages that have become due since the stop, and publishes meanwhile.
@@ -132,6 +148,8 @@ fn main() -> ExitCode {
         Work::Churn { gb, stays, size } => churn::run(&data, gb, stays, size),
         Work::Filters => filters::run(&data),
         Work::Ordered { messages, size } => ordered::run(&data, messages, size),
+        Work::Routes { messages, patterns } => routes::run(&data, messages, patterns),
+        Work::Idle { queues, seconds } => idle::run(&data, queues, seconds),
         Work::Timers(load) => timers::run(&data, &load),
         Work::DueAtOnce(load) => timers::due_at_once(&data, &load),
         Work::SlowReader => cold::beside_a_slow_reader(&data),
