@@ -10,7 +10,7 @@ use bytes::Bytes;
 use mailrail_broker::{
     Action, AuditEntry, BindTarget, BindingView as CoreBindingView, DeadLetter, Durability, Effect, Exchange,
     ExchangeKind, Group, GroupView as CoreGroupView, Lifetime, Order, Overflow, Pattern, Policy, Queue,
-    ReadEntry, ResourceKind, Retention, Rule, Topic, TopicSettings, User,
+    ReadEntry, ResourceKind, Retention, Rule, Topic, TopicSettings, User, lite,
 };
 use mailrail_message::{AnnexKind, Death, Deaths, HeaderValue, Headers, OffsetId, StoredMessage, property};
 use serde::ser::SerializeSeq;
@@ -246,6 +246,7 @@ pub(crate) fn message<'a>(opened: &'a Opened<'a>, place: Place<'a>) -> Message<'
         expires_in_ms: None,
         priority: None,
         ordering_key: None,
+        lite: lite::names(stored).map(|name| name.strip_prefix(lite::LITE_PREFIX).unwrap_or(name)).collect(),
         properties: BTreeMap::new(),
         dead_letter_topic: None,
         dead_letter_id: None,
@@ -424,6 +425,8 @@ fn topic_policy(settings: &TopicSettings) -> TopicPolicy {
         overflow,
         dead_letter: policy.dead_letter.map(target),
         priority_max: Some(policy.priority_max).filter(|max| *max > 0),
+        lite_expires_ms: policy.lite_expires_ms,
+        lite_of: settings.attributes.get(lite::LITE_OF).cloned(),
     }
 }
 

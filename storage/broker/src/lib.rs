@@ -19,6 +19,7 @@ mod filter;
 mod ids;
 mod inbox;
 pub mod limits;
+pub mod lite;
 mod lookup;
 mod open;
 mod policy;

@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::limits::{DELAY_MS_MAX, NAME_BYTES_MAX};
+use crate::lite::{self, LITE, LITE_EXPIRES_MS, LITE_OF};
 use crate::settings::{Retention, TopicSettings};
 
 /// Attribute: milliseconds after which a message that nobody has settled is no longer handed out.
@@ -68,11 +69,13 @@ pub struct Policy {
     pub dead_letter: Option<DeadLetter>,
     /// 0 = there are no priorities.
     pub priority_max: u8,
+    /// Milliseconds after which its light queues go that nobody uses; `None` = it has none.
+    pub lite_expires_ms: Option<u64>,
 }
 
 impl Policy {
     /// Names of all attributes that are read here.
-    pub const ATTRIBUTES: [&'static str; 9] = [
+    pub const ATTRIBUTES: [&'static str; 12] = [
         MESSAGE_TTL_MS,
         EXPIRES_MS,
         LENGTH_MAX,
@@ -82,6 +85,9 @@ impl Policy {
         DEAD_LETTER_EXCHANGE,
         DEAD_LETTER_KEY,
         PRIORITY_MAX,
+        LITE,
+        LITE_EXPIRES_MS,
+        LITE_OF,
     ];
 
     /// Reads and checks what a topic's attributes say.
@@ -99,6 +105,10 @@ impl Policy {
                 text(DEAD_LETTER_KEY),
             )?,
             priority_max: priority(text(PRIORITY_MAX))?,
+            lite_expires_ms: lite::expires_ms(
+                settings,
+                milliseconds(LITE_EXPIRES_MS, text(LITE_EXPIRES_MS), 1)?,
+            )?,
         };
         policy.check_topic(settings)?;
         Ok(policy)
@@ -111,8 +121,9 @@ impl Policy {
 
     /// All but a time to live is about entries that one group owns.
     fn check_topic(&self, settings: &TopicSettings) -> Result<(), Error> {
+        let is_lite = settings.attributes.contains_key(LITE_OF);
         let owned = [
-            (EXPIRES_MS, self.expires_ms.map(|ms| ms.to_string())),
+            (EXPIRES_MS, self.expires_ms.filter(|_| !is_lite).map(|ms| ms.to_string())),
             (LENGTH_MAX, self.length_max.map(|max| max.to_string())),
             (LENGTH_BYTES_MAX, self.length_bytes_max.map(|max| max.to_string())),
             ("dead-letter", self.dead_letter.as_ref().map(|to| format!("{to:?}"))),
@@ -227,6 +238,7 @@ mod tests {
             overflow: Overflow::RejectToDeadLetter,
             dead_letter: Some(DeadLetter::Exchange { exchange: String::new(), key: Some("k".to_owned()) }),
             priority_max: 255,
+            lite_expires_ms: None,
         };
         assert_eq!(found, Ok(expected));
         assert_eq!(of(TopicSettings::default(), &[]), Ok(Policy::default()));

@@ -38,11 +38,22 @@ pub(crate) struct PublishItem {
     pub destination: Destination,
     pub tag_hash: i32,
     pub handling: Handling,
+    /// It names light queues: whether those that it may not go to are passed over.
+    pub lites: Option<Passing>,
     pub durability: Durability,
     /// Not to be seen before this time, in milliseconds of the Unix epoch.
     pub due_ms: Option<u64>,
     /// Not to be seen before its producer says so.
     pub half: Option<HalfTerms>,
+}
+
+/// What becomes of names of light queues that a message may not go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passing {
+    /// The message is refused.
+    Refused,
+    /// They are passed over: the message was acknowledged before.
+    Over,
 }
 
 impl PublishItem {
@@ -84,12 +95,15 @@ impl PublishBatch {
     ) -> Result<(), DraftError> {
         draft.check()?;
         let (record_len, message_len) = self.encode(draft, kind::MESSAGE);
+        let handling = Handling::of_draft(draft);
+        let to_topic = matches!(destination, Destination::Topic { .. });
         self.items.push(PublishItem {
             record_len,
             message_len,
             destination,
             tag_hash,
-            handling: Handling::of_draft(draft),
+            handling,
+            lites: (to_topic && handling.names_lites).then_some(Passing::Refused),
             durability,
             due_ms: None,
             half: None,
@@ -146,9 +160,9 @@ impl PublishBatch {
     ) -> Result<PublishItem, DraftError> {
         let mut annexes = draft.annexes.to_vec();
         annexes.push(annex);
-        let draft = Draft { annexes: &annexes, ..*draft };
-        draft.check()?;
-        let (record_len, message_len) = self.encode(&draft, kind);
+        let with_annex = Draft { annexes: &annexes, ..*draft };
+        with_annex.check()?;
+        let (record_len, message_len) = self.encode(&with_annex, kind);
         Ok(PublishItem {
             record_len,
             message_len,
@@ -156,6 +170,7 @@ impl PublishBatch {
             tag_hash,
             // It lives from when it comes, and is handed out by what its copy says.
             handling: Handling::default(),
+            lites: Handling::of_draft(draft).names_lites.then_some(Passing::Refused),
             durability,
             due_ms: None,
             half: None,
@@ -212,16 +227,23 @@ pub(crate) struct Handling {
     pub key_hash: u32,
     /// As far as its topic allows.
     pub priority: u8,
+    /// Whether it names light queues.
+    pub names_lites: bool,
 }
 
 impl Handling {
     pub fn of(properties: Properties<'_>) -> Self {
-        let [ttl, key, priority] =
-            properties.get_each([property::TTL, property::ORDERING_KEY, property::PRIORITY]);
+        let [ttl, key, priority, lites] = properties.get_each([
+            property::TTL,
+            property::ORDERING_KEY,
+            property::PRIORITY,
+            property::LITE_QUEUES,
+        ]);
         Handling {
             ttl_ms: ttl.and_then(|ttl| ttl.parse().ok()),
             key_hash: key.map_or(0, key_hash),
             priority: priority.and_then(|text| text.parse::<u64>().ok()).map_or(0, priority_of),
+            names_lites: lites.is_some(),
         }
     }
 
@@ -235,6 +257,7 @@ impl Handling {
             ttl_ms: more.ttl_ms.or(own.ttl_ms),
             key_hash: if more.key_hash == 0 { own.key_hash } else { more.key_hash },
             priority: if more.priority == 0 { own.priority } else { more.priority },
+            names_lites: more.names_lites || own.names_lites,
         }
     }
 }

@@ -132,6 +132,11 @@ impl Queue {
         self.end_offset.load(Ordering::SeqCst)
     }
 
+    /// True while somebody waits for something to read.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.has_waits.load(Ordering::SeqCst)
+    }
+
     /// True when its topic was deleted.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)

@@ -16,6 +16,7 @@ mod idle;
 mod journal;
 mod keys;
 mod length;
+mod lite;
 mod membership;
 mod pending;
 mod position;
@@ -48,6 +49,7 @@ use self::idle::Idle;
 pub(crate) use self::journal::Journal;
 use self::keys::Keys;
 use self::length::Lengths;
+use self::lite::Orphans;
 use self::pending::{Due, Pending};
 use self::recall::Recall;
 use self::reclaim::Reclaim;
@@ -101,6 +103,7 @@ pub(crate) struct Shard {
     sweeps: Sweeps,
     lengths: Lengths,
     idle: Idle,
+    orphans: Orphans,
     checkpoints: Checkpoints,
     reclaim: Reclaim,
     keys: Keys,
@@ -134,6 +137,7 @@ impl Shard {
         now: Now,
     ) -> Self {
         let (sweeps, idle) = (Sweeps::new(&state), Idle::new(&state, now));
+        let orphans = Orphans::new(&state);
         let end = journal.end();
         let checkpoints = Checkpoints::new(policy, state.checkpoint, end, now);
         let reclaim = Reclaim::new(reclaim, journal.start(), now);
@@ -160,6 +164,7 @@ impl Shard {
             sweeps,
             lengths: Lengths::default(),
             idle,
+            orphans,
             checkpoints,
             reclaim,
             keys: Keys::default(),
@@ -231,6 +236,7 @@ impl Shard {
         self.limit_lengths(now);
         self.start_due_sweeps(now);
         self.delete_idle(now);
+        self.delete_orphans();
         self.reclaim_if_due(now);
         self.make_keys_if_due();
         self.checkpoint_if_due(now);
@@ -272,7 +278,8 @@ impl Shard {
 
     /// True while there is more to do than one turn has time for.
     pub fn is_amid_work(&self) -> bool {
-        self.poisoned.is_none() && (self.state.has_picture() || self.reclaim.is_amid_work())
+        self.poisoned.is_none()
+            && (self.state.has_picture() || self.reclaim.is_amid_work() || self.has_orphans())
     }
 
     #[cfg(test)]

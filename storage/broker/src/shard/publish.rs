@@ -50,8 +50,8 @@ enum Known {
 
 /// Records of a batch that lie behind one another and are not pushed yet.
 #[derive(Default)]
-struct Run {
-    bytes: usize,
+pub(super) struct Run {
+    pub bytes: usize,
     records: u32,
 }
 
@@ -198,6 +198,11 @@ impl Shard {
         item: &PublishItem,
         (seen, refused): (&mut FxHashMap<QueueId, Seen>, &mut Vec<(TopicId, Bytes)>),
     ) -> Result<Placed, Error> {
+        if let Some(passing) = item.lites
+            && let Err(error) = self.make_lites(now, buffer, run, item, passing)
+        {
+            return Err(self.cut_out(buffer, run, item, error));
+        }
         let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
         let chosen = self.choose(item, record);
         for topic in self.lengths.take_refused() {
@@ -252,6 +257,10 @@ impl Shard {
             Destination::Topic { topic, queue_index } => {
                 self.reach_by_tag(*topic, record, &mut topics)?;
                 topics.retain(|other| other != topic);
+                // One that waits goes to them when it comes.
+                if item.lites.is_some() && !item.waits() {
+                    self.reach_lites(*topic, record, &mut topics);
+                }
                 if topics.is_empty() {
                     let (place, durability) = self.place_in(*topic, *queue_index, wanted)?;
                     return Ok(Chosen { places: smallvec![place], durability, full: None });
@@ -538,7 +547,7 @@ impl Shard {
     }
 
     /// Pushes the run's records, which leaves the buffer behind them.
-    fn push_run(&mut self, buffer: &mut BytesMut, run: &mut Run) {
+    pub(super) fn push_run(&mut self, buffer: &mut BytesMut, run: &mut Run) {
         if run.bytes > 0 {
             let records = buffer.split_to(run.bytes).freeze();
             self.journal.push(records, run.records);

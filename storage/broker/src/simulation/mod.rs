@@ -12,6 +12,7 @@ mod filtered;
 mod histories;
 mod idle;
 mod length;
+mod lite;
 mod locks;
 mod lookup;
 mod order;

@@ -201,7 +201,7 @@ impl State {
         keys.extend(self.topics.keys().map(|id| ItemKey::Topic(*id)));
         keys.extend(self.queues.keys().map(|id| ItemKey::Queue(*id)));
         keys.extend(self.exchanges.keys().map(|id| ItemKey::Exchange(*id)));
-        keys.extend(self.progress.keys().map(|(group, queue)| ItemKey::Progress(*group, *queue)));
+        keys.extend(self.progress.iter().map(|((group, queue), _)| ItemKey::Progress(*group, *queue)));
         keys.push(ItemKey::Schedule);
         keys.extend(self.halves.regions().into_iter().map(ItemKey::Halves));
         keys.extend(self.users.keys().map(|id| ItemKey::User(*id)));
@@ -319,12 +319,12 @@ impl State {
             }
             Item::Progress { group, queue, floor, settled, failed, granted_to } => {
                 let progress = progress_of(floor, settled, failed, granted_to);
-                self.progress.insert((group, queue), ProgressState { progress, as_of });
+                *self.progress.entry((group, queue)) = ProgressState { progress, as_of };
             }
             Item::ProgressApart { group, queue, floor, settled, failed, granted_to, granted } => {
                 let mut progress = progress_of(floor, settled, failed, granted_to);
                 granted.into_iter().for_each(|(first, end)| progress.granted.insert(first, end));
-                self.progress.insert((group, queue), ProgressState { progress, as_of });
+                *self.progress.entry((group, queue)) = ProgressState { progress, as_of };
             }
             Item::Waiting { position, waiting } => {
                 self.wait(Timer { due_ms: waiting.due_ms, position, bytes: waiting.bytes })
@@ -340,7 +340,11 @@ impl State {
     /// added whose records replay brings.
     pub fn drop_orphans(&mut self) {
         self.queues.retain(|_, queue| self.topics.contains_key(&queue.topic));
-        self.progress.retain(|(_, queue), _| self.queues.contains_key(queue));
+        let stray =
+            self.progress.iter().map(|(key, _)| *key).filter(|(_, queue)| !self.queues.contains_key(queue));
+        for key in stray.collect::<Vec<_>>() {
+            self.progress.remove(key);
+        }
     }
 
     /// The next checkpoint must hold everything.

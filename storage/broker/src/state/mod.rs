@@ -8,6 +8,7 @@ mod halves;
 mod item;
 mod pack;
 mod picture;
+mod positions;
 mod progress;
 mod ranges;
 mod routes;
@@ -21,6 +22,7 @@ use mailrail_commitlog::planted::{Bug, planted};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::picture::Picture;
+use self::positions::Positions;
 use crate::access::{Audit, User};
 
 pub(crate) use self::item::{Item, ItemKey};
@@ -51,7 +53,7 @@ pub(crate) struct TopicState {
     pub queues: Vec<QueueId>,
     /// Queue that the next message without a choice goes to.
     pub turn: usize,
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// Bindings that have this topic as their source.
     pub routes: Option<Routes>,
     as_of: u64,
@@ -119,7 +121,7 @@ pub(crate) struct State {
     pub exchanges: FxHashMap<ExchangeId, ExchangeState>,
     /// Target and source of every binding, the other way round than bindings are kept.
     sources: BTreeSet<(RouteEnd, RouteEnd)>,
-    progress: FxHashMap<(GroupId, QueueId), ProgressState>,
+    progress: Positions,
     schedule: Schedule,
     halves: Halves,
     pub users: FxHashMap<UserId, Arc<User>>,
@@ -279,7 +281,12 @@ impl State {
     }
 
     pub fn progress(&self, group: GroupId, queue: QueueId) -> Option<&Progress> {
-        self.progress.get(&(group, queue)).map(|state| &state.progress)
+        self.progress.get((group, queue)).map(|state| &state.progress)
+    }
+
+    /// Groups that have a position on a queue.
+    pub fn groups_on(&self, queue: QueueId) -> Vec<GroupId> {
+        self.progress.groups_on(queue)
     }
 
     /// All positions of groups on queues.
@@ -323,11 +330,16 @@ impl State {
             shared_queues.push(state.shared.clone());
             self.dirty.insert(ItemKey::Queue(*queue));
         }
-        let policy = Policy::of(settings).unwrap_or_else(|error| {
-            // It was checked before it was recorded.
-            tracing::error!(topic = name, %error, "what a topic's attributes say is left out");
-            Policy::default()
-        });
+        let (lite_of, sibling) = self.directory.shared_by_lites(settings);
+        let shared_policy = sibling.as_ref().and_then(|sibling| self.topics.get(&sibling.id));
+        let policy = match shared_policy {
+            Some(sibling) => sibling.policy.clone(),
+            None => Arc::new(Policy::of(settings).unwrap_or_else(|error| {
+                // It was checked before it was recorded.
+                tracing::error!(topic = name, %error, "what a topic's attributes say is left out");
+                Policy::default()
+            })),
+        };
         let is_owned = settings.retention == Retention::UntilSettled;
         for queue in &shared_queues {
             queue.set_ttl(policy.message_ttl_ms, is_owned);
@@ -340,7 +352,9 @@ impl State {
                 topic.shared.set(settings.clone(), shared_queues);
             }
             None => {
-                let shared = Arc::new(Topic::new(id, shared_name, settings.clone(), shared_queues));
+                let settings =
+                    sibling.map_or_else(|| Arc::new(settings.clone()), |sibling| sibling.settings());
+                let shared = Arc::new(Topic::new(id, shared_name, lite_of, settings, shared_queues));
                 let queues = queues.to_vec();
                 let state = TopicState { shared, queues, turn: 0, policy, routes: None, as_of: 0 };
                 self.topics.insert(id, state);
@@ -370,15 +384,21 @@ impl State {
             let blocks = shared.close();
             self.drop_blocks(shared.id, blocks);
         }
-        let gone: Vec<_> = self.progress.keys().filter(|(_, q)| topic.queues.contains(q)).copied().collect();
+        let on = |&queue: &QueueId| {
+            let groups = self.progress.groups_on(queue);
+            groups.into_iter().map(move |group| (group, queue))
+        };
+        let gone: Vec<(GroupId, QueueId)> = topic.queues.iter().flat_map(on).collect();
         for (group, queue) in gone {
             self.before_change(ItemKey::Progress(group, queue));
-            self.progress.remove(&(group, queue));
+            self.progress.remove((group, queue));
             self.dirty.insert(ItemKey::Progress(group, queue));
         }
         // A queue's default group goes with it.
         let group = self.directory.group(&topic.shared.name).map(|group| group.id);
-        if let Some(group) = group.filter(|_| topic.shared.settings().retention == Retention::UntilSettled) {
+        let goes_with_it =
+            topic.shared.settings().retention == Retention::UntilSettled || topic.shared.lite_of.is_some();
+        if let Some(group) = group.filter(|_| goes_with_it) {
             self.remove_idle_group(group);
         }
     }
@@ -400,7 +420,7 @@ impl State {
     fn forget_group(&mut self, group: GroupId, topic: TopicId) {
         for queue in self.topics.get(&topic).map(|topic| topic.queues.clone()).unwrap_or_default() {
             self.before_change(ItemKey::Progress(group, queue));
-            if self.progress.remove(&(group, queue)).is_some() {
+            if self.progress.remove((group, queue)) {
                 self.dirty.insert(ItemKey::Progress(group, queue));
             }
         }
@@ -414,7 +434,7 @@ impl State {
 
     /// Removes a group that has no position anywhere.
     fn remove_idle_group(&mut self, id: GroupId) {
-        if self.progress.keys().any(|(group, _)| *group == id) {
+        if self.progress.has(id) {
             return;
         }
         self.before_change(ItemKey::Group(id));
@@ -442,9 +462,7 @@ impl State {
                 state.next_offset = next;
             }
         });
-        let groups: Vec<GroupId> =
-            self.progress.keys().filter(|(_, id)| *id == queue).map(|(group, _)| *group).collect();
-        for group in groups {
+        for group in self.progress.groups_on(queue) {
             self.change_progress(position, group, queue, |progress| progress.pass(first, next));
             self.drop_settled(group, queue);
         }
@@ -494,7 +512,7 @@ impl State {
             return;
         }
         self.before_change(ItemKey::Progress(group, queue));
-        let state = self.progress.entry((group, queue)).or_default();
+        let state = self.progress.entry((group, queue));
         let as_of = state.as_of + u64::from(planted(Bug::ReplaySkipsTooMuch) && state.as_of > 0) * 4_096;
         if as_of <= position {
             change(&mut state.progress);
