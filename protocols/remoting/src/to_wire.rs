@@ -27,6 +27,7 @@ impl From<Error> for Refusal {
                 let remark = format!("Find prepared transaction message failed at {position}: {error}");
                 return Refusal::new(response::SYSTEM_ERROR, remark);
             }
+            Error::NoKey(_) => response::MESSAGE_ILLEGAL,
             Error::NoGroup { .. } => response::SUBSCRIPTION_GROUP_NOT_EXIST,
             Error::NotWritable(_) | Error::NotReadable(_) | Error::Locked(_) => response::NO_PERMISSION,
             Error::Denied(_) | Error::Login => response::NO_PERMISSION,

@@ -20,7 +20,8 @@ pub fn run(data: &Path, queues: u64, size: usize, seconds: f64) -> Result<Value,
     let broker = client::open(data)?;
     let mut client = Client::new(&broker);
     let attributes = [(LITE.to_owned(), "true".to_owned())].into();
-    let topic = client.topic_with("home", TopicSettings { queues: 1, attributes, ..TopicSettings::default() })?;
+    let topic =
+        client.topic_with("home", TopicSettings { queues: 1, attributes, ..TopicSettings::default() })?;
     let body = vec![b'x'; size];
     // What the process needs anyway is there before anything is compared: as many messages to one light queue.
     for _ in 0..queues.div_ceil(BATCH_MESSAGES as u64).min(256) {
@@ -46,7 +47,8 @@ pub fn run(data: &Path, queues: u64, size: usize, seconds: f64) -> Result<Value,
     while since.seconds() < seconds {
         while in_flight < WINDOW {
             // A multiplier without a factor in common with the count visits all in a scattered order.
-            let next = (0..BATCH_MESSAGES as u64).map(|step| (turn + step).wrapping_mul(2_654_435_761) % queues);
+            let scattered = |step: usize| (turn + step as u64).wrapping_mul(2_654_435_761) % queues;
+            let next = (0..BATCH_MESSAGES).map(scattered);
             client.publish(batch(&topic, &body, next));
             turn += BATCH_MESSAGES as u64;
             in_flight += 1;

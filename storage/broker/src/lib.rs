@@ -9,6 +9,7 @@ mod backup;
 mod broker;
 mod check;
 mod command;
+mod compaction;
 pub mod connection;
 mod damage;
 mod delivery;

@@ -23,6 +23,12 @@ pub const DEAD_LETTER_KEY: &str = "dead-letter-key";
 /// Attribute: the highest priority of a message, up to 255; those with more count as having so much. Without it, or
 /// with 0, priorities count for nothing.
 pub const PRIORITY_MAX: &str = "priority-max";
+/// Attributes of a topic that keeps the newest message of each key: milliseconds for which a message stays whatever
+/// comes, and for which one without a body stays that is the newest of its key.
+pub const COMPACTION_LAG_MS: &str = "compaction-lag-ms";
+pub const TOMBSTONE_MS: &str = "tombstone-ms";
+/// As Kafka keeps them.
+pub const TOMBSTONE_MS_DEFAULT: u64 = 24 * 60 * 60 * 1_000;
 
 /// What happens to a publish to a full topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,11 +77,14 @@ pub struct Policy {
     pub priority_max: u8,
     /// Milliseconds after which its light queues go that nobody uses; `None` = it has none.
     pub lite_expires_ms: Option<u64>,
+    /// How long messages stay that compaction would remove.
+    pub compaction_lag_ms: u64,
+    pub tombstone_ms: u64,
 }
 
 impl Policy {
     /// Names of all attributes that are read here.
-    pub const ATTRIBUTES: [&'static str; 12] = [
+    pub const ATTRIBUTES: [&'static str; 14] = [
         MESSAGE_TTL_MS,
         EXPIRES_MS,
         LENGTH_MAX,
@@ -88,6 +97,8 @@ impl Policy {
         LITE,
         LITE_EXPIRES_MS,
         LITE_OF,
+        COMPACTION_LAG_MS,
+        TOMBSTONE_MS,
     ];
 
     /// Reads and checks what a topic's attributes say.
@@ -109,6 +120,8 @@ impl Policy {
                 settings,
                 milliseconds(LITE_EXPIRES_MS, text(LITE_EXPIRES_MS), 1)?,
             )?,
+            compaction_lag_ms: compaction(settings, COMPACTION_LAG_MS, 0)?,
+            tombstone_ms: compaction(settings, TOMBSTONE_MS, TOMBSTONE_MS_DEFAULT)?,
         };
         policy.check_topic(settings)?;
         Ok(policy)
@@ -159,6 +172,20 @@ fn milliseconds(name: &'static str, text: Option<&str>, min: u64) -> Result<Opti
             Err(Error::Argument { name, value: value.to_string(), allowed: "1 or more" })
         }
         value => Ok(value),
+    }
+}
+
+/// A time that only topics have which are compacted.
+fn compaction(settings: &TopicSettings, name: &'static str, otherwise: u64) -> Result<u64, Error> {
+    match (settings.attributes.get(name), settings.retention) {
+        (None, Retention::Compacted) => Ok(otherwise),
+        (None, _) => Ok(0),
+        (Some(text), Retention::Compacted) => Ok(milliseconds(name, Some(text), 0)?.unwrap_or(otherwise)),
+        (Some(text), _) => {
+            let (value, allowed) =
+                (text.clone(), "only on a topic that keeps the newest message of each key");
+            Err(Error::Argument { name, value, allowed })
+        }
     }
 }
 
@@ -239,6 +266,8 @@ mod tests {
             dead_letter: Some(DeadLetter::Exchange { exchange: String::new(), key: Some("k".to_owned()) }),
             priority_max: 255,
             lite_expires_ms: None,
+            compaction_lag_ms: 0,
+            tombstone_ms: 0,
         };
         assert_eq!(found, Ok(expected));
         assert_eq!(of(TopicSettings::default(), &[]), Ok(Policy::default()));

@@ -160,6 +160,7 @@ impl PublishBatch {
     ) -> Result<PublishItem, DraftError> {
         let mut annexes = draft.annexes.to_vec();
         annexes.push(annex);
+        let own = Handling::of_draft(draft);
         let with_annex = Draft { annexes: &annexes, ..*draft };
         with_annex.check()?;
         let (record_len, message_len) = self.encode(&with_annex, kind);
@@ -169,8 +170,8 @@ impl PublishBatch {
             destination,
             tag_hash,
             // It lives from when it comes, and is handed out by what its copy says.
-            handling: Handling::default(),
-            lites: Handling::of_draft(draft).names_lites.then_some(Passing::Refused),
+            handling: Handling { has_key: own.has_key, ..Handling::default() },
+            lites: own.names_lites.then_some(Passing::Refused),
             durability,
             due_ms: None,
             half: None,
@@ -229,21 +230,25 @@ pub(crate) struct Handling {
     pub priority: u8,
     /// Whether it names light queues.
     pub names_lites: bool,
+    /// Whether it has a key to be looked up by.
+    pub has_key: bool,
 }
 
 impl Handling {
     pub fn of(properties: Properties<'_>) -> Self {
-        let [ttl, key, priority, lites] = properties.get_each([
+        let [ttl, key, priority, lites, keys] = properties.get_each([
             property::TTL,
             property::ORDERING_KEY,
             property::PRIORITY,
             property::LITE_QUEUES,
+            property::KEYS,
         ]);
         Handling {
             ttl_ms: ttl.and_then(|ttl| ttl.parse().ok()),
             key_hash: key.map_or(0, key_hash),
             priority: priority.and_then(|text| text.parse::<u64>().ok()).map_or(0, priority_of),
             names_lites: lites.is_some(),
+            has_key: keys.is_some_and(|keys| !keys.trim().is_empty()),
         }
     }
 
@@ -258,6 +263,7 @@ impl Handling {
             key_hash: if more.key_hash == 0 { own.key_hash } else { more.key_hash },
             priority: if more.priority == 0 { own.priority } else { more.priority },
             names_lites: more.names_lites || own.names_lites,
+            has_key: more.has_key || own.has_key,
         }
     }
 }

@@ -20,6 +20,7 @@ use crate::outstanding::{OUTSTANDING_COUNT_MAX, Waiting};
 
 mod access;
 mod bounds;
+mod compacted;
 mod lite;
 mod recall;
 mod transaction;

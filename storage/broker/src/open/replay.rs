@@ -172,6 +172,7 @@ impl Replay {
             _ if position < self.snapshot => {}
             Change::WaitingDropped { position: waited } => self.end_wait_at(position, waited)?,
             Change::Settled { .. } if planted(Bug::SettleNotReplayed) => {}
+            Change::Compacted { .. } if planted(Bug::CompactionNotReplayed) => {}
             Change::WaitingRecalled { .. } if planted(Bug::RecallNotReplayed) => {}
             change => self.state.apply(position, &change),
         }

@@ -6,6 +6,7 @@ mod begin;
 mod check_back;
 mod checkpoint;
 mod commands;
+mod compact;
 mod consume;
 mod copy;
 mod dead_letter;
@@ -43,6 +44,8 @@ use self::access::Administered;
 use self::check_back::{Checks, Producers};
 pub(crate) use self::checkpoint::CheckpointPolicy;
 use self::checkpoint::Checkpoints;
+pub(crate) use self::compact::Compacted;
+use self::compact::Compactions;
 use self::dead_letter::Dead;
 pub(crate) use self::exchange::{Input, Outputs, Work};
 use self::idle::Idle;
@@ -104,6 +107,7 @@ pub(crate) struct Shard {
     lengths: Lengths,
     idle: Idle,
     orphans: Orphans,
+    compactions: Compactions,
     checkpoints: Checkpoints,
     reclaim: Reclaim,
     keys: Keys,
@@ -138,6 +142,7 @@ impl Shard {
     ) -> Self {
         let (sweeps, idle) = (Sweeps::new(&state), Idle::new(&state, now));
         let orphans = Orphans::new(&state);
+        let compactions = Compactions::new(&state, now);
         let end = journal.end();
         let checkpoints = Checkpoints::new(policy, state.checkpoint, end, now);
         let reclaim = Reclaim::new(reclaim, journal.start(), now);
@@ -165,6 +170,7 @@ impl Shard {
             lengths: Lengths::default(),
             idle,
             orphans,
+            compactions,
             checkpoints,
             reclaim,
             keys: Keys::default(),
@@ -211,6 +217,7 @@ impl Shard {
             Input::Surveyed(surveyed) => self.surveyed(now, surveyed),
             Input::KeysMade { more } => self.keys.made(more),
             Input::Overdue { receipts } => self.overdue(receipts),
+            Input::Compacted(compacted) => self.compacted(now, compacted),
             Input::Swept(sweep) => self.swept(now, sweep),
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
@@ -237,6 +244,7 @@ impl Shard {
         self.start_due_sweeps(now);
         self.delete_idle(now);
         self.delete_orphans();
+        self.compact_if_due(now);
         self.reclaim_if_due(now);
         self.make_keys_if_due();
         self.checkpoint_if_due(now);
@@ -266,8 +274,9 @@ impl Shard {
         let is_serving = self.refusal().is_none();
         let sweeps = self.sweeps.deadline(now).filter(|_| is_serving);
         let idle = self.idle.deadline().filter(|_| is_serving);
-        let all =
-            [flows, receives, members, waits, checks, checkpoints, self.reclaim_deadline(), sweeps, idle];
+        let compactions = self.compactions.deadline().filter(|_| is_serving);
+        let reclaim = self.reclaim_deadline();
+        let all = [flows, receives, members, waits, checks, checkpoints, reclaim, sweeps, idle, compactions];
         all.into_iter().flatten().min()
     }
 

@@ -23,7 +23,7 @@ use crate::queue::{Entry, Queue};
 use crate::record::RouteEnd;
 use crate::route::{self, Traits};
 use crate::schedule::{LATE_TIMERS_MAX, Timer};
-use crate::settings::{Durability, Lifetime};
+use crate::settings::{Durability, Lifetime, Retention};
 use crate::transaction::Half;
 
 /// Offsets that a queue may let be seen unsynced, beyond those the synced log already allows.
@@ -77,12 +77,13 @@ struct Wanted {
     durability: Durability,
     /// Bytes that there must be room for; one that waits needs none yet.
     bytes: Option<usize>,
+    has_key: bool,
 }
 
 impl Wanted {
     fn of(item: &PublishItem) -> Self {
         let bytes = Some(item.message_len).filter(|_| !item.waits());
-        Wanted { durability: item.durability, bytes }
+        Wanted { durability: item.durability, bytes, has_key: item.handling.has_key }
     }
 }
 
@@ -365,6 +366,9 @@ impl Shard {
         self.check_length(topic, wanted.bytes)?;
         let missing = || Error::NoTopic(format!("#{}", topic.0));
         let state = self.state.topics.get_mut(&topic).ok_or_else(missing)?;
+        if !wanted.has_key && state.shared.settings().retention == Retention::Compacted {
+            return Err(Error::NoKey(state.shared.name.to_string()));
+        }
         let index = match wanted_index {
             Some(index) => usize::try_from(index).unwrap_or(usize::MAX),
             None => {

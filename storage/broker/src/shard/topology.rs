@@ -28,6 +28,7 @@ impl Shard {
                 let answer = self.put_topic(session, &name, &settings, adopt);
                 if let Ok(Reply::Topic { topic, .. }) = &answer {
                     self.use_topic(now, topic.id);
+                    self.note_compaction(now, topic.id);
                 }
                 (token, answer)
             }
@@ -135,7 +136,7 @@ impl Shard {
         let group = self.state.directory.group(name);
         let ready = match &group {
             Some(group) => self.ready_in(group.id, &topic),
-            None => topic.queues().iter().map(|queue| queue.end_offset() - queue.min_offset()).sum(),
+            None => topic.queues().iter().map(|queue| queue.messages()).sum(),
         };
         if if_empty && ready > 0 {
             return Err(Error::NotEmpty(name.to_owned()));
@@ -177,6 +178,7 @@ impl Shard {
         for queue in topic.queues().iter() {
             self.unsynced.remove(&queue.id);
             self.sweeps.forget(queue.id);
+            self.compactions.forget(queue.id);
             self.lengths.forget(queue.id);
             self.members.forget_queue(queue.id);
         }

@@ -134,6 +134,18 @@ pub(crate) enum Item {
         settings: Box<UserSettings>,
     },
     Audit(Vec<AuditEntry>),
+    /// As [`Item::Queue`], of one from which compaction has removed runs of offsets (first, end).
+    QueueCompacted {
+        id: QueueId,
+        topic: TopicId,
+        index: u32,
+        next_offset: u64,
+        min_offset: u64,
+        last_store_ms: u64,
+        reserved_to: u64,
+        gaps: Vec<(u64, u64)>,
+        removed: Vec<(u64, u64)>,
+    },
 }
 
 impl Item {
@@ -142,7 +154,8 @@ impl Item {
         match self {
             Item::Shard { .. } => ItemKey::Shard,
             Item::Topic { id, .. } => ItemKey::Topic(*id),
-            Item::Queue { id: queue, .. } | Item::Index { queue, .. } => ItemKey::Queue(*queue),
+            Item::Queue { id: queue, .. } | Item::QueueCompacted { id: queue, .. } => ItemKey::Queue(*queue),
+            Item::Index { queue, .. } => ItemKey::Queue(*queue),
             Item::Group { id, .. } | Item::GroupInTurns { id, .. } => ItemKey::Group(*id),
             Item::Exchange { id, .. } => ItemKey::Exchange(*id),
             Item::Progress { group, queue, .. } | Item::ProgressApart { group, queue, .. } => {
@@ -168,6 +181,7 @@ impl Item {
             Item::Shard { .. } | Item::Waiting { .. } => 0,
             Item::Topic { queues, bindings, .. } => queues.len() + bindings.len(),
             Item::Queue { gaps, .. } => gaps.len(),
+            Item::QueueCompacted { gaps, removed, .. } => gaps.len() + removed.len(),
             Item::Group { settings, .. } | Item::GroupInTurns { settings, .. } => settings.backoff_ms.len(),
             Item::Exchange { bindings, .. } => bindings.len(),
             Item::Progress { settled, failed, .. } => settled.len() + failed.len(),
@@ -224,15 +238,32 @@ impl State {
             }
             ItemKey::Queue(id) => {
                 let queue = self.queues.get(&id)?;
-                Item::Queue {
-                    id,
-                    topic: queue.topic,
-                    index: queue.shared.index,
-                    next_offset: queue.next_offset,
-                    min_offset: queue.shared.min_offset(),
-                    last_store_ms: queue.last_store_ms,
-                    reserved_to: queue.reserved_to,
-                    gaps: queue.gaps.clone(),
+                let (topic, index, min_offset) = (queue.topic, queue.shared.index, queue.shared.min_offset());
+                let QueueState { next_offset, last_store_ms, reserved_to, .. } = *queue;
+                let (gaps, removed) = (queue.gaps.clone(), queue.shared.removed_runs());
+                if removed.is_empty() {
+                    Item::Queue {
+                        id,
+                        topic,
+                        index,
+                        next_offset,
+                        min_offset,
+                        last_store_ms,
+                        reserved_to,
+                        gaps,
+                    }
+                } else {
+                    Item::QueueCompacted {
+                        id,
+                        topic,
+                        index,
+                        next_offset,
+                        min_offset,
+                        last_store_ms,
+                        reserved_to,
+                        gaps,
+                        removed,
+                    }
                 }
             }
             ItemKey::Group(id) => {
@@ -298,6 +329,33 @@ impl State {
                 (state.next_offset, state.last_store_ms) = (next_offset, last_store_ms);
                 (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
                 state.shared.trim(min_offset);
+            }
+            Item::QueueCompacted {
+                id,
+                topic,
+                index,
+                next_offset,
+                min_offset,
+                last_store_ms,
+                reserved_to,
+                gaps,
+                removed,
+            } => {
+                let queue = Item::Queue {
+                    id,
+                    topic,
+                    index,
+                    next_offset,
+                    min_offset,
+                    last_store_ms,
+                    reserved_to,
+                    gaps,
+                };
+                self.restore(as_of, queue);
+                if let Some(state) = self.queues.get(&id) {
+                    // What is gone with them is nowhere in what a checkpoint holds.
+                    state.shared.remove(&removed, &[]);
+                }
             }
             Item::Index { queue, sealed, priorities, open } => {
                 let entries: Vec<Entry> = open.iter().flat_map(PackedRun::entries).collect();

@@ -4,6 +4,7 @@
 //! Each part remembers the log position up to which a checkpoint already holds it (`as_of`), so that replay skips what
 //! is in it.
 
+mod compacted;
 mod halves;
 mod item;
 mod pack;
@@ -29,6 +30,7 @@ pub(crate) use self::item::{Item, ItemKey};
 pub(crate) use self::pack::{CheckpointImage, PackError, read_checkpoint};
 pub(crate) use self::picture::Piece;
 pub(crate) use self::progress::{Failed, Progress};
+pub(crate) use self::ranges::Ranges;
 use crate::directory::{Directory, Exchange, Group, Topic};
 use crate::ids::*;
 use crate::policy::Policy;
@@ -259,6 +261,7 @@ impl State {
             Change::UserPut { id, name, settings } => self.put_user(*id, name, settings),
             Change::UserDeleted { id } => self.delete_user(*id),
             Change::Audited(entry) => self.add_audit(entry),
+            Change::Compacted { queue, runs } => self.compacted(*queue, runs),
             // Snapshots repeat what the state holds already; a rebuild reads them before anything else.
             Change::Snapshot(_) | Change::SnapshotEnd { .. } => {}
             Change::Checkpoint { number, .. } => self.checkpoint = self.checkpoint.max(*number),
@@ -472,6 +475,12 @@ impl State {
     pub fn entries_between(&self, queue: &QueueState, from: u64, end: u64) -> u64 {
         let missing = |(first, gap_end): &(u64, u64)| (*gap_end).min(end).saturating_sub((*first).max(from));
         end.saturating_sub(from).saturating_sub(queue.gaps.iter().map(missing).sum())
+    }
+
+    /// True for a queue of a topic that keeps the newest message of each key.
+    pub fn is_compacted(&self, queue: &QueueState) -> bool {
+        let topic = self.topics.get(&queue.topic);
+        topic.is_some_and(|topic| topic.shared.settings().retention == Retention::Compacted)
     }
 
     /// True for a queue of a topic that does not outlive a run of the broker.
