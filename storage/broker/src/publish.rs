@@ -236,28 +236,29 @@ pub(crate) struct Handling {
 
 impl Handling {
     pub fn of(properties: Properties<'_>) -> Self {
-        let [ttl, key, priority, lites, keys] = properties.get_each([
-            property::TTL,
-            property::ORDERING_KEY,
-            property::PRIORITY,
-            property::LITE_QUEUES,
-            property::KEYS,
-        ]);
+        let [ttl, key, priority] =
+            properties.get_each([property::TTL, property::ORDERING_KEY, property::PRIORITY]);
         Handling {
             ttl_ms: ttl.and_then(|ttl| ttl.parse().ok()),
             key_hash: key.map_or(0, key_hash),
             priority: priority.and_then(|text| text.parse::<u64>().ok()).map_or(0, priority_of),
-            names_lites: lites.is_some(),
-            has_key: keys.is_some_and(|keys| !keys.trim().is_empty()),
+            ..Handling::default()
         }
     }
 
+    /// With what counts only while a message is taken.
+    fn of_new(properties: Properties<'_>) -> Self {
+        let [lites, keys] = properties.get_each([property::LITE_QUEUES, property::KEYS]);
+        let has_key = keys.is_some_and(|keys| !keys.trim().is_empty());
+        Handling { names_lites: lites.is_some(), has_key, ..Handling::of(properties) }
+    }
+
     fn of_draft(draft: &Draft<'_>) -> Self {
-        let own = Handling::of(Properties::new(draft.properties));
+        let own = Handling::of_new(Properties::new(draft.properties));
         if draft.more_properties.is_empty() {
             return own;
         }
-        let more = Handling::of(Properties::new(draft.more_properties));
+        let more = Handling::of_new(Properties::new(draft.more_properties));
         Handling {
             ttl_ms: more.ttl_ms.or(own.ttl_ms),
             key_hash: if more.key_hash == 0 { own.key_hash } else { more.key_hash },

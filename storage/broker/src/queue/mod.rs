@@ -38,7 +38,8 @@ pub(crate) use self::turn::PrioritySet;
 const BLOCK_ENTRIES: usize = 2_048;
 /// As many make it be sealed when a checkpoint has written some of them already.
 const WRITTEN_ENTRIES: usize = 256;
-const CHUNK_ENTRIES_MIN: usize = 16;
+/// Of the first chunk: most of very many queues have few entries.
+const CHUNK_ENTRIES_MIN: usize = 4;
 const CHUNK_ENTRIES_MAX: usize = 256;
 
 /// A queue of a topic, shared by the shard (which alone writes) and all readers.

@@ -321,42 +321,7 @@ impl State {
                 }
                 bindings.into_iter().for_each(|binding| self.add_binding(RouteEnd::Topic(id), binding));
             }
-            Item::Queue { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to, gaps } => {
-                self.saw_id(id.0);
-                let name = self.topics.get(&topic).map_or_else(|| Arc::from(""), |t| t.shared.name.clone());
-                let new = || QueueState::new(Arc::new(Queue::new(id, name, index, min_offset)), topic);
-                let state = self.queues.entry(id).or_insert_with(new);
-                (state.next_offset, state.last_store_ms) = (next_offset, last_store_ms);
-                (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
-                state.shared.trim(min_offset);
-            }
-            Item::QueueCompacted {
-                id,
-                topic,
-                index,
-                next_offset,
-                min_offset,
-                last_store_ms,
-                reserved_to,
-                gaps,
-                removed,
-            } => {
-                let queue = Item::Queue {
-                    id,
-                    topic,
-                    index,
-                    next_offset,
-                    min_offset,
-                    last_store_ms,
-                    reserved_to,
-                    gaps,
-                };
-                self.restore(as_of, queue);
-                if let Some(state) = self.queues.get(&id) {
-                    // What is gone with them is nowhere in what a checkpoint holds.
-                    state.shared.remove(&removed, &[]);
-                }
-            }
+            item @ (Item::Queue { .. } | Item::QueueCompacted { .. }) => self.restore_queue(as_of, item),
             Item::Index { queue, sealed, priorities, open } => {
                 let entries: Vec<Entry> = open.iter().flat_map(PackedRun::entries).collect();
                 if let Some(state) = self.queues.get(&queue) {
@@ -391,6 +356,48 @@ impl State {
             Item::Halves { region, halves } => self.halves.restore(as_of, region, halves),
             Item::User { id, name, settings } => self.put_user(id, &name, &settings),
             Item::Audit(entries) => self.audit.extend(entries),
+        }
+    }
+
+    fn restore_queue(&mut self, as_of: u64, item: Item) {
+        match item {
+            Item::Queue { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to, gaps } => {
+                self.saw_id(id.0);
+                let name = self.topics.get(&topic).map_or_else(|| Arc::from(""), |t| t.shared.name.clone());
+                let new = || QueueState::new(Arc::new(Queue::new(id, name, index, min_offset)), topic);
+                let state = self.queues.entry(id).or_insert_with(new);
+                (state.next_offset, state.last_store_ms) = (next_offset, last_store_ms);
+                (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
+                state.shared.trim(min_offset);
+            }
+            Item::QueueCompacted {
+                id,
+                topic,
+                index,
+                next_offset,
+                min_offset,
+                last_store_ms,
+                reserved_to,
+                gaps,
+                removed,
+            } => {
+                let queue = Item::Queue {
+                    id,
+                    topic,
+                    index,
+                    next_offset,
+                    min_offset,
+                    last_store_ms,
+                    reserved_to,
+                    gaps,
+                };
+                self.restore_queue(as_of, queue);
+                if let Some(state) = self.queues.get(&id) {
+                    // What is gone with them is nowhere in what a checkpoint holds.
+                    state.shared.remove(&removed, &[]);
+                }
+            }
+            other => debug_assert!(false, "not a queue: {other:?}"),
         }
     }
 
