@@ -426,7 +426,7 @@ fn history(acts: &[Act]) {
             assert_eq!(all.get(offset).map(|(_, body, _)| body), Some(body), "at its offset");
         }
         let mut newest: BTreeMap<u8, u64> = BTreeMap::new();
-        all.iter().for_each(|(offset, (key, ..))| drop(newest.insert(*key, *offset)));
+        newest.extend(all.iter().map(|(offset, (key, ..))| (*key, *offset)));
         let is_over = |offset: &u64| {
             let (_, body, at_ms) = &all[offset];
             body.is_empty() && at_ms + HOUR_MS <= sim.now.wall_ms

@@ -246,7 +246,7 @@ fn with_their_topic_all_go_in_steps_and_never_belong_to_one_that_takes_its_name(
     let mailbox = client.mailbox.clone();
     sim.shard.handle(sim.now, Input::Commands { mailbox, commands, since: sim.now.mono });
     sim.run();
-    assert_eq!(lites(&sim), [last.clone()]);
+    assert_eq!(lites(&sim), std::slice::from_ref(&last));
     assert_eq!(read(&sim, &last), pairs(&["new"]));
     let sim = sim.crash(Loss::All);
     assert_eq!(lites(&sim), [last]);
