@@ -114,7 +114,7 @@ impl Shard {
     /// Names of the light queues that a message needs and that are not there; an error where it may not have them.
     pub(super) fn check_lites(&self, item: &PublishItem, record: &[u8]) -> Result<Vec<String>, Error> {
         let Some(parent) = self.lite_parent(item) else { return Ok(Vec::new()) };
-        self.lite_settings(&parent)?;
+        self.lite_expires_ms(&parent)?;
         let message = message_of(record);
         let names: Vec<&str> = message.iter().flat_map(lite::names).collect();
         lite::check_names(&names)?;
@@ -132,7 +132,8 @@ impl Shard {
 
     /// The same, as far as there may be such.
     fn makeable_lites(&self, item: &PublishItem, record: &[u8]) -> Vec<String> {
-        let Some(parent) = self.lite_parent(item).filter(|parent| self.lite_settings(parent).is_ok()) else {
+        let Some(parent) = self.lite_parent(item).filter(|parent| self.lite_expires_ms(parent).is_ok())
+        else {
             return Vec::new();
         };
         let message = message_of(record);
@@ -179,13 +180,17 @@ impl Shard {
         self.state.topics.get(topic).map(|topic| topic.shared.clone())
     }
 
-    /// Settings of a topic's light queues, if it may have any.
-    fn lite_settings(&self, parent: &Topic) -> Result<TopicSettings, Error> {
+    /// When a topic's light queues go that nobody uses, if it may have any.
+    fn lite_expires_ms(&self, parent: &Topic) -> Result<u64, Error> {
         let expires_ms = self.state.topics.get(&parent.id).and_then(|topic| topic.policy.lite_expires_ms);
-        let expires_ms = expires_ms.ok_or_else(|| {
+        expires_ms.ok_or_else(|| {
             let allowed = "only a topic with the attribute lite, not this one, ";
             Error::Argument { name: "the parent of light queues", value: parent.name.to_string(), allowed }
-        })?;
+        })
+    }
+
+    fn lite_settings(&self, parent: &Topic) -> Result<TopicSettings, Error> {
+        let expires_ms = self.lite_expires_ms(parent)?;
         Ok(lite::settings_of(&parent.name, &parent.settings(), expires_ms))
     }
 
