@@ -23,6 +23,9 @@ pub struct Outgoing {
     /// Messages with equal keys go to one queue, in the order they were sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordering_key: Option<String>,
+    /// Light queues that get it too; over HTTP only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lite: Vec<String>,
     /// It is not to be seen before so many milliseconds have passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,

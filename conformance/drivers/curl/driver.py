@@ -70,12 +70,12 @@ def connect(command):
 
 
 def create_topic(command):
-    call("PUT", f"topics/{part(command['topic'])}", {"queues": command["queues"]})
+    call("PUT", f"topics/{part(command['topic'])}", {name: command[name] for name in ("queues", "lite") if name in command})
 
 
 def document_of(message):
     """A message as the API takes it; bodies that are text travel as text, so that both forms are used."""
-    document = {name: message[name] for name in ("properties", "tag", "queue", "ordering_key") if name in message}
+    document = {name: message[name] for name in ("properties", "tag", "queue", "ordering_key", "lite") if name in message}
     if "key" in message:
         document["keys"] = [message["key"]]
     body = lines.body_of(message)

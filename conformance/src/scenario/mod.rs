@@ -12,6 +12,7 @@ mod expression;
 mod find;
 mod full_disk;
 mod hostile;
+mod lite;
 mod load;
 mod modes;
 mod order;
@@ -132,6 +133,7 @@ pub fn cases(sdks: &[Sdk], crash_rounds: u32, long: bool) -> Vec<Case> {
 /// What only some SDKs have calls for; each family knows which.
 fn of_some(sdks: &[Sdk]) -> impl Iterator<Item = Case> {
     let families = [
+        lite::cases(sdks),
         routes::cases(sdks),
         recall::cases(sdks),
         transaction::cases(sdks),

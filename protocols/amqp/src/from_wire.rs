@@ -19,6 +19,8 @@ use crate::fault::Refusal;
 pub(crate) const TAG_HEADER: &str = "x-tag";
 /// Header with the keys for look-up, separated by spaces; the message id is the key otherwise.
 pub(crate) const KEYS_HEADER: &str = "x-keys";
+/// Header with the names of light queues that the message goes to as well, separated by commas.
+pub(crate) const LITE_HEADER: &str = "x-lite";
 /// Between topic and group in the name of a group that is used as a queue.
 pub(crate) const GROUP_SEPARATOR: &str = "::";
 /// Header with more routing keys.
@@ -52,6 +54,9 @@ pub(crate) fn project(
     check(properties, user)?;
     let headers = properties.headers.unwrap_or_default();
     let named = Named::read(headers);
+    if let Some(lites) = named.lites {
+        push_lites(out, lites)?;
+    }
     let tag = named.tag.unwrap_or(tag);
     let is_tagged = push(out, property::TAGS, tag);
     let pairs = [
@@ -104,6 +109,7 @@ fn is_expiration(expiration: ShortBytes<'_>) -> bool {
 struct Named<'a> {
     tag: Option<&'a str>,
     keys: Option<&'a str>,
+    lites: Option<&'a str>,
 }
 
 impl<'a> Named<'a> {
@@ -113,6 +119,8 @@ impl<'a> Named<'a> {
             match key {
                 TAG_HEADER => named.tag = value.as_text(),
                 KEYS_HEADER => named.keys = value.as_text(),
+                // What is no text names nothing, and is refused as such.
+                LITE_HEADER => named.lites = Some(value.as_text().unwrap_or_default()),
                 _ => {}
             }
         }
@@ -149,10 +157,24 @@ impl<'a> Copies<'a> {
     }
 }
 
+/// Appends the names of light queues as the broker knows them.
+fn push_lites(out: &mut Vec<u8>, lites: &str) -> Result<(), Refusal> {
+    let names: Vec<String> =
+        lites.split(',').map(|name| format!("{}{name}", broker::lite::LITE_PREFIX)).collect();
+    let joined = broker::lite::join(names.iter().map(String::as_str));
+    if lites.split(',').all(|name| !name.is_empty()) && push(out, property::LITE_QUEUES, &joined) {
+        return Ok(());
+    }
+    let text =
+        format!("header '{LITE_HEADER}' is not a text with the names of light queues, separated by commas");
+    Err(Refusal::new(ReplyCode::PreconditionFailed, text))
+}
+
 /// Appends headers as user properties.
 fn project_headers(headers: Table<'_>, out: &mut Vec<u8>, text: &mut String) {
     for (key, value) in headers.iter() {
-        let is_own = key == TAG_HEADER || key == KEYS_HEADER || property::RESERVED.contains(&key);
+        let is_own =
+            [TAG_HEADER, KEYS_HEADER, LITE_HEADER].contains(&key) || property::RESERVED.contains(&key);
         text.clear();
         if !is_own && let Some(value) = as_text(value, text) {
             push(out, key, value);

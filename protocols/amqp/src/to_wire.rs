@@ -187,7 +187,7 @@ pub(crate) fn refusal(error: &Error) -> Refusal {
         Error::Denied(denial) => (ReplyCode::AccessRefused, denied(denial)),
         Error::Login => (ReplyCode::AccessRefused, error.to_string()),
         Error::NotWritable(_) | Error::NotReadable(_) => (ReplyCode::AccessRefused, error.to_string()),
-        Error::Name { .. } | Error::Limit { .. } | Error::Argument { .. } => {
+        Error::Name { .. } | Error::Limit { .. } | Error::Argument { .. } | Error::NoKey(_) => {
             (ReplyCode::PreconditionFailed, error.to_string())
         }
         Error::NoSpace | Error::Busy { .. } | Error::Full { .. } => {

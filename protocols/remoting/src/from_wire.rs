@@ -36,6 +36,7 @@ const UNSTORED: &[&str] = &[
     property::REGION,
     property::TRACE_ON,
     property::CLUSTER,
+    property::LITE_OFFSETS,
 ];
 
 /// What the broker reads out of a property string, in one pass.
@@ -108,6 +109,15 @@ impl<'a> Meant<'a> {
             return Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
         }
         Ok(Some(due))
+    }
+
+    /// The property string to store of a message that is sent again: what it was in beside its topic, it stays in.
+    pub(crate) fn stored_again<'p>(&self, properties: &'p [u8]) -> Cow<'p, [u8]> {
+        let stored = self.stored(properties);
+        match Properties::new(&stored).get(property::LITE_QUEUES) {
+            Some(_) => Cow::Owned(property::without(&stored, &[property::LITE_QUEUES])),
+            None => stored,
+        }
     }
 
     /// The property string to store.
@@ -230,7 +240,8 @@ pub(crate) fn fate(returned: &Returned, times: u32, settings: &GroupSettings, le
 /// Properties of a returned message: as stored, and where it came from when it comes back for the first time.
 pub(crate) fn returned_properties(message: &StoredMessage<'_>, id: &str, fate: Fate) -> Vec<u8> {
     let stored = message.properties();
-    let mut properties = property::without(stored.as_bytes(), &[property::DELAY_LEVEL]);
+    let mut properties =
+        property::without(stored.as_bytes(), &[property::DELAY_LEVEL, property::LITE_QUEUES]);
     let topic = stored.get(property::RETRY_TOPIC).unwrap_or(message.topic());
     let origin = stored.get(property::ORIGIN_MESSAGE_ID).unwrap_or(id);
     let pairs: &[(&str, &str)] = match fate {

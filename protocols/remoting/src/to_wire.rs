@@ -4,8 +4,8 @@
 
 use bytes::{Bytes, BytesMut};
 use mailrail_broker::connection::Output;
-use mailrail_broker::{Error, Found, Name, Queue, ReadEntry, Stored};
-use mailrail_message::{DraftError, OffsetId, Rewrite, StoredMessage, rewrite_into};
+use mailrail_broker::{Directory, Error, Found, Name, Queue, ReadEntry, Stored, lite};
+use mailrail_message::{DraftError, OffsetId, Rewrite, StoredMessage, property, rewrite_into};
 
 use crate::codec::command::RecallHandle;
 use crate::codec::response_code as response;
@@ -27,6 +27,7 @@ impl From<Error> for Refusal {
                 let remark = format!("Find prepared transaction message failed at {position}: {error}");
                 return Refusal::new(response::SYSTEM_ERROR, remark);
             }
+            Error::NoKey(_) => response::MESSAGE_ILLEGAL,
             Error::NoGroup { .. } => response::SUBSCRIPTION_GROUP_NOT_EXIST,
             Error::NotWritable(_) | Error::NotReadable(_) | Error::Locked(_) => response::NO_PERMISSION,
             Error::Denied(_) | Error::Login => response::NO_PERMISSION,
@@ -175,7 +176,7 @@ pub(crate) fn put_pull_empty(output: &mut Output, asker: Asker, code: i32, remar
 pub(crate) fn put_pull_found(
     output: &mut Output,
     asker: Asker,
-    config: &RemotingConfig,
+    (config, directory): (&RemotingConfig, &Directory),
     queue: &Queue,
     entries: &[ReadEntry],
     bounds: Bounds,
@@ -183,7 +184,8 @@ pub(crate) fn put_pull_found(
     if asker.one_way {
         return;
     }
-    let records: Vec<Bytes> = entries.iter().filter_map(|entry| record(config, queue, entry)).collect();
+    let records: Vec<Bytes> =
+        entries.iter().filter_map(|entry| record(config, directory, queue, entry)).collect();
     let body_bytes = records.iter().map(Bytes::len).sum();
     output.append(|out| pull_answer(out, asker, response::SUCCESS, "FOUND", bounds, body_bytes));
     for record in records {
@@ -192,12 +194,17 @@ pub(crate) fn put_pull_found(
 }
 
 /// Messages that were found by key, in one body.
-pub(crate) fn put_found(output: &mut Output, asker: Asker, config: &RemotingConfig, found: &[Found]) {
+pub(crate) fn put_found(
+    output: &mut Output,
+    asker: Asker,
+    (config, directory): (&RemotingConfig, &Directory),
+    found: &[Found],
+) {
     if asker.one_way {
         return;
     }
     let records: Vec<Bytes> =
-        found.iter().filter_map(|found| record(config, &found.queue, &found.entry)).collect();
+        found.iter().filter_map(|found| record(config, directory, &found.queue, &found.entry)).collect();
     let body_bytes = records.iter().map(Bytes::len).sum();
     // Clients show it as how far the index reaches; here nothing is missing from it.
     let newest = found.first().map_or(0, |found| found.entry.store_ms);
@@ -238,7 +245,7 @@ fn pull_answer(out: &mut BytesMut, asker: Asker, code: i32, remark: &str, bounds
 }
 
 /// One message as a reader of `queue` sees it. Unreadable ones are left out, so that one does not stop the queue.
-fn record(config: &RemotingConfig, queue: &Queue, entry: &ReadEntry) -> Option<Bytes> {
+fn record(config: &RemotingConfig, directory: &Directory, queue: &Queue, entry: &ReadEntry) -> Option<Bytes> {
     let message = match StoredMessage::parse(&entry.message) {
         Ok(message) => message,
         Err(error) => {
@@ -246,7 +253,9 @@ fn record(config: &RemotingConfig, queue: &Queue, entry: &ReadEntry) -> Option<B
             return None;
         }
     };
-    let as_stored = message.queue_offset() == entry.offset
+    let more_properties = lite_offsets(directory, &message);
+    let as_stored = more_properties.is_empty()
+        && message.queue_offset() == entry.offset
         && message.queue_index() == queue.index
         && message.topic() == &*queue.topic
         && message.store_host() == config.advertised;
@@ -258,11 +267,29 @@ fn record(config: &RemotingConfig, queue: &Queue, entry: &ReadEntry) -> Option<B
         queue_index: Some(queue.index),
         queue_offset: Some(entry.offset),
         store_host: Some(config.advertised),
+        more_properties: &more_properties,
         ..Rewrite::default()
     };
-    let mut rewritten = Vec::with_capacity(message.record().len() + 64);
+    let mut rewritten = Vec::with_capacity(message.record().len() + more_properties.len() + 64);
     rewrite_into(&message, &rewrite, &mut rewritten);
     Some(rewritten.into())
+}
+
+/// The property with a message's offsets in the light queues that it names, in their order; -1 for one that is no more.
+/// Empty where it names none.
+fn lite_offsets(directory: &Directory, message: &StoredMessage<'_>) -> Vec<u8> {
+    let mut pair = Vec::new();
+    if message.target_count() < 2 || message.properties().get(property::LITE_QUEUES).is_none() {
+        return pair;
+    }
+    let targets = message.targets().unwrap_or_default();
+    let offset = |name: &str| {
+        let queue = directory.topic(name)?.queue(0)?.id;
+        targets.iter().find(|target| target.queue == queue.0).map(|target| signed(target.offset))
+    };
+    let offsets = lite::names(message).map(|name| offset(name).unwrap_or(-1).to_string());
+    property::push(&mut pair, property::LITE_OFFSETS, &offsets.collect::<Vec<_>>().join(","));
+    pair
 }
 
 /// Offsets are signed on the wire.

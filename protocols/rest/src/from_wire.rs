@@ -11,11 +11,11 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
-    ALTERNATE_EXCHANGE, Action, BindTarget, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY, DEAD_LETTER_TOPIC,
-    Destination, Dialect, Durability, EXPIRES_MS, Effect, Exchange, ExchangeKind, ExchangeSettings, Filter,
-    GroupSettings, HalfTerms, LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Order,
-    Overflow, PRIORITY_MAX, Pattern, PublishBatch, ResourceKind, Retention, Rule, SeekTo, Topic,
-    TopicSettings,
+    ALTERNATE_EXCHANGE, Action, BindTarget, COMPACTION_LAG_MS, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY,
+    DEAD_LETTER_TOPIC, Destination, Dialect, Durability, EXPIRES_MS, Effect, Exchange, ExchangeKind,
+    ExchangeSettings, Filter, GroupSettings, HalfTerms, LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime,
+    MESSAGE_TTL_MS, Name, OVERFLOW, Order, Overflow, PRIORITY_MAX, Pattern, PublishBatch, ResourceKind,
+    Retention, Rule, SeekTo, TOMBSTONE_MS, Topic, TopicSettings, lite,
 };
 use mailrail_message::{
     BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, property, push_header, tag_hash,
@@ -88,6 +88,7 @@ fn set_field<'a>(
         "reply_to" => message.reply_to = Some(text(value)),
         "type" => message.message_type = Some(text(value)),
         "ordering_key" => message.ordering_key = Some(text(value)),
+        "lite" => message.lite = value.split(',').map(text).collect(),
         "queue" => message.queue = Some(number(value)?),
         "priority" => message.priority = Some(number(value)?),
         "expires_in_ms" => message.expires_in_ms = Some(number(value)?),
@@ -154,6 +155,9 @@ impl<'a> To<'a> {
             }
             To::Topic(topic) => {
                 Ok(Destination::Topic { topic: topic.id, queue_index: queue_of(topic, message) })
+            }
+            To::Exchange(_) if !message.lite.is_empty() => {
+                Err(Refusal::invalid("a message to an exchange names no light queues"))
             }
             To::Exchange(_) if message.queue.is_some() => {
                 Err(Refusal::invalid("a message to an exchange names no queue: its bindings decide"))
@@ -298,6 +302,11 @@ fn put_properties(out: &mut Vec<u8>, message: &NewMessage<'_>) -> Result<(), Ref
         }
     }
     put_keys(out, message)?;
+    if !message.lite.is_empty() {
+        let names: Vec<String> = message.lite.iter().map(|name| lite_topic(name)).collect();
+        names.iter().try_for_each(|name| lite::check_name(name))?;
+        put(out, property::LITE_QUEUES, "lite", &lite::join(names.iter().map(String::as_str)))?;
+    }
     let numbers =
         [(property::TTL, message.expires_in_ms), (property::PRIORITY, message.priority.map(u64::from))];
     for (name, value) in numbers {
@@ -313,6 +322,11 @@ fn put_properties(out: &mut Vec<u8>, message: &NewMessage<'_>) -> Result<(), Ref
         put(out, name, name, value)?;
     }
     Ok(())
+}
+
+/// The whole name of a light queue.
+pub(crate) fn lite_topic(name: &str) -> String {
+    format!("{}{name}", lite::LITE_PREFIX)
 }
 
 fn put_keys(out: &mut Vec<u8>, message: &NewMessage<'_>) -> Result<(), Refusal> {
@@ -408,6 +422,7 @@ pub(crate) fn topic_settings(
         retention: request.retention.map_or(base.retention, |retention| match retention {
             RetentionName::UntilSettled => Retention::UntilSettled,
             RetentionName::TimeSize => Retention::TimeSize,
+            RetentionName::Compacted => Retention::Compacted,
         }),
         durability: request.durability.map_or(base.durability, |durability| match durability {
             DurabilityName::Memory => Durability::Memory,
@@ -446,6 +461,10 @@ fn policy_attributes(
         (LENGTH_MAX, number(request.length_max)),
         (LENGTH_BYTES_MAX, number(request.length_bytes_max)),
         (OVERFLOW, overflow.map(|overflow| overflow.name().to_owned())),
+        (COMPACTION_LAG_MS, number(request.compaction_lag_ms)),
+        (TOMBSTONE_MS, number(request.tombstone_ms)),
+        (lite::LITE, request.lite.map(|lite| lite.to_string())),
+        (lite::LITE_EXPIRES_MS, number(request.lite_expires_ms)),
         (PRIORITY_MAX, number(request.priority_max.map(u64::from))),
         (DEAD_LETTER_TOPIC, to.and_then(|to| to.topic.clone())),
         (DEAD_LETTER_EXCHANGE, to.and_then(|to| to.exchange.clone())),

@@ -17,8 +17,8 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::login::{authenticate, identified};
 use crate::problem::{ItemProblem, Kind, Problem, Refusal};
 use crate::resource::{
-    audit, backup, bindings, events, exchanges, find, groups, health, publish, read, recall, receive, settle,
-    topics, transactions, users,
+    audit, backup, bindings, events, exchanges, find, groups, health, lite, publish, read, recall, receive,
+    settle, topics, transactions, users,
 };
 use crate::state::RestState;
 
@@ -65,6 +65,8 @@ fn api() -> OpenApiRouter<RestState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(topics::list_topics))
         .routes(routes!(topics::put_topic, topics::get_topic, topics::delete_topic))
+        .routes(routes!(lite::list_lites))
+        .routes(routes!(lite::put_lite))
         .routes(routes!(exchanges::list_exchanges))
         .routes(routes!(exchanges::put_exchange, exchanges::get_exchange, exchanges::delete_exchange))
         .routes(routes!(bindings::list_bindings, bindings::put_binding, bindings::delete_bindings))

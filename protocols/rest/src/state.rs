@@ -124,8 +124,8 @@ impl RestState {
 
     /// Whether whoever asks may do what the broker is not asked for.
     pub(crate) fn check(&self, action: Action, resource: Resource<'_>) -> Result<(), Refusal> {
-        let access = self.broker().directory().access();
-        access.check(&self.identity, action, resource, None).map_err(|denial| Error::Denied(denial).into())
+        let directory = self.broker().directory();
+        directory.check(&self.identity, action, resource, None).map_err(|denial| Error::Denied(denial).into())
     }
 
     /// Whether a list shows something to whoever asks.

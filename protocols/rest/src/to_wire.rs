@@ -10,7 +10,7 @@ use bytes::Bytes;
 use mailrail_broker::{
     Action, AuditEntry, BindTarget, BindingView as CoreBindingView, DeadLetter, Durability, Effect, Exchange,
     ExchangeKind, Group, GroupView as CoreGroupView, Lifetime, Order, Overflow, Pattern, Policy, Queue,
-    ReadEntry, ResourceKind, Retention, Rule, Topic, TopicSettings, User,
+    ReadEntry, ResourceKind, Retention, Rule, Topic, TopicSettings, User, lite,
 };
 use mailrail_message::{AnnexKind, Death, Deaths, HeaderValue, Headers, OffsetId, StoredMessage, property};
 use serde::ser::SerializeSeq;
@@ -246,6 +246,7 @@ pub(crate) fn message<'a>(opened: &'a Opened<'a>, place: Place<'a>) -> Message<'
         expires_in_ms: None,
         priority: None,
         ordering_key: None,
+        lite: lite::names(stored).map(|name| name.strip_prefix(lite::LITE_PREFIX).unwrap_or(name)).collect(),
         properties: BTreeMap::new(),
         dead_letter_topic: None,
         dead_letter_id: None,
@@ -368,13 +369,14 @@ pub(crate) fn effective(settings: &TopicSettings, asked: Durability) -> Durabili
 
 pub(crate) fn topic_summary(topic: &Topic) -> TopicSummary {
     let settings = topic.settings();
-    let retained = |queue: &std::sync::Arc<Queue>| queue.end_offset().saturating_sub(queue.min_offset());
+    let retained = |queue: &std::sync::Arc<Queue>| queue.messages();
     TopicSummary {
         topic: topic.name.to_string(),
         queues: settings.queues,
         retention: match settings.retention {
             Retention::UntilSettled => RetentionName::UntilSettled,
             Retention::TimeSize => RetentionName::TimeSize,
+            Retention::Compacted => RetentionName::Compacted,
         },
         durability: durability_name(settings.durability),
         lifetime: match settings.lifetime {
@@ -405,6 +407,7 @@ pub(crate) fn topic_view(topic: &Topic) -> TopicView {
 
 fn topic_policy(settings: &TopicSettings) -> TopicPolicy {
     let policy = Policy::of(settings).unwrap_or_default();
+    let is_compacted = settings.retention == Retention::Compacted;
     let overflow = policy.is_limited().then_some(match policy.overflow {
         Overflow::DropHead => OverflowName::DropHead,
         Overflow::Reject => OverflowName::RejectPublish,
@@ -424,6 +427,10 @@ fn topic_policy(settings: &TopicSettings) -> TopicPolicy {
         overflow,
         dead_letter: policy.dead_letter.map(target),
         priority_max: Some(policy.priority_max).filter(|max| *max > 0),
+        compaction_lag_ms: Some(policy.compaction_lag_ms).filter(|_| is_compacted),
+        tombstone_ms: Some(policy.tombstone_ms).filter(|_| is_compacted),
+        lite_expires_ms: policy.lite_expires_ms,
+        lite_of: settings.attributes.get(lite::LITE_OF).cloned(),
     }
 }
 

@@ -9,6 +9,7 @@ mod client;
 mod cold;
 mod filters;
 mod idle;
+mod lite;
 mod observe;
 mod ordered;
 mod publish;
@@ -104,6 +105,15 @@ enum Work {
         #[arg(long, default_value_t = 1024)]
         size: usize,
     },
+    /// Makes light queues by messages to one topic, then publishes to all of them.
+    Lite {
+        #[arg(long, default_value_t = 100_000)]
+        queues: u64,
+        #[arg(long, default_value_t = 1024)]
+        size: usize,
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+    },
     /// What filters by tag and by an expression of three terms add to a read from memory.
     Filters,
     /// Publishes through exchanges: to one queue and to a hundred, past one pattern and past very many.
@@ -146,6 +156,7 @@ fn main() -> ExitCode {
         Work::ColdRead => cold::read(&data),
         Work::PlainRead => cold::plain(&data),
         Work::Churn { gb, stays, size } => churn::run(&data, gb, stays, size),
+        Work::Lite { queues, size, seconds } => lite::run(&data, queues, size, seconds),
         Work::Filters => filters::run(&data),
         Work::Ordered { messages, size } => ordered::run(&data, messages, size),
         Work::Routes { messages, patterns } => routes::run(&data, messages, patterns),

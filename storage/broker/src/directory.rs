@@ -1,14 +1,16 @@
 //! The names every thread can look up: topics, groups, exchanges. Written by the shard alone, read by anybody.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::access::Access;
+use crate::access::{Access, Action, Denial, Identity, Resource, ResourceKind};
 use crate::command::Name;
 use crate::ids::*;
+use crate::lite::{LITE_OF, LITE_PREFIX};
 use crate::queue::Queue;
 use crate::settings::*;
 
@@ -17,17 +19,26 @@ use crate::settings::*;
 pub struct Topic {
     pub id: TopicId,
     pub name: Name,
+    /// Of a light queue: the name of its parent topic.
+    pub lite_of: Option<Name>,
     settings: ArcSwap<TopicSettings>,
     queues: ArcSwap<Vec<Arc<Queue>>>,
     gone: AtomicBool,
 }
 
 impl Topic {
-    pub(crate) fn new(id: TopicId, name: Name, settings: TopicSettings, queues: Vec<Arc<Queue>>) -> Self {
+    pub(crate) fn new(
+        id: TopicId,
+        name: Name,
+        lite_of: Option<Name>,
+        settings: Arc<TopicSettings>,
+        queues: Vec<Arc<Queue>>,
+    ) -> Self {
         Topic {
             id,
             name,
-            settings: ArcSwap::from_pointee(settings),
+            lite_of,
+            settings: ArcSwap::new(settings),
             queues: ArcSwap::from_pointee(queues),
             gone: AtomicBool::new(false),
         }
@@ -103,6 +114,8 @@ impl Exchange {
 #[derive(Debug, Default)]
 pub struct Directory {
     topics: RwLock<HashMap<Name, Arc<Topic>>>,
+    /// Light queues by the name of their parent and their own.
+    lites: RwLock<HashMap<Name, BTreeMap<Name, Arc<Topic>>>>,
     groups: RwLock<HashMap<Name, Arc<Group>>>,
     exchanges: RwLock<HashMap<Name, Arc<Exchange>>>,
     queues: RwLock<HashMap<QueueId, Arc<Queue>>>,
@@ -131,9 +144,54 @@ impl Directory {
         self.queues.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// All topics, sorted by name.
+    /// All topics but light queues, sorted by name.
     pub fn topics(&self) -> Vec<Arc<Topic>> {
-        sorted(&self.topics, |topic| topic.name.clone())
+        let mut all = self.topics_and_lites();
+        all.retain(|topic| topic.lite_of.is_none());
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// All topics and light queues, in no order.
+    pub(crate) fn topics_and_lites(&self) -> Vec<Arc<Topic>> {
+        self.topics.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Light queues of a topic, sorted by name: so many of those behind a name, or from the first on.
+    pub fn lites(&self, parent: &str, after: Option<&str>, max: usize) -> Vec<Arc<Topic>> {
+        let lites = self.lites.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(lites) = lites.get(parent) else { return Vec::new() };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        lites.range::<str, _>((from, Bound::Unbounded)).take(max).map(|(_, lite)| lite.clone()).collect()
+    }
+
+    pub fn lite_count(&self, parent: &str) -> usize {
+        self.lites.read().unwrap_or_else(PoisonError::into_inner).get(parent).map_or(0, BTreeMap::len)
+    }
+
+    /// Names of topics that have light queues, whether there still are such topics or not.
+    pub(crate) fn lite_parents(&self) -> Vec<Name> {
+        self.lites.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// Whether somebody may do something; see [`Access::check`]. What holds for a topic holds for its light queues, and for
+    /// the groups that have their names.
+    pub fn check(
+        &self,
+        identity: &Identity,
+        action: Action,
+        resource: Resource<'_>,
+        key: Option<&str>,
+    ) -> Result<(), Box<Denial>> {
+        let is_lite = resource.name.starts_with(LITE_PREFIX)
+            && matches!(resource.kind, ResourceKind::Topic | ResourceKind::Group);
+        let parent = if is_lite && !self.access.is_open() {
+            self.topic(resource.name).and_then(|topic| topic.lite_of.clone())
+        } else {
+            None
+        };
+        let meant = parent.as_deref().map_or(resource, |name| Resource { name, ..resource });
+        self.access.check(identity, action, meant, key)
     }
 
     /// All groups, sorted by name.
@@ -149,12 +207,35 @@ impl Directory {
     pub(crate) fn put_topic(&self, topic: Arc<Topic>) {
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         queues.extend(topic.queues().iter().map(|queue| (queue.id, queue.clone())));
+        if let Some(parent) = &topic.lite_of {
+            let mut lites = self.lites.write().unwrap_or_else(PoisonError::into_inner);
+            lites.entry(parent.clone()).or_default().insert(topic.name.clone(), topic.clone());
+        }
         self.topics.write().unwrap_or_else(PoisonError::into_inner).insert(topic.name.clone(), topic);
+    }
+
+    /// What a light queue of a topic can share with its siblings: the parent's name, and settings like theirs.
+    pub(crate) fn shared_by_lites(&self, settings: &TopicSettings) -> (Option<Name>, Option<Arc<Topic>>) {
+        let Some(parent) = settings.attributes.get(LITE_OF) else { return (None, None) };
+        let sibling = self.lites(parent, None, 1).pop();
+        let same = sibling.filter(|sibling| *sibling.settings() == *settings);
+        let name = same.as_ref().and_then(|same| same.lite_of.clone());
+        let name = name.or_else(|| self.topic(parent).map(|topic| topic.name.clone()));
+        (Some(name.unwrap_or_else(|| Name::from(parent.as_str()))), same)
     }
 
     pub(crate) fn remove_topic(&self, topic: &Topic) {
         topic.gone.store(true, Ordering::Release);
         self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(&topic.name);
+        if let Some(parent) = &topic.lite_of {
+            let mut all = self.lites.write().unwrap_or_else(PoisonError::into_inner);
+            if let Some(lites) = all.get_mut(parent) {
+                lites.remove(&topic.name);
+                if lites.is_empty() {
+                    all.remove(parent);
+                }
+            }
+        }
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         for queue in topic.queues().iter() {
             queues.remove(&queue.id);

@@ -35,6 +35,8 @@ pub enum Error {
     Limit { what: &'static str, value: u64, max: u64 },
     #[error("{name} is {value}; {allowed} is allowed")]
     Argument { name: &'static str, value: String, allowed: &'static str },
+    #[error("required message key is missing: topic {0:?} keeps the newest message of each key")]
+    NoKey(String),
     #[error("topic {0:?} may not be written")]
     NotWritable(String),
     #[error("topic {topic:?} is full: its {what} would be {value}; at most {max} is allowed")]

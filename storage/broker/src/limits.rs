@@ -38,6 +38,14 @@ pub const EXCHANGE_BINDINGS_MAX: usize = 100_000;
 pub const BINDING_ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
 /// Most routing keys of one message, or topics that it names.
 pub const ROUTING_KEYS_MAX: usize = 1_024;
+/// Most light queues of one topic, and most that one message may name.
+pub const LITE_QUEUES_MAX: usize = if cfg!(test) { 300 } else { 1_000_000 };
+pub const MESSAGE_LITE_QUEUES_MAX: usize = 1_024;
+/// Most keys that one pass of compaction knows, some 50 bytes of memory each; with more, the next pass goes on.
+pub const COMPACTION_KEYS_MAX: usize = if cfg!(test) { 50 } else { 500_000 };
+/// Bytes of messages that one step of it reads, and runs of offsets that one record removes.
+pub const COMPACTION_STEP_BYTES_MAX: usize = if cfg!(test) { 2_048 } else { 8 * 1024 * 1024 };
+pub const COMPACTED_RUNS_MAX: usize = if cfg!(test) { 8 } else { 4_096 };
 /// Most exchanges passed on the way from a publish to its queues.
 pub const ROUTE_HOPS_MAX: usize = 64;
 /// Most topics that one message may reach.

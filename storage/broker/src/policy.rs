@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use crate::limits::{DELAY_MS_MAX, NAME_BYTES_MAX};
+use crate::lite::{self, LITE, LITE_EXPIRES_MS, LITE_OF};
 use crate::settings::{Retention, TopicSettings};
 
 /// Attribute: milliseconds after which a message that nobody has settled is no longer handed out.
@@ -22,6 +23,12 @@ pub const DEAD_LETTER_KEY: &str = "dead-letter-key";
 /// Attribute: the highest priority of a message, up to 255; those with more count as having so much. Without it, or
 /// with 0, priorities count for nothing.
 pub const PRIORITY_MAX: &str = "priority-max";
+/// Attributes of a topic that keeps the newest message of each key: milliseconds for which a message stays whatever
+/// comes, and for which one without a body stays that is the newest of its key.
+pub const COMPACTION_LAG_MS: &str = "compaction-lag-ms";
+pub const TOMBSTONE_MS: &str = "tombstone-ms";
+/// As Kafka keeps them.
+pub const TOMBSTONE_MS_DEFAULT: u64 = 24 * 60 * 60 * 1_000;
 
 /// What happens to a publish to a full topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,11 +75,16 @@ pub struct Policy {
     pub dead_letter: Option<DeadLetter>,
     /// 0 = there are no priorities.
     pub priority_max: u8,
+    /// Milliseconds after which its light queues go that nobody uses; `None` = it has none.
+    pub lite_expires_ms: Option<u64>,
+    /// How long messages stay that compaction would remove.
+    pub compaction_lag_ms: u64,
+    pub tombstone_ms: u64,
 }
 
 impl Policy {
     /// Names of all attributes that are read here.
-    pub const ATTRIBUTES: [&'static str; 9] = [
+    pub const ATTRIBUTES: [&'static str; 14] = [
         MESSAGE_TTL_MS,
         EXPIRES_MS,
         LENGTH_MAX,
@@ -82,6 +94,11 @@ impl Policy {
         DEAD_LETTER_EXCHANGE,
         DEAD_LETTER_KEY,
         PRIORITY_MAX,
+        LITE,
+        LITE_EXPIRES_MS,
+        LITE_OF,
+        COMPACTION_LAG_MS,
+        TOMBSTONE_MS,
     ];
 
     /// Reads and checks what a topic's attributes say.
@@ -99,6 +116,12 @@ impl Policy {
                 text(DEAD_LETTER_KEY),
             )?,
             priority_max: priority(text(PRIORITY_MAX))?,
+            lite_expires_ms: lite::expires_ms(
+                settings,
+                milliseconds(LITE_EXPIRES_MS, text(LITE_EXPIRES_MS), 1)?,
+            )?,
+            compaction_lag_ms: compaction(settings, COMPACTION_LAG_MS, 0)?,
+            tombstone_ms: compaction(settings, TOMBSTONE_MS, TOMBSTONE_MS_DEFAULT)?,
         };
         policy.check_topic(settings)?;
         Ok(policy)
@@ -111,8 +134,9 @@ impl Policy {
 
     /// All but a time to live is about entries that one group owns.
     fn check_topic(&self, settings: &TopicSettings) -> Result<(), Error> {
+        let is_lite = settings.attributes.contains_key(LITE_OF);
         let owned = [
-            (EXPIRES_MS, self.expires_ms.map(|ms| ms.to_string())),
+            (EXPIRES_MS, self.expires_ms.filter(|_| !is_lite).map(|ms| ms.to_string())),
             (LENGTH_MAX, self.length_max.map(|max| max.to_string())),
             (LENGTH_BYTES_MAX, self.length_bytes_max.map(|max| max.to_string())),
             ("dead-letter", self.dead_letter.as_ref().map(|to| format!("{to:?}"))),
@@ -148,6 +172,20 @@ fn milliseconds(name: &'static str, text: Option<&str>, min: u64) -> Result<Opti
             Err(Error::Argument { name, value: value.to_string(), allowed: "1 or more" })
         }
         value => Ok(value),
+    }
+}
+
+/// A time that only topics have which are compacted.
+fn compaction(settings: &TopicSettings, name: &'static str, otherwise: u64) -> Result<u64, Error> {
+    match (settings.attributes.get(name), settings.retention) {
+        (None, Retention::Compacted) => Ok(otherwise),
+        (None, _) => Ok(0),
+        (Some(text), Retention::Compacted) => Ok(milliseconds(name, Some(text), 0)?.unwrap_or(otherwise)),
+        (Some(text), _) => {
+            let (value, allowed) =
+                (text.clone(), "only on a topic that keeps the newest message of each key");
+            Err(Error::Argument { name, value, allowed })
+        }
     }
 }
 
@@ -227,6 +265,9 @@ mod tests {
             overflow: Overflow::RejectToDeadLetter,
             dead_letter: Some(DeadLetter::Exchange { exchange: String::new(), key: Some("k".to_owned()) }),
             priority_max: 255,
+            lite_expires_ms: None,
+            compaction_lag_ms: 0,
+            tombstone_ms: 0,
         };
         assert_eq!(found, Ok(expected));
         assert_eq!(of(TopicSettings::default(), &[]), Ok(Policy::default()));

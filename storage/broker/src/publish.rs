@@ -38,11 +38,22 @@ pub(crate) struct PublishItem {
     pub destination: Destination,
     pub tag_hash: i32,
     pub handling: Handling,
+    /// It names light queues: whether those that it may not go to are passed over.
+    pub lites: Option<Passing>,
     pub durability: Durability,
     /// Not to be seen before this time, in milliseconds of the Unix epoch.
     pub due_ms: Option<u64>,
     /// Not to be seen before its producer says so.
     pub half: Option<HalfTerms>,
+}
+
+/// What becomes of names of light queues that a message may not go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passing {
+    /// The message is refused.
+    Refused,
+    /// They are passed over: the message was acknowledged before.
+    Over,
 }
 
 impl PublishItem {
@@ -84,12 +95,15 @@ impl PublishBatch {
     ) -> Result<(), DraftError> {
         draft.check()?;
         let (record_len, message_len) = self.encode(draft, kind::MESSAGE);
+        let handling = Handling::of_draft(draft);
+        let to_topic = matches!(destination, Destination::Topic { .. });
         self.items.push(PublishItem {
             record_len,
             message_len,
             destination,
             tag_hash,
-            handling: Handling::of_draft(draft),
+            handling,
+            lites: (to_topic && handling.names_lites).then_some(Passing::Refused),
             durability,
             due_ms: None,
             half: None,
@@ -146,16 +160,18 @@ impl PublishBatch {
     ) -> Result<PublishItem, DraftError> {
         let mut annexes = draft.annexes.to_vec();
         annexes.push(annex);
-        let draft = Draft { annexes: &annexes, ..*draft };
-        draft.check()?;
-        let (record_len, message_len) = self.encode(&draft, kind);
+        let own = Handling::of_draft(draft);
+        let with_annex = Draft { annexes: &annexes, ..*draft };
+        with_annex.check()?;
+        let (record_len, message_len) = self.encode(&with_annex, kind);
         Ok(PublishItem {
             record_len,
             message_len,
             destination,
             tag_hash,
             // It lives from when it comes, and is handed out by what its copy says.
-            handling: Handling::default(),
+            handling: Handling { has_key: own.has_key, ..Handling::default() },
+            lites: own.names_lites.then_some(Passing::Refused),
             durability,
             due_ms: None,
             half: None,
@@ -212,6 +228,10 @@ pub(crate) struct Handling {
     pub key_hash: u32,
     /// As far as its topic allows.
     pub priority: u8,
+    /// Whether it names light queues.
+    pub names_lites: bool,
+    /// Whether it has a key to be looked up by.
+    pub has_key: bool,
 }
 
 impl Handling {
@@ -222,19 +242,29 @@ impl Handling {
             ttl_ms: ttl.and_then(|ttl| ttl.parse().ok()),
             key_hash: key.map_or(0, key_hash),
             priority: priority.and_then(|text| text.parse::<u64>().ok()).map_or(0, priority_of),
+            ..Handling::default()
         }
     }
 
+    /// With what counts only while a message is taken.
+    fn of_new(properties: Properties<'_>) -> Self {
+        let [lites, keys] = properties.get_each([property::LITE_QUEUES, property::KEYS]);
+        let has_key = keys.is_some_and(|keys| !keys.trim().is_empty());
+        Handling { names_lites: lites.is_some(), has_key, ..Handling::of(properties) }
+    }
+
     fn of_draft(draft: &Draft<'_>) -> Self {
-        let own = Handling::of(Properties::new(draft.properties));
+        let own = Handling::of_new(Properties::new(draft.properties));
         if draft.more_properties.is_empty() {
             return own;
         }
-        let more = Handling::of(Properties::new(draft.more_properties));
+        let more = Handling::of_new(Properties::new(draft.more_properties));
         Handling {
             ttl_ms: more.ttl_ms.or(own.ttl_ms),
             key_hash: if more.key_hash == 0 { own.key_hash } else { more.key_hash },
             priority: if more.priority == 0 { own.priority } else { more.priority },
+            names_lites: more.names_lites || own.names_lites,
+            has_key: more.has_key || own.has_key,
         }
     }
 }

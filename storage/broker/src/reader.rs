@@ -379,10 +379,10 @@ impl ReadContext {
             let Some(queue) = self.directory.queue(QueueId(target.queue)) else { continue };
             let entry =
                 queue.entries(target.offset, 1, &self.blocks).map_err(|e| Error::Read(e.to_string()))?;
-            if let Some(entry) = entry.first().filter(|e| e.position == position && e.offset == target.offset)
-            {
-                let (access, topic) = (self.directory.access(), Resource::topic(&queue.topic));
-                if let Err(denial) = access.check(identity, Action::Consume, topic, None) {
+            let is_it = |e: &&Entry| e.position == position && e.offset == target.offset && e.is_there();
+            if let Some(entry) = entry.first().filter(is_it) {
+                let topic = Resource::topic(&queue.topic);
+                if let Err(denial) = self.directory.check(identity, Action::Consume, topic, None) {
                     denied = Some(Error::Denied(denial));
                     continue;
                 }

@@ -200,6 +200,11 @@ pub(crate) enum Change {
     },
     /// Somebody changed something, or was refused to.
     Audited(Box<AuditEntry>),
+    /// Newer messages have the keys of these: runs of offsets (first, count) that are no more.
+    Compacted {
+        queue: QueueId,
+        runs: Vec<(u64, u64)>,
+    },
 }
 
 impl Change {

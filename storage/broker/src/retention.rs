@@ -55,7 +55,7 @@ impl Expiry {
     pub fn find(&self, context: &ReadContext) -> Expired {
         let before = self.before.max(self.bytes_max.map_or(0, |max| oversize(&context.log.extents(), max)));
         let mut expired = Vec::new();
-        for topic in context.directory.topics() {
+        for topic in context.directory.topics_and_lites() {
             if topic.settings().retention != Retention::TimeSize {
                 continue;
             }

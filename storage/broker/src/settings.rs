@@ -21,6 +21,8 @@ pub enum Retention {
     UntilSettled,
     /// By the age and size of the log, whoever has read it.
     TimeSize,
+    /// When a newer message has the same key, whoever has read them.
+    Compacted,
 }
 
 /// How long a topic or an exchange itself lives.

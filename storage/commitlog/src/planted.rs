@@ -70,6 +70,10 @@ pub enum Bug {
     DeadLetterNotSettled,
     /// A topic gets longer than it may.
     LengthNotLimited,
+    /// Compaction removes the newest message of a key, and keeps the others.
+    NewestCompacted,
+    /// A replay does not see what compaction has removed.
+    CompactionNotReplayed,
 }
 
 #[cfg(feature = "testing")]

@@ -40,6 +40,10 @@ pub const TTL: &str = "TTL";
 pub const PRIORITY: &str = "_SYS_MSG_PRIORITY_";
 pub const MESSAGE_TYPE: &str = "MSG_TYPE";
 pub const ORDERING_KEY: &str = "__SHARDINGKEY";
+/// Light queues that the message goes to as well, separated by commas.
+pub const LITE_QUEUES: &str = "INNER_MULTI_DISPATCH";
+/// The message's offsets there, in their order.
+pub const LITE_OFFSETS: &str = "INNER_MULTI_QUEUE_OFFSET";
 pub const DLQ_ORIGIN_TOPIC: &str = "DLQ_ORIGIN_TOPIC";
 pub const DLQ_ORIGIN_MESSAGE_ID: &str = "DLQ_ORIGIN_MESSAGE_ID";
 /// On a dead letter whose message was found damaged: where that lay.
@@ -88,8 +92,8 @@ pub const RESERVED: &[&str] = &[
     TRANSACTION_ID,
     CHECK_IMMUNITY_SECONDS,
     CHECK_TIMES,
-    "INNER_MULTI_DISPATCH",
-    "INNER_MULTI_QUEUE_OFFSET",
+    LITE_QUEUES,
+    LITE_OFFSETS,
     "INNER_NUM",
     DLQ_ORIGIN_TOPIC,
     DLQ_ORIGIN_MESSAGE_ID,

@@ -176,6 +176,11 @@ impl<'a> StoredMessage<'a> {
         Ok(Vec::new())
     }
 
+    /// Number of queues the message is in; 0 for one that waits.
+    pub fn target_count(&self) -> usize {
+        self.annex(AnnexKind::Targets).map_or(0, |targets| targets.len() / TARGET_BYTES)
+    }
+
     fn u32(&self, at: usize) -> u32 {
         u32_at(self.bytes, at).unwrap_or(0)
     }

@@ -6,6 +6,7 @@ mod access;
 mod client;
 mod consume;
 mod expiry;
+mod lite;
 mod messages;
 mod order;
 mod pressure;

@@ -20,6 +20,8 @@ use crate::outstanding::{OUTSTANDING_COUNT_MAX, Waiting};
 
 mod access;
 mod bounds;
+mod compacted;
+mod lite;
 mod recall;
 mod transaction;
 mod waits;

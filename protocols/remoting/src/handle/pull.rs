@@ -142,7 +142,8 @@ pub(crate) fn read(
     let bounds = Bounds { next: batch.next_offset, min: batch.min_offset, max: batch.end_offset };
     if !batch.entries.is_empty() {
         let (asker, queue) = (pull.asker, &pull.queue);
-        return to_wire::put_pull_found(output, asker, &connection.config, queue, &batch.entries, bounds);
+        let known = (&*connection.config, connection.session.broker().directory());
+        return to_wire::put_pull_found(output, asker, known, queue, &batch.entries, bounds);
     }
     pull.at = batch.next_offset.max(pull.at);
     let more_to_look_at = pull.at < batch.end_offset;

@@ -48,7 +48,10 @@ pub(crate) fn found(
             let remark = "can not find message, maybe time range not correct";
             to_wire::put_refusal(output, asker, &Refusal::new(response::QUERY_NOT_FOUND, remark));
         }
-        Ok(found) => to_wire::put_found(output, asker, &connection.config, &found),
+        Ok(found) => {
+            let directory = connection.session.broker().directory();
+            to_wire::put_found(output, asker, (&connection.config, directory), &found);
+        }
         Err(error) => to_wire::put_refusal(output, asker, &error.into()),
     }
 }

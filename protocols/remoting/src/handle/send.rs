@@ -169,7 +169,7 @@ fn send_one(
     if let Some(half) = half.as_ref().filter(|_| meant.producer_group.is_none()) {
         property::push(stamp.to_mut(), property::PRODUCER_GROUP, &half.group);
     }
-    let stored = meant.stored(properties);
+    let stored = if is_resent { meant.stored_again(properties) } else { meant.stored(properties) };
     let draft = envelope.draft(send.flag, &frame.body, &stored, &stamp);
     let place = (envelope.topic.id, queue_index);
     let kind = match half {

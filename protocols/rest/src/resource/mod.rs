@@ -9,6 +9,7 @@ pub(crate) mod exchanges;
 pub(crate) mod find;
 pub(crate) mod groups;
 pub(crate) mod health;
+pub(crate) mod lite;
 pub(crate) mod publish;
 pub(crate) mod read;
 pub(crate) mod recall;

@@ -56,6 +56,10 @@ pub(crate) struct Message<'a> {
     pub priority: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ordering_key: Option<&'a str>,
+    /// Light queues that it is in beside its topic.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub lite: Vec<&'a str>,
     /// The application's own properties.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = Option<BTreeMap<String, String>>)]

@@ -5,6 +5,8 @@ use utoipa::ToSchema;
 
 use super::text::{Text, list, pairs};
 use crate::instant::WallTime;
+use mailrail_broker::limits::MESSAGE_LITE_QUEUES_MAX;
+
 use crate::limits::*;
 use crate::problem::ItemProblem;
 use crate::to_wire::MessageId;
@@ -84,6 +86,11 @@ pub(crate) struct NewMessage<'a> {
     #[serde(borrow, default)]
     #[schema(value_type = Option<String>, example = "orders.eu.new")]
     pub routing_key: Option<Text<'a>>,
+    /// Names of light queues of the topic that get the message too, of up to 250 bytes each and without commas. It is
+    /// stored once; those that are missing are made. Not for messages to an exchange.
+    #[serde(borrow, default, deserialize_with = "list::<_, _, MESSAGE_LITE_QUEUES_MAX>")]
+    #[schema(value_type = Vec<String>, max_items = 1024, example = json!(["device-1"]))]
+    pub lite: Vec<Text<'a>>,
     /// Number of the queue, from 0. Without it the ordering key decides, or else the broker takes the queues in turn.
     #[serde(default)]
     #[schema(example = 0)]
@@ -126,6 +133,7 @@ impl NewMessage<'_> {
         let numbers =
             [self.expires_in_ms, self.delay_ms, self.queue.map(u64::from), self.priority.map(u64::from)];
         self.keys.is_empty()
+            && self.lite.is_empty()
             && self.properties.is_empty()
             && texts.iter().all(|text| text.is_none())
             && times.iter().all(Option::is_none)

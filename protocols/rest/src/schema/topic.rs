@@ -40,6 +40,18 @@ pub(crate) struct TopicRequest {
     /// The highest priority of a message: those with more count as having so much, and messages of a higher one are
     /// leased before others. Readers by offset get all as they arrived. 0 = priorities count for nothing, the default.
     pub priority_max: Option<u8>,
+    /// Of a topic with retention `compacted`: milliseconds for which a message stays whatever comes; 0 by default.
+    #[schema(maximum = 316224000000_u64)]
+    pub compaction_lag_ms: Option<u64>,
+    /// Milliseconds for which a message without a body stays there that is the newest of its key; 24 hours by default.
+    #[schema(maximum = 316224000000_u64)]
+    pub tombstone_ms: Option<u64>,
+    /// Whether the topic may have light queues: messages name them in `lite`, which makes them. `false` by default.
+    pub lite: Option<bool>,
+    /// Milliseconds without message, consumer or waiting reader after which a light queue of the topic goes; 72 hours by
+    /// default.
+    #[schema(minimum = 1, maximum = 316224000000_u64)]
+    pub lite_expires_ms: Option<u64>,
 }
 
 /// What ends messages of a topic, and the topic, by itself; and the priorities that they may have.
@@ -69,6 +81,19 @@ pub(crate) struct TopicPolicy {
     /// The highest priority of a message; missing where priorities count for nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority_max: Option<u8>,
+    /// Of a topic with retention `compacted`: milliseconds for which a message stays whatever comes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compaction_lag_ms: Option<u64>,
+    /// Milliseconds for which a message without a body stays there that is the newest of its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tombstone_ms: Option<u64>,
+    /// Milliseconds without message, consumer or waiting reader after which its light queues go; missing where it may have
+    /// none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lite_expires_ms: Option<u64>,
+    /// Of a light queue: its topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lite_of: Option<String>,
 }
 
 /// What a full topic does.
@@ -106,6 +131,9 @@ pub(crate) enum RetentionName {
     UntilSettled,
     /// By the age and size of the log, whoever has read them.
     TimeSize,
+    /// When a newer one has the same keys, whoever has read them. Each message needs a key; one without a body goes itself
+    /// after a time.
+    Compacted,
 }
 
 /// How long a topic that is made over REST lives.
@@ -180,6 +208,31 @@ pub(crate) struct TopicList {
     /// Name to pass as `after` for the next page; missing on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// Light queues of a topic, sorted by name.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"lite": [
+    {"name": "device-1", "topic": "%LMQ%device-1", "messages": 18, "min": 0, "max": 18},
+]}))]
+pub(crate) struct LiteList {
+    pub lite: Vec<LiteSummary>,
+    /// Name to pass as `after` for the next page; missing on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A light queue.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LiteSummary {
+    pub name: String,
+    /// Name of the topic that it is, with one queue: to be read and consumed as any other.
+    pub topic: String,
+    pub messages: u64,
+    /// First offset that is still there.
+    pub min: u64,
+    /// Offset behind the last message.
+    pub max: u64,
 }
 
 /// Which part of a list to show.

@@ -7,6 +7,7 @@ mod expiry;
 mod groups;
 mod hostile;
 mod limits;
+mod lite;
 mod publish;
 mod read;
 mod receive;

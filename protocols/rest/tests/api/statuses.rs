@@ -17,6 +17,7 @@ const EXCEPT: &[(&str, &[u16], &str)] = &[
     ("*", &[500], "the disk would have to fail; the mapping has a unit test"),
     ("putTopic", &[507], FULL_DISK),
     ("deleteTopic", &[507], FULL_DISK),
+    ("putLite", &[507], FULL_DISK),
     ("publishMessages", &[507], FULL_DISK),
     ("putExchange", &[507], FULL_DISK),
     ("deleteExchange", &[507], FULL_DISK),
@@ -61,6 +62,8 @@ fn operations() -> Vec<Operation> {
         operation("putTopic", "PUT", "/v1/topics/t", Some(json!({}))),
         operation("getTopic", "GET", "/v1/topics/t", None),
         operation("deleteTopic", "DELETE", "/v1/topics/t", None),
+        operation("listLite", "GET", "/v1/topics/t/lite", None),
+        operation("putLite", "PUT", "/v1/topics/t/lite/l", None),
         operation("listExchanges", "GET", "/v1/exchanges", None),
         operation("putExchange", "PUT", "/v1/exchanges/x", Some(json!({}))),
         operation("getExchange", "GET", "/v1/exchanges/x", None),
@@ -123,7 +126,7 @@ fn operations() -> Vec<Operation> {
 
 /// A topic `t` with a message, an exchange `x` that it is bound to by `k`, a group `g`, a lease. Gives the message's id and the receipt.
 async fn furnish(world: &World) -> (String, String) {
-    world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
+    world.put("/v1/topics/t", json!({"queues": 1, "lite": true})).await.expect(201);
     let id = world.publish("t", 0, &["x"]).await.remove(0);
     world.put("/v1/exchanges/x", json!({})).await.expect(201);
     world.post("/v1/exchanges/x/bindings", json!({"topic": "t", "key": "k"})).await.expect(204);
@@ -239,7 +242,7 @@ async fn successes(pairs: &mut BTreeSet<(String, u16)>) {
             let status = seen.good(&operation, &id, &receipt).await;
             assert!((200..300).contains(&status), "{} answered {status}", operation.name);
         }
-        if matches!(operation.name, "putTopic" | "putGroup" | "putExchange") {
+        if matches!(operation.name, "putTopic" | "putLite" | "putGroup" | "putExchange") {
             assert_eq!(seen.good(&operation, "", "").await, 200);
         }
         if matches!(operation.name, "settleMessages" | "extendLeases") {
@@ -399,10 +402,12 @@ async fn conflicts(pairs: &mut BTreeSet<(String, u16)>) {
     while answers < 3 {
         answers += member.next_events().await.len();
     }
+    world.put("/v1/topics/other", json!({"lite": true})).await.expect(201);
+    world.put("/v1/topics/other/lite/l", json!({})).await.expect(201);
     let mut seen = Seen { world: &world, who: None, pairs };
     for operation in operations() {
         let path = match operation.name {
-            "receiveMessages" => operation.path.to_owned(),
+            "receiveMessages" | "putLite" => operation.path.to_owned(),
             "deleteTopic" => format!("{}?if_empty=true", operation.path),
             "deleteExchange" => format!("{}?if_unused=true", operation.path),
             "deleteBindings" => operation.path.replace("topic=t", "topic=own"),
@@ -478,6 +483,7 @@ async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
             operation.name,
             "listTopics"
                 | "getTopic"
+                | "listLite"
                 | "listExchanges"
                 | "getExchange"
                 | "readMessages"

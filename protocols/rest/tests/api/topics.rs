@@ -100,3 +100,34 @@ async fn a_topic_of_an_amqp_connection_is_not_for_others() {
     world.put("/v1/topics/mine", json!({})).await.problem(409, "locked");
     world.post("/v1/topics/mine/groups/g/receive", json!({})).await.problem(409, "locked");
 }
+
+#[tokio::test]
+async fn a_compacted_topic_keeps_the_newest_of_each_key_and_takes_no_message_without_one() {
+    let world = World::new();
+    let settings = json!({"queues": 1, "retention": "compacted", "compaction_lag_ms": 1_000});
+    let made = world.put("/v1/topics/t", settings).await.expect(201);
+    let told = (&made["retention"], &made["compaction_lag_ms"], &made["tombstone_ms"]);
+    assert_eq!(told, (&json!("compacted"), &json!(1_000), &json!(24 * 60 * 60 * 1_000)));
+    let message = |key: &str, body: &str| json!({"keys": [key], "body": body});
+    let messages = json!({"messages": [message("a", "1"), message("b", "2"), message("a", "3")]});
+    world.post("/v1/topics/t/messages", messages).await.expect(201);
+    let keyless = json!({"messages": [{"body": "x"}]});
+    let problem = world.post("/v1/topics/t/messages", keyless).await.problem(400, "invalid-request");
+    assert!(problem["detail"].as_str().unwrap().contains("required message key is missing"), "{problem}");
+    world.put("/v1/topics/u", json!({"tombstone_ms": 7})).await.problem(400, "invalid-request");
+    let read = async || {
+        let page = world.get("/v1/topics/t/queues/0/messages?from=earliest").await.expect(200);
+        let of = |message: &serde_json::Value| (message["offset"].as_u64(), message["body"].clone());
+        page["messages"].as_array().unwrap().iter().map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(read().await.len(), 3);
+    for _ in 0..200 {
+        world.pass(std::time::Duration::from_secs(120));
+        if read().await.len() < 3 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(read().await, [(Some(1), json!("2")), (Some(2), json!("3"))]);
+    assert_eq!(world.get("/v1/topics/t").await.expect(200)["messages"], 2);
+}

@@ -187,7 +187,10 @@ impl ReadContext {
             let Some(queue) = queues.iter().find(|queue| queue.id.0 == target.queue) else { continue };
             let entries = queue.entries(target.offset, 1, &self.blocks);
             let entries = entries.map_err(|error| Error::Read(error.to_string()))?;
-            if entries.first().is_some_and(|e| e.position == position && e.offset == target.offset) {
+            if entries
+                .first()
+                .is_some_and(|e| e.position == position && e.offset == target.offset && e.is_there())
+            {
                 return Ok(Some((queue.clone(), target.offset)));
             }
         }

@@ -74,7 +74,7 @@ impl Replay {
         let stored = StoredMessage::parse(payload).map_err(|error| error.to_string())?;
         let bytes = u32::try_from(payload.len()).map_err(|error| error.to_string())?;
         let tag_hash = stored.properties().get(property::TAGS).map_or(0, tag_hash);
-        let Handling { ttl_ms, key_hash, priority } = Handling::of(stored.properties());
+        let Handling { ttl_ms, key_hash, priority, .. } = Handling::of(stored.properties());
         let ttl_ms = ttl_ms.filter(|_| !planted(Bug::ExpiryNotReplayed));
         let expires_ms = expiry_ms(stored.store_ms(), ttl_ms);
         for target in stored.targets().map_err(|error| error.to_string())? {
@@ -172,6 +172,7 @@ impl Replay {
             _ if position < self.snapshot => {}
             Change::WaitingDropped { position: waited } => self.end_wait_at(position, waited)?,
             Change::Settled { .. } if planted(Bug::SettleNotReplayed) => {}
+            Change::Compacted { .. } if planted(Bug::CompactionNotReplayed) => {}
             Change::WaitingRecalled { .. } if planted(Bug::RecallNotReplayed) => {}
             change => self.state.apply(position, &change),
         }

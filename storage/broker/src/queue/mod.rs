@@ -9,12 +9,13 @@ mod blocks;
 mod chunk;
 mod expiry;
 mod image;
+mod removed;
 mod turn;
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 
@@ -37,7 +38,8 @@ pub(crate) use self::turn::PrioritySet;
 const BLOCK_ENTRIES: usize = 2_048;
 /// As many make it be sealed when a checkpoint has written some of them already.
 const WRITTEN_ENTRIES: usize = 256;
-const CHUNK_ENTRIES_MIN: usize = 16;
+/// Of the first chunk: most of very many queues have few entries.
+const CHUNK_ENTRIES_MIN: usize = 4;
 const CHUNK_ENTRIES_MAX: usize = 256;
 
 /// A queue of a topic, shared by the shard (which alone writes) and all readers.
@@ -67,6 +69,7 @@ pub struct Queue {
     waits: Mutex<Vec<Wait>>,
     swept: Mutex<expiry::Swept>,
     priorities: Mutex<turn::Priorities>,
+    removed: OnceLock<Box<removed::Removed>>,
 }
 
 #[derive(Debug)]
@@ -119,6 +122,7 @@ impl Queue {
             is_owned: AtomicBool::new(false),
             priority_max: AtomicU8::new(0),
             priorities: Mutex::default(),
+            removed: OnceLock::new(),
         }
     }
 
@@ -132,6 +136,11 @@ impl Queue {
         self.end_offset.load(Ordering::SeqCst)
     }
 
+    /// True while somebody waits for something to read.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.has_waits.load(Ordering::SeqCst)
+    }
+
     /// True when its topic was deleted.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
@@ -139,7 +148,7 @@ impl Queue {
 
     /// Visible entries from an offset on, as far as they are in memory; `None` when the first of them is not.
     pub(crate) fn in_memory(&self, from: u64, max: usize) -> Option<Vec<Entry>> {
-        let (from, end) = (from.max(self.min_offset()), self.end_offset());
+        let (from, end) = (self.behind_removed(from.max(self.min_offset())), self.end_offset());
         if from >= end {
             return Some(Vec::new());
         }
@@ -151,11 +160,12 @@ impl Queue {
         for chunk in tail.iter().skip_while(|chunk| chunk.end_offset() <= from) {
             for offset in chunk.first_offset.max(from)..chunk.end_offset().min(end) {
                 if entries.len() == max {
-                    return Some(entries);
+                    break;
                 }
                 entries.extend(chunk.get(offset));
             }
         }
+        self.hide(&mut entries);
         Some(entries)
     }
 
@@ -194,17 +204,22 @@ impl Queue {
             if let Some(entries) = self.in_memory(from, max) {
                 return Ok(entries);
             }
-            let from = from.max(self.min_offset());
+            let from = self.behind_removed(from.max(self.min_offset()));
             let Some(block) = self.block_of(from) else { continue };
             let Some(entries) = blocks.unpacked(self.id, &block)? else {
                 if self.is_gone() || self.min_offset() >= block.end_offset() {
                     return Ok(Vec::new());
                 }
+                if self.behind_removed(block.first_offset) >= block.end_offset() {
+                    continue;
+                }
                 return Err(IndexError::Missing { first_offset: block.first_offset });
             };
             let (start, end) = (entries.partition_point(|entry| entry.offset < from), self.end_offset());
             let wanted = entries.iter().skip(start).take_while(|entry| entry.offset < end);
-            return Ok(wanted.take(max).copied().collect());
+            let mut wanted: Vec<Entry> = wanted.take(max).copied().collect();
+            self.hide(&mut wanted);
+            return Ok(wanted);
         }
     }
 

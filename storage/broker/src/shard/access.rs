@@ -7,6 +7,7 @@ use crate::access::{
 };
 use crate::command::{BindTarget, Name, Outcome};
 use crate::limits::{AUDIT_PAGE_ENTRIES_MAX, USERS_MAX};
+use crate::lite::LITE_OF;
 use crate::policy::{DeadLetter, Policy};
 use crate::publish::{Destination, PublishItem};
 use crate::settings::{GroupSettings, TopicSettings};
@@ -31,7 +32,7 @@ impl Check<'_> {
     }
 
     fn may_by_key(&self, action: Action, resource: Resource<'_>, key: Option<&str>) -> Allowed {
-        self.shard.state.directory.access().check(self.identity, action, resource, key)
+        self.shard.state.directory.check(self.identity, action, resource, key)
     }
 
     /// What a group consumes from a topic.
@@ -110,7 +111,13 @@ impl Check<'_> {
 
     /// Dead letters are messages that the topic's consumers send elsewhere.
     fn put_topic(&self, name: &str, settings: &TopicSettings) -> Allowed {
-        self.may(Action::Configure, Resource::topic(name))?;
+        let parent = settings.attributes.get(LITE_OF);
+        if let Some(parent) = parent {
+            self.may(Action::Configure, Resource::topic(parent))?;
+        }
+        if parent.is_none() || self.shard.state.directory.topic(name).is_some() {
+            self.may(Action::Configure, Resource::topic(name))?;
+        }
         // What is wrong with the settings is said later.
         let to = Policy::of(settings).ok().and_then(|policy| policy.dead_letter);
         let Some(to) = to else { return Ok(()) };

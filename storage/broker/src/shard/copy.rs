@@ -5,7 +5,7 @@ use mailrail_message::{AnnexKind, Draft, PROPERTIES_BYTES_MAX, StoredMessage, pr
 
 use super::*;
 use crate::event::Stored;
-use crate::publish::{Destination, PublishBatch};
+use crate::publish::{Destination, Passing, PublishBatch};
 use crate::schedule::Timer;
 use crate::settings::Durability;
 
@@ -80,6 +80,11 @@ impl Shard {
         let mut batch = PublishBatch::default();
         let too_large = |error: mailrail_message::DraftError| Error::Read(error.to_string());
         batch.push(&draft, destination, tag, Durability::Disk).map_err(too_large)?;
+        for item in &mut batch.items {
+            item.lites = item.lites.map(|_| Passing::Over);
+            // It was taken before, and is not lost for want of a key.
+            item.handling.has_key = true;
+        }
         let mut beside = BytesMut::new();
         let change_bytes = change.as_ref().map_or(0, |change| change.encode(&mut beside));
         // Room for both in one group first; what follows then cannot roll in between. Fan-out and reserved offsets

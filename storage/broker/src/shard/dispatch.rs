@@ -207,7 +207,11 @@ impl Shard {
         loop {
             let run = self.next_in_turn(now, line, max, batch);
             self.reschedule(line);
-            match self.without_expired(now, line, run?)? {
+            let run = match self.without_removed(line, run?)? {
+                Live::Run(run) => run,
+                Live::LookAgain => continue,
+            };
+            match self.without_expired(now, line, run)? {
                 Live::Run(run) => return Some(run),
                 Live::LookAgain => {}
             }

@@ -2,6 +2,7 @@
 //! what a turn leaves to be carried away. Decides nothing.
 
 use super::*;
+use crate::compaction::Compaction;
 use crate::reader::ReadContext;
 use crate::retention::{Expired, Expiry, Survey, Surveyed};
 use crate::store_thread::GatherOutcome;
@@ -57,6 +58,7 @@ pub(crate) enum Input {
         receipts: Vec<Receipt>,
     },
     Swept(Sweep),
+    Compacted(Compacted),
     DeadReady(Dead),
     DispatchReady(Dispatch),
     RecallReady(Recall),
@@ -87,6 +89,7 @@ pub(crate) enum Work {
     Expire(Expiry),
     Survey(Survey),
     Sweep(Sweep),
+    Compact(Box<Compaction>),
     /// Makes key files of parts of the log that are complete.
     MakeKeys,
 }
@@ -94,7 +97,7 @@ pub(crate) enum Work {
 impl Work {
     /// True for what goes through much of the log, and that nobody waits for.
     pub fn is_long(&self) -> bool {
-        matches!(self, Work::Expire(_) | Work::Survey(_) | Work::MakeKeys)
+        matches!(self, Work::Expire(_) | Work::Survey(_) | Work::MakeKeys | Work::Compact(_))
     }
 
     pub fn carry_out(self, context: &ReadContext) -> Input {
@@ -106,6 +109,7 @@ impl Work {
             Work::Dispatch(dispatch) => Input::DispatchReady(dispatch.read(context)),
             Work::Expire(expiry) => Input::Expired(expiry.find(context)),
             Work::Survey(survey) => Input::Surveyed(survey.carry_out(context)),
+            Work::Compact(compaction) => Input::Compacted((compaction.queue.id, compaction.step(context))),
             Work::Sweep(sweep) => Input::Swept(sweep.look(context)),
             Work::MakeKeys => Input::KeysMade { more: context.make_keys() },
         }

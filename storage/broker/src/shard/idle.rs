@@ -1,5 +1,5 @@
 //! Topics that are deleted when nobody has used them for long enough: no consumer or waiting receive, no get, no
-//! declaration. Volatile: after a start the time begins anew. Nothing of such a topic is dead-lettered.
+//! declaration; of a light queue also no message. Volatile: after a start the time begins anew. Nothing of such a topic is dead-lettered.
 
 use super::*;
 
@@ -61,6 +61,7 @@ impl Shard {
             };
             let wait = Duration::from_millis(expires_ms);
             let used = self.idle.used.get(&topic).copied().unwrap_or(at);
+            let used = used.max(self.lite_used(now, &shared));
             if self.served.contains_key(&topic) {
                 self.idle.due.insert((now.mono + wait, topic));
             } else if used + wait > now.mono {

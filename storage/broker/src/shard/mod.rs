@@ -6,6 +6,7 @@ mod begin;
 mod check_back;
 mod checkpoint;
 mod commands;
+mod compact;
 mod consume;
 mod copy;
 mod dead_letter;
@@ -16,6 +17,7 @@ mod idle;
 mod journal;
 mod keys;
 mod length;
+mod lite;
 mod membership;
 mod pending;
 mod position;
@@ -42,12 +44,15 @@ use self::access::Administered;
 use self::check_back::{Checks, Producers};
 pub(crate) use self::checkpoint::CheckpointPolicy;
 use self::checkpoint::Checkpoints;
+pub(crate) use self::compact::Compacted;
+use self::compact::Compactions;
 use self::dead_letter::Dead;
 pub(crate) use self::exchange::{Input, Outputs, Work};
 use self::idle::Idle;
 pub(crate) use self::journal::Journal;
 use self::keys::Keys;
 use self::length::Lengths;
+use self::lite::Orphans;
 use self::pending::{Due, Pending};
 use self::recall::Recall;
 use self::reclaim::Reclaim;
@@ -101,6 +106,8 @@ pub(crate) struct Shard {
     sweeps: Sweeps,
     lengths: Lengths,
     idle: Idle,
+    orphans: Orphans,
+    compactions: Compactions,
     checkpoints: Checkpoints,
     reclaim: Reclaim,
     keys: Keys,
@@ -134,6 +141,8 @@ impl Shard {
         now: Now,
     ) -> Self {
         let (sweeps, idle) = (Sweeps::new(&state), Idle::new(&state, now));
+        let orphans = Orphans::new(&state);
+        let compactions = Compactions::new(&state, now);
         let end = journal.end();
         let checkpoints = Checkpoints::new(policy, state.checkpoint, end, now);
         let reclaim = Reclaim::new(reclaim, journal.start(), now);
@@ -160,6 +169,8 @@ impl Shard {
             sweeps,
             lengths: Lengths::default(),
             idle,
+            orphans,
+            compactions,
             checkpoints,
             reclaim,
             keys: Keys::default(),
@@ -206,6 +217,7 @@ impl Shard {
             Input::Surveyed(surveyed) => self.surveyed(now, surveyed),
             Input::KeysMade { more } => self.keys.made(more),
             Input::Overdue { receipts } => self.overdue(receipts),
+            Input::Compacted(compacted) => self.compacted(now, compacted),
             Input::Swept(sweep) => self.swept(now, sweep),
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
@@ -231,6 +243,8 @@ impl Shard {
         self.limit_lengths(now);
         self.start_due_sweeps(now);
         self.delete_idle(now);
+        self.delete_orphans();
+        self.compact_if_due(now);
         self.reclaim_if_due(now);
         self.make_keys_if_due();
         self.checkpoint_if_due(now);
@@ -260,8 +274,9 @@ impl Shard {
         let is_serving = self.refusal().is_none();
         let sweeps = self.sweeps.deadline(now).filter(|_| is_serving);
         let idle = self.idle.deadline().filter(|_| is_serving);
-        let all =
-            [flows, receives, members, waits, checks, checkpoints, self.reclaim_deadline(), sweeps, idle];
+        let compactions = self.compactions.deadline().filter(|_| is_serving);
+        let reclaim = self.reclaim_deadline();
+        let all = [flows, receives, members, waits, checks, checkpoints, reclaim, sweeps, idle, compactions];
         all.into_iter().flatten().min()
     }
 
@@ -272,7 +287,8 @@ impl Shard {
 
     /// True while there is more to do than one turn has time for.
     pub fn is_amid_work(&self) -> bool {
-        self.poisoned.is_none() && (self.state.has_picture() || self.reclaim.is_amid_work())
+        self.poisoned.is_none()
+            && (self.state.has_picture() || self.reclaim.is_amid_work() || self.has_orphans())
     }
 
     #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::command::SeekTo;
 use crate::directory::Topic;
 use crate::event::{GroupQueueView, GroupView};
 use crate::queue::IndexError;
+use crate::state::{Progress, QueueState};
 
 impl Shard {
     /// Consumption by offset: everything below is settled.
@@ -128,8 +129,19 @@ impl Shard {
     /// Entries below an end that a group has not settled; of one that has not begun, all that are there.
     pub(super) fn lag(&self, line: Line, end: u64) -> u64 {
         match (self.state.progress(line.0, line.1), self.state.queues.get(&line.1)) {
-            (Some(progress), _) => progress.unsettled(end),
-            (None, Some(queue)) => self.state.entries_between(queue, queue.shared.min_offset(), end),
+            (Some(progress), Some(queue)) => {
+                let all = progress.unsettled(end);
+                if self.state.is_compacted(queue) {
+                    all - removed_of(queue, progress, end).min(all)
+                } else {
+                    all
+                }
+            }
+            (Some(progress), None) => progress.unsettled(end),
+            (None, Some(queue)) => {
+                let (shared, min) = (&queue.shared, queue.shared.min_offset());
+                self.state.entries_between(queue, min, end).saturating_sub(shared.removed_in(min, end))
+            }
             (None, None) => 0,
         }
     }
@@ -158,6 +170,11 @@ impl Shard {
             queues,
         })
     }
+}
+
+/// Unsettled offsets of a group whose messages are no more.
+fn removed_of(queue: &QueueState, progress: &Progress, end: u64) -> u64 {
+    progress.unsettled_runs(end).iter().map(|(first, end)| queue.shared.removed_in(*first, *end)).sum()
 }
 
 fn search_failed(error: IndexError) -> Error {

@@ -23,7 +23,7 @@ use crate::queue::{Entry, Queue};
 use crate::record::RouteEnd;
 use crate::route::{self, Traits};
 use crate::schedule::{LATE_TIMERS_MAX, Timer};
-use crate::settings::{Durability, Lifetime};
+use crate::settings::{Durability, Lifetime, Retention};
 use crate::transaction::Half;
 
 /// Offsets that a queue may let be seen unsynced, beyond those the synced log already allows.
@@ -50,8 +50,8 @@ enum Known {
 
 /// Records of a batch that lie behind one another and are not pushed yet.
 #[derive(Default)]
-struct Run {
-    bytes: usize,
+pub(super) struct Run {
+    pub bytes: usize,
     records: u32,
 }
 
@@ -77,12 +77,13 @@ struct Wanted {
     durability: Durability,
     /// Bytes that there must be room for; one that waits needs none yet.
     bytes: Option<usize>,
+    has_key: bool,
 }
 
 impl Wanted {
     fn of(item: &PublishItem) -> Self {
         let bytes = Some(item.message_len).filter(|_| !item.waits());
-        Wanted { durability: item.durability, bytes }
+        Wanted { durability: item.durability, bytes, has_key: item.handling.has_key }
     }
 }
 
@@ -198,6 +199,11 @@ impl Shard {
         item: &PublishItem,
         (seen, refused): (&mut FxHashMap<QueueId, Seen>, &mut Vec<(TopicId, Bytes)>),
     ) -> Result<Placed, Error> {
+        if let Some(passing) = item.lites
+            && let Err(error) = self.make_lites(now, buffer, run, item, passing)
+        {
+            return Err(self.cut_out(buffer, run, item, error));
+        }
         let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
         let chosen = self.choose(item, record);
         for topic in self.lengths.take_refused() {
@@ -252,6 +258,10 @@ impl Shard {
             Destination::Topic { topic, queue_index } => {
                 self.reach_by_tag(*topic, record, &mut topics)?;
                 topics.retain(|other| other != topic);
+                // One that waits goes to them when it comes.
+                if item.lites.is_some() && !item.waits() {
+                    self.reach_lites(*topic, record, &mut topics);
+                }
                 if topics.is_empty() {
                     let (place, durability) = self.place_in(*topic, *queue_index, wanted)?;
                     return Ok(Chosen { places: smallvec![place], durability, full: None });
@@ -356,6 +366,9 @@ impl Shard {
         self.check_length(topic, wanted.bytes)?;
         let missing = || Error::NoTopic(format!("#{}", topic.0));
         let state = self.state.topics.get_mut(&topic).ok_or_else(missing)?;
+        if !wanted.has_key && state.shared.settings().retention == Retention::Compacted {
+            return Err(Error::NoKey(state.shared.name.to_string()));
+        }
         let index = match wanted_index {
             Some(index) => usize::try_from(index).unwrap_or(usize::MAX),
             None => {
@@ -538,7 +551,7 @@ impl Shard {
     }
 
     /// Pushes the run's records, which leaves the buffer behind them.
-    fn push_run(&mut self, buffer: &mut BytesMut, run: &mut Run) {
+    pub(super) fn push_run(&mut self, buffer: &mut BytesMut, run: &mut Run) {
         if run.bytes > 0 {
             let records = buffer.split_to(run.bytes).freeze();
             self.journal.push(records, run.records);

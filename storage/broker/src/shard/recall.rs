@@ -66,9 +66,8 @@ impl Recall {
         if self.topic.as_ref().is_some_and(|topic| &**topic != stored.topic()) {
             return Err(self.not_waiting("the message there is of another topic"));
         }
-        let access = context.directory.access();
         let topic = Resource::topic(stored.topic());
-        access.check(&self.identity, Action::Publish, topic, None).map_err(Error::Denied)?;
+        context.directory.check(&self.identity, Action::Publish, topic, None).map_err(Error::Denied)?;
         Ok(timer)
     }
 

@@ -284,6 +284,9 @@ impl Shard {
         {
             return progress.unsettled_runs(end);
         }
+        if self.retention_of(queue) == Retention::Compacted {
+            return queue.shared.kept_runs(end);
+        }
         if min < end { vec![(min, end)] } else { Vec::new() }
     }
 

@@ -6,7 +6,9 @@ use crate::command::{BindTarget, Name};
 use crate::directory::Topic;
 use crate::event::BindingView;
 use crate::limits::*;
+use crate::lite::LITE_PREFIX;
 use crate::policy::Policy;
+use crate::queue::Queue;
 use crate::record::{Binding, RouteEnd};
 use crate::route::Routes;
 use crate::settings::*;
@@ -26,6 +28,7 @@ impl Shard {
                 let answer = self.put_topic(session, &name, &settings, adopt);
                 if let Ok(Reply::Topic { topic, .. }) = &answer {
                     self.use_topic(now, topic.id);
+                    self.note_compaction(now, topic.id);
                 }
                 (token, answer)
             }
@@ -62,6 +65,8 @@ impl Shard {
 
     fn put_topic(&mut self, session: SessionId, name: &str, settings: &TopicSettings, adopt: bool) -> Answer {
         check_name("topic", name)?;
+        let lite = self.settings_of_lite(name, settings)?;
+        let settings = lite.as_ref().unwrap_or(settings);
         super::consume::limit("queues of a topic", settings.queues.into(), TOPIC_QUEUES_MAX.into())?;
         if settings.queues == 0 {
             return Err(Error::Name {
@@ -78,6 +83,10 @@ impl Shard {
             return Ok(Reply::Topic { topic, created: false });
         }
         let policy = Policy::of(settings)?;
+        if lite.is_none() && name.starts_with(LITE_PREFIX) {
+            let why = "only light queues have names that begin with %LMQ%";
+            return Err(Error::Name { what: "topic", name: name.to_owned(), why });
+        }
         let id = self.create_topic(name, settings)?;
         // Somebody must own what expires or is too much, also before anybody consumes it.
         if policy != Policy::default() && settings.retention == Retention::UntilSettled {
@@ -127,7 +136,7 @@ impl Shard {
         let group = self.state.directory.group(name);
         let ready = match &group {
             Some(group) => self.ready_in(group.id, &topic),
-            None => topic.queues().iter().map(|queue| queue.end_offset() - queue.min_offset()).sum(),
+            None => topic.queues().iter().map(|queue| queue.messages()).sum(),
         };
         if if_empty && ready > 0 {
             return Err(Error::NotEmpty(name.to_owned()));
@@ -136,10 +145,17 @@ impl Shard {
         Ok(ready)
     }
 
-    fn remove_topic(&mut self, topic: &Topic) -> Result<(), Error> {
+    pub(super) fn remove_topic(&mut self, topic: &Topic) -> Result<(), Error> {
         let sources = self.state.sources_of(RouteEnd::Topic(topic.id));
+        let on = |queue: &Arc<Queue>| {
+            let queue = queue.id;
+            let groups = self.state.groups_on(queue);
+            groups.into_iter().map(move |group| (group, queue))
+        };
+        let lines: Vec<Line> = topic.queues().iter().flat_map(on).collect();
         self.log(Change::TopicDeleted { id: topic.id })?;
-        self.end_consumption(topic);
+        self.orphans.note(&self.state, &topic.name);
+        self.end_consumption(topic, lines);
         self.remove_unused_exchanges(sources);
         Ok(())
     }
@@ -152,7 +168,7 @@ impl Shard {
     }
 
     /// Tells everybody who consumes a deleted topic, and forgets them.
-    fn end_consumption(&mut self, topic: &Topic) {
+    fn end_consumption(&mut self, topic: &Topic, lines: Vec<Line>) {
         self.owned.remove(&topic.id);
         self.handing_over.retain(|(_, id)| *id != topic.id);
         let groups = self.served.get(&topic.id).cloned().unwrap_or_default();
@@ -162,13 +178,14 @@ impl Shard {
         for queue in topic.queues().iter() {
             self.unsynced.remove(&queue.id);
             self.sweeps.forget(queue.id);
+            self.compactions.forget(queue.id);
             self.lengths.forget(queue.id);
             self.members.forget_queue(queue.id);
-            let lines: Vec<Line> = self.flows.keys().filter(|(_, id)| *id == queue.id).copied().collect();
-            for line in lines {
-                self.flows.remove(&line);
-                self.reschedule(line);
-            }
+        }
+        // A flow is of a group that has a position.
+        for line in lines {
+            self.flows.remove(&line);
+            self.reschedule(line);
         }
     }
 

@@ -74,7 +74,7 @@ impl Ending {
 pub(super) fn may_end(context: &ReadContext, identity: &Identity, message: &[u8]) -> Result<(), Error> {
     let stored = StoredMessage::parse(message).map_err(|error| Error::Read(error.to_string()))?;
     let topic = Resource::topic(stored.topic());
-    context.directory.access().check(identity, Action::Publish, topic, None).map_err(Error::Denied)
+    context.directory.check(identity, Action::Publish, topic, None).map_err(Error::Denied)
 }
 
 impl Shard {

@@ -2,6 +2,7 @@
 //! the same. The code under it is the code that runs in the broker; only threads and sockets are missing.
 
 mod bounds;
+mod compaction;
 mod consumers;
 mod consumption;
 mod dead_letters;
@@ -12,6 +13,7 @@ mod filtered;
 mod histories;
 mod idle;
 mod length;
+mod lite;
 mod locks;
 mod lookup;
 mod order;

@@ -364,3 +364,56 @@ fn a_receipt_is_for_who_may_consume_its_topic_and_may_always_be_given_back() {
     assert!(sim.ask(&root, settle(Outcome::Release)).is_ok());
     assert_eq!(sim.receive(&root, "g", "other", 1, 60_000).len(), 1);
 }
+
+#[test]
+fn what_holds_for_a_topic_holds_for_its_light_queues() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let lites = |allowed: &str| {
+        let attributes = [(crate::lite::LITE.to_owned(), allowed.to_owned())].into();
+        TopicSettings { attributes, ..TopicSettings::default() }
+    };
+    for name in ["t", "u"] {
+        sim.make_topic(&client, name, lites("true"));
+    }
+    sim.ask(&client, put("root", admin())).unwrap();
+    let root = connect_as(&mut sim, "root");
+    let all = vec![
+        allow(Action::Publish, ResourceKind::Topic, "t"),
+        allow(Action::Consume, ResourceKind::Topic, "t"),
+        allow(Action::Consume, ResourceKind::Group, "t"),
+    ];
+    sim.ask(&root, put("ann", rules(all))).unwrap();
+    let ann = connect_as(&mut sim, "ann");
+    let publish = |sim: &mut Simulation, client: &Client, topic: &str, lite: &str| {
+        let text = format!("{}\u{1}%LMQ%{lite}\u{2}", property::LITE_QUEUES);
+        let (topic, mut batch) = (sim.topic(topic), PublishBatch::default());
+        let draft = Draft { properties: text.as_bytes(), ..draft(&topic.name, "m") };
+        let destination = Destination::Topic { topic: topic.id, queue_index: None };
+        batch.push(&draft, destination, 0, Durability::Disk).unwrap();
+        sim.send(client, batch).pop().unwrap()
+    };
+    publish(&mut sim, &ann, "t", "a").unwrap();
+    publish(&mut sim, &root, "u", "b").unwrap();
+    assert!(matches!(publish(&mut sim, &ann, "u", "b"), Err(Error::Denied(_))));
+    assert!(matches!(publish(&mut sim, &ann, "t", "b"), Err(Error::Argument { .. })));
+    let (a, b) = ("%LMQ%a", "%LMQ%b");
+    let put_group = |name: &str| {
+        let name: Name = name.into();
+        move |token| Command::PutGroup { token, name, settings: Some(GroupSettings::at_once()) }
+    };
+    sim.ask(&ann, put_group(a)).unwrap();
+    sim.ask(&root, put_group(b)).unwrap();
+    assert_eq!(sim.receive(&ann, a, a, 9, 1_000).len(), 1);
+    let receive = |token| {
+        let (group, topic) = (b.into(), b.into());
+        Command::Receive { token, group, topic, max: 1, wait_ms: 0, lease_ms: 1_000 }
+    };
+    assert!(matches!(sim.ask(&ann, receive), Err(Error::Denied(_))));
+    for (name, parent) in [("%LMQ%c", "t"), ("%LMQ%b", "t"), (a, "t")] {
+        let attributes = [(crate::lite::LITE_OF.to_owned(), parent.to_owned())].into();
+        let (name, settings) = (name.into(), TopicSettings { attributes, ..TopicSettings::default() });
+        let asked = |token| Command::PutTopic { token, name, settings, adopt: true };
+        assert!(matches!(sim.ask(&ann, asked), Err(Error::Denied(_))), "ann may not configure");
+    }
+}

@@ -134,6 +134,18 @@ pub(crate) enum Item {
         settings: Box<UserSettings>,
     },
     Audit(Vec<AuditEntry>),
+    /// As [`Item::Queue`], of one from which compaction has removed runs of offsets (first, end).
+    QueueCompacted {
+        id: QueueId,
+        topic: TopicId,
+        index: u32,
+        next_offset: u64,
+        min_offset: u64,
+        last_store_ms: u64,
+        reserved_to: u64,
+        gaps: Vec<(u64, u64)>,
+        removed: Vec<(u64, u64)>,
+    },
 }
 
 impl Item {
@@ -142,7 +154,8 @@ impl Item {
         match self {
             Item::Shard { .. } => ItemKey::Shard,
             Item::Topic { id, .. } => ItemKey::Topic(*id),
-            Item::Queue { id: queue, .. } | Item::Index { queue, .. } => ItemKey::Queue(*queue),
+            Item::Queue { id: queue, .. } | Item::QueueCompacted { id: queue, .. } => ItemKey::Queue(*queue),
+            Item::Index { queue, .. } => ItemKey::Queue(*queue),
             Item::Group { id, .. } | Item::GroupInTurns { id, .. } => ItemKey::Group(*id),
             Item::Exchange { id, .. } => ItemKey::Exchange(*id),
             Item::Progress { group, queue, .. } | Item::ProgressApart { group, queue, .. } => {
@@ -168,6 +181,7 @@ impl Item {
             Item::Shard { .. } | Item::Waiting { .. } => 0,
             Item::Topic { queues, bindings, .. } => queues.len() + bindings.len(),
             Item::Queue { gaps, .. } => gaps.len(),
+            Item::QueueCompacted { gaps, removed, .. } => gaps.len() + removed.len(),
             Item::Group { settings, .. } | Item::GroupInTurns { settings, .. } => settings.backoff_ms.len(),
             Item::Exchange { bindings, .. } => bindings.len(),
             Item::Progress { settled, failed, .. } => settled.len() + failed.len(),
@@ -201,7 +215,7 @@ impl State {
         keys.extend(self.topics.keys().map(|id| ItemKey::Topic(*id)));
         keys.extend(self.queues.keys().map(|id| ItemKey::Queue(*id)));
         keys.extend(self.exchanges.keys().map(|id| ItemKey::Exchange(*id)));
-        keys.extend(self.progress.keys().map(|(group, queue)| ItemKey::Progress(*group, *queue)));
+        keys.extend(self.progress.iter().map(|((group, queue), _)| ItemKey::Progress(*group, *queue)));
         keys.push(ItemKey::Schedule);
         keys.extend(self.halves.regions().into_iter().map(ItemKey::Halves));
         keys.extend(self.users.keys().map(|id| ItemKey::User(*id)));
@@ -224,15 +238,32 @@ impl State {
             }
             ItemKey::Queue(id) => {
                 let queue = self.queues.get(&id)?;
-                Item::Queue {
-                    id,
-                    topic: queue.topic,
-                    index: queue.shared.index,
-                    next_offset: queue.next_offset,
-                    min_offset: queue.shared.min_offset(),
-                    last_store_ms: queue.last_store_ms,
-                    reserved_to: queue.reserved_to,
-                    gaps: queue.gaps.clone(),
+                let (topic, index, min_offset) = (queue.topic, queue.shared.index, queue.shared.min_offset());
+                let QueueState { next_offset, last_store_ms, reserved_to, .. } = *queue;
+                let (gaps, removed) = (queue.gaps.clone(), queue.shared.removed_runs());
+                if removed.is_empty() {
+                    Item::Queue {
+                        id,
+                        topic,
+                        index,
+                        next_offset,
+                        min_offset,
+                        last_store_ms,
+                        reserved_to,
+                        gaps,
+                    }
+                } else {
+                    Item::QueueCompacted {
+                        id,
+                        topic,
+                        index,
+                        next_offset,
+                        min_offset,
+                        last_store_ms,
+                        reserved_to,
+                        gaps,
+                        removed,
+                    }
                 }
             }
             ItemKey::Group(id) => {
@@ -290,15 +321,7 @@ impl State {
                 }
                 bindings.into_iter().for_each(|binding| self.add_binding(RouteEnd::Topic(id), binding));
             }
-            Item::Queue { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to, gaps } => {
-                self.saw_id(id.0);
-                let name = self.topics.get(&topic).map_or_else(|| Arc::from(""), |t| t.shared.name.clone());
-                let new = || QueueState::new(Arc::new(Queue::new(id, name, index, min_offset)), topic);
-                let state = self.queues.entry(id).or_insert_with(new);
-                (state.next_offset, state.last_store_ms) = (next_offset, last_store_ms);
-                (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
-                state.shared.trim(min_offset);
-            }
+            item @ (Item::Queue { .. } | Item::QueueCompacted { .. }) => self.restore_queue(as_of, item),
             Item::Index { queue, sealed, priorities, open } => {
                 let entries: Vec<Entry> = open.iter().flat_map(PackedRun::entries).collect();
                 if let Some(state) = self.queues.get(&queue) {
@@ -319,12 +342,12 @@ impl State {
             }
             Item::Progress { group, queue, floor, settled, failed, granted_to } => {
                 let progress = progress_of(floor, settled, failed, granted_to);
-                self.progress.insert((group, queue), ProgressState { progress, as_of });
+                *self.progress.entry((group, queue)) = ProgressState { progress, as_of };
             }
             Item::ProgressApart { group, queue, floor, settled, failed, granted_to, granted } => {
                 let mut progress = progress_of(floor, settled, failed, granted_to);
                 granted.into_iter().for_each(|(first, end)| progress.granted.insert(first, end));
-                self.progress.insert((group, queue), ProgressState { progress, as_of });
+                *self.progress.entry((group, queue)) = ProgressState { progress, as_of };
             }
             Item::Waiting { position, waiting } => {
                 self.wait(Timer { due_ms: waiting.due_ms, position, bytes: waiting.bytes })
@@ -336,11 +359,57 @@ impl State {
         }
     }
 
+    fn restore_queue(&mut self, as_of: u64, item: Item) {
+        match item {
+            Item::Queue { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to, gaps } => {
+                self.saw_id(id.0);
+                let name = self.topics.get(&topic).map_or_else(|| Arc::from(""), |t| t.shared.name.clone());
+                let new = || QueueState::new(Arc::new(Queue::new(id, name, index, min_offset)), topic);
+                let state = self.queues.entry(id).or_insert_with(new);
+                (state.next_offset, state.last_store_ms) = (next_offset, last_store_ms);
+                (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
+                state.shared.trim(min_offset);
+            }
+            Item::QueueCompacted {
+                id,
+                topic,
+                index,
+                next_offset,
+                min_offset,
+                last_store_ms,
+                reserved_to,
+                gaps,
+                removed,
+            } => {
+                let queue = Item::Queue {
+                    id,
+                    topic,
+                    index,
+                    next_offset,
+                    min_offset,
+                    last_store_ms,
+                    reserved_to,
+                    gaps,
+                };
+                self.restore_queue(as_of, queue);
+                if let Some(state) = self.queues.get(&id) {
+                    // What is gone with them is nowhere in what a checkpoint holds.
+                    state.shared.remove(&removed, &[]);
+                }
+            }
+            other => debug_assert!(false, "not a queue: {other:?}"),
+        }
+    }
+
     /// Drops what belongs to topics that are not there: a checkpoint was cut off after one was removed, or before one was
     /// added whose records replay brings.
     pub fn drop_orphans(&mut self) {
         self.queues.retain(|_, queue| self.topics.contains_key(&queue.topic));
-        self.progress.retain(|(_, queue), _| self.queues.contains_key(queue));
+        let stray =
+            self.progress.iter().map(|(key, _)| *key).filter(|(_, queue)| !self.queues.contains_key(queue));
+        for key in stray.collect::<Vec<_>>() {
+            self.progress.remove(key);
+        }
     }
 
     /// The next checkpoint must hold everything.

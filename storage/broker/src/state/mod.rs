@@ -4,10 +4,12 @@
 //! Each part remembers the log position up to which a checkpoint already holds it (`as_of`), so that replay skips what
 //! is in it.
 
+mod compacted;
 mod halves;
 mod item;
 mod pack;
 mod picture;
+mod positions;
 mod progress;
 mod ranges;
 mod routes;
@@ -21,12 +23,14 @@ use mailrail_commitlog::planted::{Bug, planted};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::picture::Picture;
+use self::positions::Positions;
 use crate::access::{Audit, User};
 
 pub(crate) use self::item::{Item, ItemKey};
 pub(crate) use self::pack::{CheckpointImage, PackError, read_checkpoint};
 pub(crate) use self::picture::Piece;
 pub(crate) use self::progress::{Failed, Progress};
+pub(crate) use self::ranges::Ranges;
 use crate::directory::{Directory, Exchange, Group, Topic};
 use crate::ids::*;
 use crate::policy::Policy;
@@ -51,7 +55,7 @@ pub(crate) struct TopicState {
     pub queues: Vec<QueueId>,
     /// Queue that the next message without a choice goes to.
     pub turn: usize,
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// Bindings that have this topic as their source.
     pub routes: Option<Routes>,
     as_of: u64,
@@ -119,7 +123,7 @@ pub(crate) struct State {
     pub exchanges: FxHashMap<ExchangeId, ExchangeState>,
     /// Target and source of every binding, the other way round than bindings are kept.
     sources: BTreeSet<(RouteEnd, RouteEnd)>,
-    progress: FxHashMap<(GroupId, QueueId), ProgressState>,
+    progress: Positions,
     schedule: Schedule,
     halves: Halves,
     pub users: FxHashMap<UserId, Arc<User>>,
@@ -257,6 +261,7 @@ impl State {
             Change::UserPut { id, name, settings } => self.put_user(*id, name, settings),
             Change::UserDeleted { id } => self.delete_user(*id),
             Change::Audited(entry) => self.add_audit(entry),
+            Change::Compacted { queue, runs } => self.compacted(*queue, runs),
             // Snapshots repeat what the state holds already; a rebuild reads them before anything else.
             Change::Snapshot(_) | Change::SnapshotEnd { .. } => {}
             Change::Checkpoint { number, .. } => self.checkpoint = self.checkpoint.max(*number),
@@ -279,7 +284,12 @@ impl State {
     }
 
     pub fn progress(&self, group: GroupId, queue: QueueId) -> Option<&Progress> {
-        self.progress.get(&(group, queue)).map(|state| &state.progress)
+        self.progress.get((group, queue)).map(|state| &state.progress)
+    }
+
+    /// Groups that have a position on a queue.
+    pub fn groups_on(&self, queue: QueueId) -> Vec<GroupId> {
+        self.progress.groups_on(queue)
     }
 
     /// All positions of groups on queues.
@@ -323,11 +333,16 @@ impl State {
             shared_queues.push(state.shared.clone());
             self.dirty.insert(ItemKey::Queue(*queue));
         }
-        let policy = Policy::of(settings).unwrap_or_else(|error| {
-            // It was checked before it was recorded.
-            tracing::error!(topic = name, %error, "what a topic's attributes say is left out");
-            Policy::default()
-        });
+        let (lite_of, sibling) = self.directory.shared_by_lites(settings);
+        let shared_policy = sibling.as_ref().and_then(|sibling| self.topics.get(&sibling.id));
+        let policy = match shared_policy {
+            Some(sibling) => sibling.policy.clone(),
+            None => Arc::new(Policy::of(settings).unwrap_or_else(|error| {
+                // It was checked before it was recorded.
+                tracing::error!(topic = name, %error, "what a topic's attributes say is left out");
+                Policy::default()
+            })),
+        };
         let is_owned = settings.retention == Retention::UntilSettled;
         for queue in &shared_queues {
             queue.set_ttl(policy.message_ttl_ms, is_owned);
@@ -340,7 +355,9 @@ impl State {
                 topic.shared.set(settings.clone(), shared_queues);
             }
             None => {
-                let shared = Arc::new(Topic::new(id, shared_name, settings.clone(), shared_queues));
+                let settings =
+                    sibling.map_or_else(|| Arc::new(settings.clone()), |sibling| sibling.settings());
+                let shared = Arc::new(Topic::new(id, shared_name, lite_of, settings, shared_queues));
                 let queues = queues.to_vec();
                 let state = TopicState { shared, queues, turn: 0, policy, routes: None, as_of: 0 };
                 self.topics.insert(id, state);
@@ -370,15 +387,21 @@ impl State {
             let blocks = shared.close();
             self.drop_blocks(shared.id, blocks);
         }
-        let gone: Vec<_> = self.progress.keys().filter(|(_, q)| topic.queues.contains(q)).copied().collect();
+        let on = |&queue: &QueueId| {
+            let groups = self.progress.groups_on(queue);
+            groups.into_iter().map(move |group| (group, queue))
+        };
+        let gone: Vec<(GroupId, QueueId)> = topic.queues.iter().flat_map(on).collect();
         for (group, queue) in gone {
             self.before_change(ItemKey::Progress(group, queue));
-            self.progress.remove(&(group, queue));
+            self.progress.remove((group, queue));
             self.dirty.insert(ItemKey::Progress(group, queue));
         }
         // A queue's default group goes with it.
         let group = self.directory.group(&topic.shared.name).map(|group| group.id);
-        if let Some(group) = group.filter(|_| topic.shared.settings().retention == Retention::UntilSettled) {
+        let goes_with_it =
+            topic.shared.settings().retention == Retention::UntilSettled || topic.shared.lite_of.is_some();
+        if let Some(group) = group.filter(|_| goes_with_it) {
             self.remove_idle_group(group);
         }
     }
@@ -400,7 +423,7 @@ impl State {
     fn forget_group(&mut self, group: GroupId, topic: TopicId) {
         for queue in self.topics.get(&topic).map(|topic| topic.queues.clone()).unwrap_or_default() {
             self.before_change(ItemKey::Progress(group, queue));
-            if self.progress.remove(&(group, queue)).is_some() {
+            if self.progress.remove((group, queue)) {
                 self.dirty.insert(ItemKey::Progress(group, queue));
             }
         }
@@ -414,7 +437,7 @@ impl State {
 
     /// Removes a group that has no position anywhere.
     fn remove_idle_group(&mut self, id: GroupId) {
-        if self.progress.keys().any(|(group, _)| *group == id) {
+        if self.progress.has(id) {
             return;
         }
         self.before_change(ItemKey::Group(id));
@@ -442,9 +465,7 @@ impl State {
                 state.next_offset = next;
             }
         });
-        let groups: Vec<GroupId> =
-            self.progress.keys().filter(|(_, id)| *id == queue).map(|(group, _)| *group).collect();
-        for group in groups {
+        for group in self.progress.groups_on(queue) {
             self.change_progress(position, group, queue, |progress| progress.pass(first, next));
             self.drop_settled(group, queue);
         }
@@ -454,6 +475,12 @@ impl State {
     pub fn entries_between(&self, queue: &QueueState, from: u64, end: u64) -> u64 {
         let missing = |(first, gap_end): &(u64, u64)| (*gap_end).min(end).saturating_sub((*first).max(from));
         end.saturating_sub(from).saturating_sub(queue.gaps.iter().map(missing).sum())
+    }
+
+    /// True for a queue of a topic that keeps the newest message of each key.
+    pub fn is_compacted(&self, queue: &QueueState) -> bool {
+        let topic = self.topics.get(&queue.topic);
+        topic.is_some_and(|topic| topic.shared.settings().retention == Retention::Compacted)
     }
 
     /// True for a queue of a topic that does not outlive a run of the broker.
@@ -494,7 +521,7 @@ impl State {
             return;
         }
         self.before_change(ItemKey::Progress(group, queue));
-        let state = self.progress.entry((group, queue)).or_default();
+        let state = self.progress.entry((group, queue));
         let as_of = state.as_of + u64::from(planted(Bug::ReplaySkipsTooMuch) && state.as_of > 0) * 4_096;
         if as_of <= position {
             change(&mut state.progress);

@@ -5,6 +5,8 @@ use crate::access::AuditEntry;
 
 /// Bytes of bindings that one record of a snapshot holds, and one binding more.
 const RECORD_BINDINGS_BYTES: usize = 512 * 1024;
+/// Runs of removed offsets that one has.
+const RECORD_REMOVED_RUNS: usize = 16 * 1024;
 /// Entries of the list of changes that one has.
 const RECORD_AUDIT_ENTRIES: usize = 100;
 
@@ -30,6 +32,30 @@ impl Item {
                 image.into_pieces().into_iter().map(|image| Item::Schedule(Box::new(image))).collect()
             }
             Item::Audit(entries) => in_records_of_audit(entries),
+            Item::QueueCompacted {
+                id,
+                topic,
+                index,
+                next_offset,
+                min_offset,
+                last_store_ms,
+                reserved_to,
+                gaps,
+                removed,
+            } => {
+                let piece = |part: &[(u64, u64)]| Item::QueueCompacted {
+                    id,
+                    topic,
+                    index,
+                    next_offset,
+                    min_offset,
+                    last_store_ms,
+                    reserved_to,
+                    gaps: gaps.clone(),
+                    removed: part.to_vec(),
+                };
+                removed.chunks(RECORD_REMOVED_RUNS).map(piece).collect()
+            }
             other => vec![other],
         }
     }

@@ -23,7 +23,7 @@ impl Shard {
         batch.items.iter_mut().for_each(|item| item.durability = Durability::Disk);
         let bytes = to_u64(batch.bytes());
         let result = match self.check_together(now, &batch, &settlements) {
-            Ok(room) => self.journal.reserve(room),
+            Ok(room) => self.make_lites_of(now, &batch).and_then(|()| self.journal.reserve(room)),
             Err(error) => Err(error),
         };
         if let Err(error) = result {
@@ -85,6 +85,10 @@ impl Shard {
             if let Some(due_ms) = item.due_ms {
                 check_due(now, due_ms, late)?;
                 late += 1;
+            }
+            if item.lites.is_some() {
+                let named = self.check_lites(item, record)?;
+                bytes += named.len() * TargetSlot::BYTES;
             }
             let chosen = self.choose(item, record);
             // Whoever refuses it refuses the others with it, so that nothing of them is a dead letter.
