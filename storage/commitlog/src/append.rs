@@ -65,11 +65,12 @@ impl Appender {
         self.tail + wide(GROUP_HEADER_BYTES + used)
     }
 
-    /// Bytes of records that still fit the current group; 0 means to [`Appender::roll`] first.
+    /// Bytes of records that still fit the current group; 0 means to [`Appender::roll`] first. A group that has begun
+    /// keeps its room, whatever becomes of the log meanwhile.
     pub fn room(&self) -> usize {
         match &self.open {
-            _ if self.log.halted.load(Ordering::Acquire) => 0,
             Some(open) => open.bytes_max - open.bytes,
+            None if self.log.halted.load(Ordering::Acquire) => 0,
             None => self.room_in_segment().min(GROUP_BYTES_SOFT),
         }
     }
@@ -78,6 +79,17 @@ impl Appender {
     fn room_in_segment(&self) -> usize {
         let Some(segment) = &self.current else { return 0 };
         narrow(segment.end - self.tail).saturating_sub(2 * GROUP_HEADER_BYTES)
+    }
+
+    /// Makes sure that so many bytes fit the current group, beginning another as [`Appender::roll`] does if need be. They
+    /// stay reserved until [`Appender::submit`], so that what is then pushed is one group.
+    pub fn reserve(&mut self, bytes: usize) -> Result<(), AppendError> {
+        if self.room() < bytes {
+            self.roll(bytes)?;
+        } else if self.open.is_none() {
+            self.open_group(GROUP_BYTES_SOFT);
+        }
+        Ok(())
     }
 
     /// Closes the current group, if there is one, and starts one that can hold `unit_bytes`, in the next segment if

@@ -4,6 +4,7 @@ mod rig;
 use std::path::PathBuf;
 
 use mailrail_commitlog::disk::{FaultDisk, Loss, Op};
+use mailrail_commitlog::record::padded;
 use mailrail_commitlog::{AppendError, LogFault, OpenError, SEGMENT_BYTES_MIN, Step};
 use rig::*;
 
@@ -303,6 +304,31 @@ fn a_refusal_while_later_segments_were_entered_keeps_their_groups_too() {
     }
     assert_eq!(rig.told.0.lock().unwrap().refused.len(), 1);
     assert_eq!(rig.reopened(Loss::All).unwrap().found, rig.submitted);
+}
+
+#[test]
+fn room_that_was_reserved_stays_when_the_disk_fills_meanwhile() {
+    for pushed_before in [0, 1] {
+        let mut rig = Rig::new();
+        rig.group(&[b"synced"], true);
+        rig.pump();
+        rig.group(&[b"finds the disk full"], true);
+        let bodies: [&[u8]; 2] = [b"either both", b"or none"];
+        rig.log.appender.reserve(bodies.iter().map(|body| padded(body.len())).sum()).unwrap();
+        let (before, after) = bodies.split_at(pushed_before);
+        for body in before {
+            rig.add(body).unwrap();
+        }
+        rig.disk.fail(Op::Write, ".seg", 0, 1, ENOSPC);
+        assert_eq!(rig.write(), Step::Full);
+        for body in after {
+            rig.add(body).unwrap();
+        }
+        rig.submit(true);
+        assert_eq!(rig.log.appender.room(), 0, "nothing more is taken");
+        rig.pump();
+        assert_eq!(rig.reopened(Loss::All).unwrap().found, rig.submitted);
+    }
 }
 
 #[test]

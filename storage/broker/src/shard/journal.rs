@@ -62,10 +62,7 @@ impl Journal {
     /// Makes sure that so many bytes fit behind one another in one write group, so that all or none survive. May move
     /// [`Journal::position`].
     pub fn reserve(&mut self, bytes: usize) -> Result<(), Error> {
-        if self.appender.room() < bytes {
-            self.appender.roll(bytes).map_err(refused)?;
-        }
-        Ok(())
+        self.appender.reserve(bytes).map_err(refused)
     }
 
     /// True when so many bytes fit behind what is there, and behind `more` that is not pushed yet.
