@@ -272,7 +272,9 @@ impl Shard {
 
     /// True while there is more to do than one turn has time for.
     pub fn is_amid_work(&self) -> bool {
-        self.poisoned.is_none() && (self.state.has_picture() || self.reclaim.is_amid_work())
+        // What the end of a turn took away may have held back what somebody waits for.
+        let is_hungry = !self.hungry.is_empty();
+        self.poisoned.is_none() && (is_hungry || self.state.has_picture() || self.reclaim.is_amid_work())
     }
 
     #[cfg(test)]
