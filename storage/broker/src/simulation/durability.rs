@@ -154,6 +154,24 @@ fn a_kill_without_a_restart_of_the_machine_leaves_no_gap() {
     assert_eq!(sim.publish(&client, &topic, &["second"])[0].as_ref().unwrap().offset, Some(1));
 }
 
+/// The gap of a power cut is settled, and lies beyond what can be seen.
+#[test]
+fn what_is_left_after_a_power_cut_is_counted() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "q", TopicSettings::settled_queue());
+    sim.make_group(&client, "q", GroupSettings::at_once());
+    sim.publish(&client, &topic, &["a", "b"]);
+    let got = sim.receive(&client, "q", "q", 1, 60_000);
+    sim.settle(&client, &got, Outcome::Release);
+    let mut sim = sim.crash(Loss::All);
+    let client = sim.connect();
+    assert_eq!(super::expiry::ready(&mut sim, &client, "q"), (2, 0));
+    let (name, if_unused, if_empty) = ("q".into(), false, true);
+    let deleted = sim.ask(&client, |token| Command::DeleteTopic { token, name, if_unused, if_empty });
+    assert_eq!(deleted.unwrap_err(), Error::NotEmpty("q".to_owned()));
+}
+
 #[test]
 fn purge_and_delete_are_one_record_however_much_there_is() {
     let (mut sim, _) = eventful();
