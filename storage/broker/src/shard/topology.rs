@@ -127,7 +127,9 @@ impl Shard {
         let group = self.state.directory.group(name);
         let ready = match &group {
             Some(group) => self.ready_in(group.id, &topic),
-            None => topic.queues().iter().map(|queue| queue.end_offset() - queue.min_offset()).sum(),
+            None => {
+                topic.queues().iter().map(|queue| queue.end_offset().saturating_sub(queue.min_offset())).sum()
+            }
         };
         if if_empty && ready > 0 {
             return Err(Error::NotEmpty(name.to_owned()));
