@@ -111,7 +111,9 @@ impl Shard {
         }
         let session = taker.mailbox.session;
         if let Some(subscription) = self.subscriptions.get_mut(&key) {
-            if let Some(consumer) = subscription.consumer_mut(session, id) {
+            if let Some(consumer) = subscription.consumer_mut(session, id)
+                && !planted(Bug::CreditNotReduced)
+            {
                 consumer.credit = consumer.credit.saturating_sub(max - left);
             }
             subscription.had_turn(session, id);

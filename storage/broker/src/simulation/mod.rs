@@ -14,6 +14,7 @@ mod idle;
 mod length;
 mod locks;
 mod lookup;
+mod model;
 mod order;
 mod priority;
 mod recovery;
