@@ -32,8 +32,9 @@ impl Model {
         }
         if has_priorities && order == Order::Any {
             let priority = |at: &(u32, u64)| self.queue(key.1, at.0).entries[&at.1].priority;
-            let highest = next.iter().map(priority).max();
-            next.retain(|at| Some(priority(at)) == highest);
+            let sure = next.iter().filter(|at| !self.is_to_be_swept(key, at.0));
+            let highest = sure.map(priority).max().unwrap_or_default();
+            next.retain(|at| priority(at) >= highest);
         }
         next
     }
@@ -92,6 +93,10 @@ impl Model {
         let Some(body) = body else {
             must!(is_expired && !self.owns(key), "{offset} of {key:?} is passed over before its time");
             self.count("passed over: expired", 1);
+            // Its credit comes back when who read it says so.
+            if let Taker::Consumer(consumer) = taker {
+                self.add_credit(key, consumer, -1);
+            }
             if self.settles_at_once(key, taker) {
                 self.settle(key, index, offset);
             } else {
@@ -131,6 +136,19 @@ impl Model {
         Ok(())
     }
 
+    /// What a consumer consumes.
+    pub fn key_of(&self, consumer: ConsumerKey) -> Option<Key> {
+        let has_it = |s: &Subscription| s.consumers.iter().any(|other| other.key == consumer);
+        self.subscriptions.iter().find(|(_, subscription)| has_it(subscription)).map(|(key, _)| *key)
+    }
+
+    pub fn add_credit(&mut self, key: Key, consumer: ConsumerKey, add: i64) {
+        let subscription = self.subscriptions.entry(key).or_default();
+        if let Some(consumer) = subscription.consumer(consumer) {
+            consumer.credit = consumer.credit.saturating_add_signed(add);
+        }
+    }
+
     fn settles_at_once(&mut self, key: Key, taker: Taker) -> bool {
         let subscription = self.subscriptions.entry(key).or_default();
         match taker {
@@ -164,14 +182,23 @@ impl Model {
         Ok(())
     }
 
+    /// After a power cut the index of a queue is cut into blocks. One of which something has expired is looked through
+    /// first, and what is in it may come a moment later.
+    pub fn is_to_be_swept(&self, key: Key, index: u32) -> bool {
+        let queue = self.queue(key.1, index);
+        let mut entries = queue.entries.values();
+        self.owns(key) && !queue.gaps.is_empty() && entries.any(|entry| self.is_expired(key.1, entry))
+    }
+
     /// What must be handed out next. In strict order, what is late holds others up until it is gone.
     pub fn next_to_get(&mut self, key: Key, batch: u64) -> Vec<(u32, u64)> {
-        if self.groups[key.0].order == Order::Any {
-            return self.next(key, batch);
-        }
         let late = self.late_of(key);
-        let mut next = self.next_without(key, batch, &BTreeSet::new());
-        next.retain(|at| late.iter().all(|late| *at != (late.0, late.1)));
+        let mut next = match self.groups[key.0].order {
+            Order::Any => self.next(key, batch),
+            Order::Queue | Order::Key => self.next_without(key, batch, &BTreeSet::new()),
+        };
+        let is_late = |at: &(u32, u64)| late.iter().any(|late| *at == (late.0, late.1));
+        next.retain(|at| !is_late(at) && !self.is_to_be_swept(key, at.0));
         next
     }
 

@@ -23,6 +23,7 @@ impl Rig {
             let (written, synced) = self.sim.shard.log_reached();
             must!(written == synced, "at rest {written} is written, and {synced} synced");
             self.unsynced = Some(Box::new(self.model.clone()));
+            self.granted_synced = self.granted.len();
             self.sim.syncing = false;
         }
         Ok(())
@@ -37,6 +38,8 @@ impl Rig {
         if let Some(before) = self.unsynced.take() {
             let lost = std::mem::replace(&mut self.model, *before);
             self.model.take_over_from(lost);
+            // Of a lease that was lost nobody knows; its receipt may be valid or not.
+            self.granted.truncate(self.granted_synced);
             self.sim.syncing = true;
         }
         self.model.count("power cuts", 1);

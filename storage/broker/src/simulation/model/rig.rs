@@ -40,6 +40,8 @@ pub struct Rig {
     pub boots: u32,
     /// While nothing is synced: the model as it was when something was last.
     pub unsynced: Option<Box<Model>>,
+    /// Leases that were granted before.
+    pub granted_synced: usize,
     /// Publishes of that time that are not answered.
     pub unanswered: Vec<Unanswered>,
 }
@@ -60,6 +62,7 @@ impl Rig {
             receipts: HashMap::new(),
             boots: 1,
             unsynced: None,
+            granted_synced: 0,
             unanswered: Vec::new(),
         };
         rig.set_clock(0);
@@ -258,6 +261,8 @@ impl Rig {
         self.takers.insert((session, token), (key, Taker::Receiver { session: session_id, token: token.0 }));
         if self.model.is_there(key) {
             self.model.subscriptions.entry(key).or_default().receivers.push(receiver);
+            // It gets nothing where a consumer is active, and makes one active where none is.
+            self.model.choose_active(key);
         }
         let max = u32::try_from(max).unwrap();
         self.tell(session, Command::Receive { token, group, topic, max, wait_ms, lease_ms })?;
@@ -484,7 +489,16 @@ impl Rig {
             news.extend(self.granted(client, to, grants)?);
         }
         empty.into_iter().try_for_each(|at| self.got_nothing(at))?;
-        news.into_iter().for_each(|news| self.sim.shard.handle(self.sim.now, news));
+        for news in news {
+            if let Input::Commands { mailbox, commands, .. } = &news
+                && let [Command::Credit { consumer, add }] = &commands[..]
+            {
+                let consumer = (mailbox.session.0, consumer.0);
+                let key = self.model.key_of(consumer).ok_or("credit for no consumer")?;
+                self.model.add_credit(key, consumer, i64::from(*add));
+            }
+            self.sim.shard.handle(self.sim.now, news);
+        }
         Ok(())
     }
 
@@ -510,11 +524,7 @@ impl Rig {
             Recipient::Request(token) => self.takers.remove(&(client, token)).ok_or("grants for nothing")?,
             Recipient::Consumer(ConsumerId(number)) => {
                 let consumer = (session, number);
-                let found = self
-                    .model
-                    .subscriptions
-                    .iter_mut()
-                    .find_map(|(key, subscription)| subscription.consumer(consumer).map(|_| *key));
+                let found = self.model.key_of(consumer);
                 (found.ok_or("grants for no consumer")?, Taker::Consumer(consumer))
             }
         };

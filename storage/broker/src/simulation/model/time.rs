@@ -173,7 +173,8 @@ impl Model {
             if receives || consumes {
                 self.batches += 1;
                 let batch = self.batches;
-                let (next, late) = (self.next(key, batch), self.late_of(key));
+                let (next, mut late) = (self.next_to_get(key, batch), self.late_of(key));
+                late.retain(|late| !self.is_to_be_swept(key, late.0));
                 must!(late.is_empty(), "{key:?} still has {late:?}, which nobody may get");
                 must!(
                     next.is_empty(),
