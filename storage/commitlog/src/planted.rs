@@ -74,6 +74,24 @@ pub enum Bug {
     NewestCompacted,
     /// A replay does not see what compaction has removed.
     CompactionNotReplayed,
+    /// A failed attempt is not counted.
+    AttemptNotCounted,
+    /// In strict order, what is behind a message that waits for its next attempt is handed out.
+    FifoPassesRetry,
+    /// A dead letter has only its last death.
+    DeathForgotten,
+    /// Messages live as long as their topic says, whatever they say themselves.
+    OwnExpiryIgnored,
+    /// A topic that is too long drops what is leased, too.
+    LeasedDropped,
+    /// Leases from before a seek go on.
+    SeekKeepsLeases,
+    /// A consumer's credit does not get less.
+    CreditNotReduced,
+    /// Where one consumer is active, others are handed messages.
+    TwoActive,
+    /// Of one priority the newest message comes first.
+    NewestOfPriorityFirst,
 }
 
 #[cfg(feature = "testing")]

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
+use mailrail_commitlog::planted::{Bug, planted};
+
 use super::fifo::{Fifo, Standing};
 use super::leases::{Lease, Leases};
 use super::ranks::{self, Ranks};
@@ -364,6 +366,7 @@ impl Flow {
             Known::Queue(_) => {}
             Known::Arrival if is_delayed(offset) => {}
             Known::Arrival => drop(returned.insert(offset)),
+            Known::Keys(_) if is_delayed(offset) && planted(Bug::FifoPassesRetry) => {}
             Known::Keys(fifo) => fifo.wait(offset, &is_delayed),
             Known::Ranks(ranks) => ranks.come_back(offset, !is_delayed(offset)),
         }
@@ -398,7 +401,7 @@ impl Flow {
     /// Entries below an end that nobody holds and that are not settled, in order.
     pub fn oldest_ready<'a>(&'a self, progress: &Progress, end: u64) -> impl Iterator<Item = u64> + use<'a> {
         let unsettled = progress.unsettled_runs(end).into_iter().flat_map(|(first, end)| first..end);
-        unsettled.filter(|offset| !self.leases.contains(*offset))
+        unsettled.filter(|offset| !self.leases.contains(*offset) || planted(Bug::LeasedDropped))
     }
 
     /// Leased offsets below an end, in order.

@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mailrail_commitlog::planted::{Bug, planted};
+
 pub(crate) use self::flow::{Ask, Flow, Next, Run, Sequence, attempts, wait_until};
 pub(crate) use self::leases::{Lease, LeaseEnd};
 pub(crate) use self::members::{Lock, Member, Members};
@@ -108,7 +110,7 @@ impl Subscription {
     /// The consumer whose turn it is, if it has credit: the first of the highest priority among those that have; or the
     /// one that is active, which is chosen in the same way among all, the longest there first.
     pub fn next(&mut self, single_active: bool) -> Option<&mut Consumer> {
-        if !single_active {
+        if !single_active || planted(Bug::TwoActive) {
             self.active = None;
             let mut ready = self.consumers.iter().filter(|consumer| consumer.credit > 0);
             let first = ready.next()?.priority;

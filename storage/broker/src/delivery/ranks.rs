@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+use mailrail_commitlog::planted::{Bug, planted};
+
 /// What is known of the sub-sequences of a queue.
 #[derive(Debug)]
 pub(super) struct Ranks {
@@ -52,6 +54,11 @@ impl Ranks {
             let looked_to = self.floor;
             let rank = self.ranks.entry(priority).or_insert(Rank { waiting: BTreeSet::new(), looked_to });
             rank.looked_to = rank.looked_to.max(self.floor);
+            if planted(Bug::NewestOfPriorityFirst)
+                && let Some(first) = rank.waiting.last().copied()
+            {
+                return Next::Run { first, count: 1, priority };
+            }
             if let Some(first) = rank.waiting.first().copied() {
                 let in_a_row = (0..max).zip(&rank.waiting);
                 let run = in_a_row.take_while(|(step, at)| first + step == **at && alike(first, **at));

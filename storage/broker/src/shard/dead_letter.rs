@@ -169,7 +169,8 @@ impl Shard {
     fn pass_on(&mut self, now: Now, stored: &StoredMessage<'_>, passing: Passing<'_>) -> Result<(), Error> {
         let Passing { topic, reason, attempts, to, mut with, settled } = passing;
         let (exchange, key) = way_of(stored, topic);
-        let mut deaths = stored.annex(AnnexKind::Deaths).and_then(Deaths::read).unwrap_or_default();
+        let known = stored.annex(AnnexKind::Deaths).filter(|_| !planted(Bug::DeathForgotten));
+        let mut deaths = known.and_then(Deaths::read).unwrap_or_default();
         let expiration = stored.properties().get(property::TTL).map(str::to_owned);
         let (queue, sent_with) = (topic.to_owned(), key.clone());
         let (first_ms, count, is_first) = (now.wall_ms, 1, false);

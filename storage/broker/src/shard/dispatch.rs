@@ -111,7 +111,9 @@ impl Shard {
         }
         let session = taker.mailbox.session;
         if let Some(subscription) = self.subscriptions.get_mut(&key) {
-            if let Some(consumer) = subscription.consumer_mut(session, id) {
+            if let Some(consumer) = subscription.consumer_mut(session, id)
+                && !planted(Bug::CreditNotReduced)
+            {
                 consumer.credit = consumer.credit.saturating_sub(max - left);
             }
             subscription.had_turn(session, id);
@@ -143,6 +145,10 @@ impl Shard {
 
     /// Leases the next run of entries of the topic, or settles it at once for a taker that does not acknowledge.
     fn grant(&mut self, now: Now, key: (GroupId, TopicId), max: u64, taker: &Taker) -> Option<Grant> {
+        // What is handed out from here on is nothing that a consumer has left behind.
+        if !self.handing_over.is_empty() && self.leases_on(key) == 0 {
+            self.handing_over.remove(&key);
+        }
         loop {
             let (queue, run) = self.oldest_run(now, key, max, taker.batch)?;
             if !self.give_up_used_up(key.0, queue, &run) {

@@ -214,7 +214,9 @@ impl Shard {
             dropped.push(offset);
         }
         drop(oldest);
-        self.end_all(line, &dropped, DeathReason::LengthLimit)
+        self.end_all(line, &dropped, DeathReason::LengthLimit)?;
+        self.look_at(line);
+        Ok(())
     }
 
     /// Entries below an end that nobody holds, and their bytes where those have a limit.

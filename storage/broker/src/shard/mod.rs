@@ -287,8 +287,10 @@ impl Shard {
 
     /// True while there is more to do than one turn has time for.
     pub fn is_amid_work(&self) -> bool {
-        self.poisoned.is_none()
-            && (self.state.has_picture() || self.reclaim.is_amid_work() || self.has_orphans())
+        // What the end of a turn took away may have held back what somebody waits for.
+        let is_hungry = !self.hungry.is_empty();
+        let has_slices = self.state.has_picture() || self.reclaim.is_amid_work() || self.has_orphans();
+        self.poisoned.is_none() && (is_hungry || has_slices)
     }
 
     #[cfg(test)]

@@ -121,7 +121,7 @@ impl Shard {
         let mut back: Vec<ComeBack> = Vec::new();
         for offset in offsets {
             let before = self.state.progress(group, queue).map_or(0, |progress| attempts(progress, *offset));
-            let failed = before.saturating_add(1);
+            let failed = before.saturating_add(u32::from(!planted(Bug::AttemptNotCounted)));
             match settings.after_failure(failed) {
                 AfterFailure::GiveUp => {
                     self.give_up(group, queue, *offset, failed, DeathReason::DeliveryLimit);

@@ -118,6 +118,20 @@ fn who_comes_after_a_cancel_waits_for_what_is_held_too() {
 }
 
 #[test]
+fn what_others_hold_by_then_is_nothing_that_a_cancelled_consumer_has_left_behind() {
+    let (mut sim, client) = scene(true);
+    consume(&mut sim, &client, 1, 0, 1);
+    publish(&mut sim, &["a", "b", "c"]);
+    let (_, held) = got(&sim, &client);
+    let cancel = |token| Command::Cancel { token, consumer: ConsumerId(1) };
+    sim.ask(&client, cancel).unwrap();
+    assert_eq!(sim.settle(&client, &held, Outcome::Ack), [Ok(())]);
+    assert_eq!(bodies(&sim.receive(&client, "t", "t", 1, 60_000)), ["b"]);
+    consume(&mut sim, &client, 2, 0, 5);
+    assert_eq!(bodies_of(&sim, &client, 2), ["c"]);
+}
+
+#[test]
 fn a_receive_gets_nothing_while_a_consumer_is_active_and_a_restart_keeps_the_rule() {
     let (mut sim, _) = scene(true);
     publish(&mut sim, &["0", "1"]);

@@ -154,6 +154,44 @@ fn a_kill_without_a_restart_of_the_machine_leaves_no_gap() {
     assert_eq!(sim.publish(&client, &topic, &["second"])[0].as_ref().unwrap().offset, Some(1));
 }
 
+/// The gap of a power cut is settled, and lies beyond what can be seen.
+#[test]
+fn what_is_left_after_a_power_cut_is_counted() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "q", TopicSettings::settled_queue());
+    sim.make_group(&client, "q", GroupSettings::at_once());
+    sim.publish(&client, &topic, &["a", "b"]);
+    let got = sim.receive(&client, "q", "q", 1, 60_000);
+    sim.settle(&client, &got, Outcome::Release);
+    let mut sim = sim.crash(Loss::All);
+    let client = sim.connect();
+    assert_eq!(super::expiry::ready(&mut sim, &client, "q"), (2, 0));
+    let (name, if_unused, if_empty) = ("q".into(), false, true);
+    let deleted = sim.ask(&client, |token| Command::DeleteTopic { token, name, if_unused, if_empty });
+    assert_eq!(deleted.unwrap_err(), Error::NotEmpty("q".to_owned()));
+}
+
+#[test]
+fn a_group_is_moved_to_an_offset_after_a_power_cut() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "q", TopicSettings::settled_queue());
+    sim.make_group(&client, "q", GroupSettings::at_once());
+    sim.publish(&client, &topic, &["a"]);
+    let got = sim.receive(&client, "q", "q", 1, 60_000);
+    sim.settle(&client, &got, Outcome::Ack);
+    let mut sim = sim.crash(Loss::All);
+    let client = sim.connect();
+    for to in [SeekTo::Offset { queue_index: 0, offset: 1 }, SeekTo::Latest, SeekTo::Earliest] {
+        let (group, topic) = ("q".into(), "q".into());
+        sim.ask(&client, |token| Command::Seek { token, group, topic, to }).unwrap();
+    }
+    let topic = sim.topic("q");
+    sim.publish(&client, &topic, &["b"]);
+    assert_eq!(bodies(&sim.receive(&client, "q", "q", 9, 60_000)), ["b"]);
+}
+
 #[test]
 fn purge_and_delete_are_one_record_however_much_there_is() {
     let (mut sim, _) = eventful();

@@ -16,6 +16,7 @@ mod length;
 mod lite;
 mod locks;
 mod lookup;
+mod model;
 mod order;
 mod priority;
 mod recovery;

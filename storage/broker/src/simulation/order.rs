@@ -144,6 +144,30 @@ fn a_message_that_is_given_up_makes_way_for_who_waits() {
     }
 }
 
+/// The same for one that is dropped since the topic is too long.
+#[test]
+fn a_message_that_is_dropped_makes_way_for_who_waits() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let attributes = [(LENGTH_MAX.to_owned(), "1".to_owned())].into();
+    sim.make_topic(&client, "t", TopicSettings { attributes, ..TopicSettings::settled_queue() });
+    sim.make_group(&client, "t", in_order(Order::Key));
+    publish(&mut sim, &client, &["a"]);
+    let first = receive(&mut sim, &client, "t", 1);
+    sim.settle(&client, &first, Outcome::Retry { delay_ms: Some(1_000) });
+    let waiting = sim.connect();
+    let (token, group, topic) = (waiting.token(), "t".into(), "t".into());
+    let receive = Command::Receive { token, group, topic, max: 1, wait_ms: 60_000, lease_ms: 1_000 };
+    sim.tell(&waiting, receive);
+    assert!(sim.events(&waiting).is_empty());
+    publish(&mut sim, &client, &["a"]);
+    let events = sim.events(&waiting);
+    assert!(
+        matches!(&events[..], [Event::Deliveries { deliveries, .. }] if offsets(deliveries) == [1]),
+        "{events:?}"
+    );
+}
+
 #[test]
 fn a_message_that_is_given_up_makes_way() {
     let (mut sim, client) = scene();

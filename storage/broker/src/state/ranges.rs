@@ -83,6 +83,12 @@ impl Ranges {
         })
     }
 
+    /// Offsets in the set below an end, beyond which few runs reach.
+    pub fn len_below(&self, end: u64) -> u64 {
+        let beyond = self.runs.iter().rev().take_while(|(_, run_end)| **run_end > end);
+        self.len - beyond.map(|(first, run_end)| run_end - end.max(*first)).sum::<u64>()
+    }
+
     /// Offsets in the set.
     pub fn len(&self) -> u64 {
         self.len

@@ -1,0 +1,44 @@
+//! A test of the test: each planted bug is found by some history. The quick suite runs the one that is known to find it;
+//! with `MAILRAIL_HISTORIES` the first among so many is looked for.
+
+use mailrail_commitlog::planted::{Bug, plant};
+
+use super::*;
+
+/// Each bug with the first history that finds it.
+const PLANTED: [(Bug, u64); 12] = [
+    (Bug::LeaseEndsEarly, 1),
+    (Bug::AttemptNotCounted, 1),
+    (Bug::FifoPassesRetry, 2),
+    (Bug::DeathForgotten, 1),
+    (Bug::OwnExpiryIgnored, 2),
+    (Bug::LeasedDropped, 1),
+    (Bug::SeekKeepsLeases, 1),
+    (Bug::CreditNotReduced, 1),
+    (Bug::TwoActive, 4),
+    (Bug::NewestOfPriorityFirst, 1),
+    (Bug::LengthNotLimited, 1),
+    (Bug::ExpiredHandedOut, 21),
+];
+
+/// What a history says with a bug planted; `None` when it does not find it.
+fn finding(bug: Bug, number: u64) -> Option<String> {
+    let (setup, acts) = history(number);
+    plant(Some(bug));
+    let found = run(&setup, &acts, &mut Counts::new()).err();
+    plant(None);
+    found.map(|wrong| wrong.why)
+}
+
+#[test]
+fn every_planted_bug_of_delivery_is_found() {
+    let mut missed = Vec::new();
+    for (bug, known) in PLANTED {
+        let mut among = histories().map_or(known..=known, |histories| 1..=histories);
+        match among.find_map(|number| Some((number, finding(bug, number)?))) {
+            Some((number, why)) => println!("{bug:?}: history {number} says: {why}"),
+            None => missed.push(bug),
+        }
+    }
+    assert!(missed.is_empty(), "not found: {missed:?}");
+}
