@@ -166,7 +166,10 @@ impl Model {
             self.batches += 1;
             let batch = if self.groups[key.0].order == Order::Key { self.batches } else { batch };
             let next = self.next_to_get(key, batch);
-            must!(count == max || next.is_empty(), "a receive got {count}, and not {next:?}");
+            // In strict order, what is dropped from a topic that is too long holds up others until it is a dead letter.
+            let may_wait =
+                self.topics[key.1].rules.length_max.is_some() && self.groups[key.0].order != Order::Any;
+            must!(count == max || next.is_empty() || may_wait, "a receive got {count}, and not {next:?}");
             self.subscriptions.get_mut(&key).unwrap().receivers.remove(0);
         }
         for (key, index, offset) in std::mem::take(&mut self.passed_over) {
