@@ -324,14 +324,17 @@ impl Command {
         }
     }
 
+    /// Messages that it has stored.
+    pub(crate) fn batch(&self) -> Option<&PublishBatch> {
+        match self {
+            Command::Publish { batch, .. } | Command::PublishTogether { batch, .. } => Some(batch),
+            _ => None,
+        }
+    }
+
     /// Bytes that the command keeps in memory until it is carried out, as far as they count.
     pub(crate) fn weight(&self) -> u64 {
-        match self {
-            Command::Publish { batch, .. } | Command::PublishTogether { batch, .. } => {
-                u64::try_from(batch.bytes()).unwrap_or(u64::MAX)
-            }
-            _ => 0,
-        }
+        self.batch().map_or(0, |batch| u64::try_from(batch.bytes()).unwrap_or(u64::MAX))
     }
 }
 

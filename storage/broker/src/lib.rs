@@ -41,6 +41,7 @@ mod share;
 mod simulation;
 mod stages;
 mod state;
+mod statistics;
 mod store;
 mod store_thread;
 mod time;
@@ -72,5 +73,9 @@ pub use schedule::{DelayLevels, DelayLevelsError};
 pub use session::Session;
 pub use settings::*;
 pub use share::{Held, Share};
+pub use statistics::{
+    BrokerStatistics, Client, ClientEntry, Count, GroupStatistics, QueueStatistics, Rates, TopicStatistics,
+    Traffic,
+};
 pub use store::StoreEngine;
 pub use time::{Clock, Now};

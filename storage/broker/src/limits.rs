@@ -128,6 +128,8 @@ pub const LOGINS_REMEMBERED_MAX: usize = 4_096;
 pub const AUDIT_ENTRIES_MAX: usize = 1_000;
 pub const AUDIT_TEXT_BYTES_MAX: usize = 1_024;
 pub const AUDIT_PAGE_ENTRIES_MAX: usize = 100;
+/// What is kept of the name that a client gives itself.
+pub const CLIENT_NAME_BYTES_MAX: usize = 255;
 
 /// Pieces of the state (a queue, a group's position ...) that a checkpoint, a snapshot or a survey looks at in one turn
 /// of the shard; less where they are large.

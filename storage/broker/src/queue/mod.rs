@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -23,8 +24,10 @@ use self::chunk::Chunk;
 use crate::command::Name;
 use crate::event::Event;
 use crate::ids::*;
+use crate::lite::LITE_PREFIX;
 use crate::retention::{Run, stored_bytes};
 use crate::session::{Letter, Mailbox};
+use crate::statistics::{QueueCounts, QueueMeter};
 use crate::store::{Store, StoreError};
 
 pub(crate) use self::block::{BlockRef, put_varint, take, varint};
@@ -61,6 +64,8 @@ pub struct Queue {
     priority_max: AtomicU8,
     /// Number within its topic, from 0.
     pub index: u32,
+    /// Made with the first message. Light queues have none: there may be very many.
+    meter: OnceLock<Box<QueueMeter>>,
     /// Name of its topic.
     pub topic: Name,
     sealed: RwLock<VecDeque<BlockRef>>,
@@ -123,6 +128,7 @@ impl Queue {
             priority_max: AtomicU8::new(0),
             priorities: Mutex::default(),
             removed: OnceLock::new(),
+            meter: OnceLock::new(),
         }
     }
 
@@ -139,6 +145,18 @@ impl Queue {
     /// True while somebody waits for something to read.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.has_waits.load(Ordering::SeqCst)
+    }
+
+    /// Counts what a batch came to.
+    pub(crate) fn count(&self, now: Duration, counts: &QueueCounts) {
+        if !self.topic.starts_with(LITE_PREFIX) {
+            self.meter.get_or_init(Box::default).add(now, counts);
+        }
+    }
+
+    /// What was counted, if anything was.
+    pub(crate) fn meter(&self) -> Option<&QueueMeter> {
+        self.meter.get().map(|meter| &**meter)
     }
 
     /// True when its topic was deleted.

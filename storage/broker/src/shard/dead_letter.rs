@@ -15,6 +15,7 @@ use crate::queue::Queue;
 use crate::reader::ReadContext;
 use crate::record::RouteEnd;
 use crate::settings::TopicSettings;
+use crate::statistics::group as counted;
 
 /// An entry on its way to the dead letters.
 #[derive(Debug)]
@@ -64,6 +65,7 @@ impl Shard {
         attempts: u32,
         reason: DeathReason,
     ) {
+        self.counts.add((group, queue), counted::GIVEN_UP, 1);
         let shared = self.state.queues.get(&queue).map(|queue| queue.shared.clone());
         let (true, Some(queue)) = (self.has_dead_letter(group, queue), shared) else {
             if let Err(error) = self.settle_now(group, queue, vec![(offset, 1)]) {

@@ -11,6 +11,7 @@ use crate::event::Recipient;
 use crate::queue::Queue;
 use crate::session::Grant;
 use crate::settings::AfterFailure;
+use crate::statistics::group as counted;
 
 /// Most entries one consumer gets before the next one's turn.
 const TURN_ENTRIES_MAX: u64 = 64;
@@ -238,6 +239,7 @@ impl Shard {
                 return None;
             }
             self.flows.get_mut(&(group, queue))?.pass(&run);
+            self.counts.add((group, queue), counted::SETTLED, run.count);
         } else {
             self.note_grant((group, queue), &run)?;
             let owner = taker.mailbox.session;
@@ -246,6 +248,10 @@ impl Shard {
             if taker.end == LeaseEnd::WithOwner {
                 self.leased.entry(owner).or_default().insert((group, queue));
             }
+        }
+        self.counts.add((group, queue), counted::HANDED_OUT, run.count);
+        if run.attempts > 0 {
+            self.counts.add((group, queue), counted::REDELIVERED, run.count);
         }
         self.reschedule((group, queue));
         // What its owner gets was looked at before.

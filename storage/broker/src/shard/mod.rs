@@ -9,6 +9,7 @@ mod commands;
 mod compact;
 mod consume;
 mod copy;
+mod counts;
 mod dead_letter;
 mod disconnect;
 mod dispatch;
@@ -46,6 +47,7 @@ pub(crate) use self::checkpoint::CheckpointPolicy;
 use self::checkpoint::Checkpoints;
 pub(crate) use self::compact::Compacted;
 use self::compact::Compactions;
+use self::counts::Counts;
 use self::dead_letter::Dead;
 pub(crate) use self::exchange::{Input, Outputs, Work};
 use self::idle::Idle;
@@ -111,6 +113,7 @@ pub(crate) struct Shard {
     checkpoints: Checkpoints,
     reclaim: Reclaim,
     keys: Keys,
+    counts: Counts,
     next_lease: u64,
     /// Queues below the position of their last entry that waits for a sync.
     unsynced: FxHashMap<QueueId, publish::Unsynced>,
@@ -174,6 +177,7 @@ impl Shard {
             checkpoints,
             reclaim,
             keys: Keys::default(),
+            counts: Counts::default(),
             next_lease: 1,
             unsynced: FxHashMap::default(),
             outputs: Outputs::default(),
@@ -249,6 +253,7 @@ impl Shard {
         self.make_keys_if_due();
         self.checkpoint_if_due(now);
         self.take_store_jobs();
+        self.show_counts(now);
         // Before the log gets to know of it: its writer looks once it has written.
         self.writes_awaited.store(self.pending.awaits_writes(), Ordering::SeqCst);
         self.journal.submit()
@@ -337,6 +342,7 @@ impl Shard {
         match command {
             Command::Publish { token, batch } => {
                 self.free(u64::try_from(batch.bytes()).unwrap_or(u64::MAX));
+                batch.items.iter().for_each(|item| self.counts.refused(item));
                 let results = batch.items.iter().map(|_| Err(error.clone())).collect();
                 self.send(mailbox, Letter::Event(Event::Published { token, results }));
             }

@@ -104,6 +104,14 @@ struct Seen {
     end: u64,
     is_synced: bool,
     is_transient: bool,
+    messages: u64,
+    bytes: u64,
+}
+
+impl Seen {
+    fn of(queue: Arc<Queue>, is_transient: bool) -> Self {
+        Seen { queue, end: 0, is_synced: false, is_transient, messages: 0, bytes: 0 }
+    }
 }
 
 impl Shard {
@@ -124,12 +132,15 @@ impl Shard {
                 self.outputs.published += 1;
                 durability = durability.max(placed.durability);
             }
+            if placed.is_err() {
+                self.counts.refused(item);
+            }
             results.push(placed.and_then(|placed| placed.full.map_or(Ok(placed.stored), Err)));
         }
         self.push_run(&mut buffer, &mut run);
         let position = self.journal.end();
         for (_, seen) in seen {
-            if self.show(seen, position) == Known::OnceSynced {
+            if self.show(now, seen, position) == Known::OnceSynced {
                 durability = Durability::Disk;
             }
         }
@@ -160,14 +171,15 @@ impl Shard {
         self.push_run(&mut buffer, &mut run);
         self.journal.want_sync();
         for (_, seen) in seen {
-            self.show(seen, self.journal.end());
+            self.show(now, seen, self.journal.end());
         }
         Ok(placed.stored)
     }
 
     /// Makes a queue's entries visible when they are durable enough; says when their offsets may be told at all.
-    fn show(&mut self, seen: Seen, position: Position) -> Known {
-        let Seen { queue, end, is_synced, is_transient } = seen;
+    fn show(&mut self, now: Now, seen: Seen, position: Position) -> Known {
+        let Seen { queue, end, is_synced, is_transient, messages, bytes } = seen;
+        self.counts.received(now, &queue, messages, bytes);
         if is_transient || planted(Bug::SeenBeforeSync) {
             self.pending.when_written(position, Due::Visible { queue, end });
             return Known::OnceWritten;
@@ -236,8 +248,10 @@ impl Shard {
             let is_synced = durability == Durability::Disk;
             let Place { queue, offset, is_transient } = place;
             let id = queue.id;
-            let seen = seen.entry(id).or_insert(Seen { queue, end: 0, is_synced: false, is_transient });
+            let seen = seen.entry(id).or_insert_with(|| Seen::of(queue, is_transient));
             seen.end = offset + 1;
+            seen.messages += 1;
+            seen.bytes += to_u64(item.message_len);
             seen.is_synced |= is_synced;
         }
         Ok(Placed { stored, durability, full })

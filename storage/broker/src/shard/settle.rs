@@ -7,6 +7,7 @@ use crate::command::Outcome;
 use crate::delivery::{Lease, LeaseEnd, attempts};
 use crate::limits::*;
 use crate::settings::AfterFailure;
+use crate::statistics::group as counted;
 
 /// Entries next to one another that come back alike.
 struct ComeBack {
@@ -55,7 +56,10 @@ impl Shard {
     fn end_leases(&mut self, now: Now, line: Line, offsets: &[u64], outcome: Outcome) -> Result<(), Error> {
         let (group, queue) = line;
         match outcome {
-            Outcome::Ack => self.settle_now(group, queue, runs(offsets))?,
+            Outcome::Ack => {
+                self.settle_now(group, queue, runs(offsets))?;
+                self.counts.add(line, counted::SETTLED, to_u64(offsets.len()));
+            }
             Outcome::Retry { delay_ms } => self.fail(now, line, offsets, delay_ms),
             Outcome::Release => {
                 if let Some(flow) = self.flows.get_mut(&line) {
@@ -142,6 +146,7 @@ impl Shard {
             }
         }
         for run in back {
+            self.counts.add(line, counted::RETRIED, run.count);
             self.bring_back(now, line, &run);
         }
     }
@@ -324,4 +329,8 @@ pub(super) fn runs(offsets: &[u64]) -> Vec<(u64, u64)> {
         }
     }
     runs
+}
+
+fn to_u64(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
 }

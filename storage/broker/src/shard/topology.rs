@@ -170,6 +170,7 @@ impl Shard {
     /// Tells everybody who consumes a deleted topic, and forgets them.
     fn end_consumption(&mut self, topic: &Topic, lines: Vec<Line>) {
         self.owned.remove(&topic.id);
+        self.counts.forget(None, topic.id);
         self.handing_over.retain(|(_, id)| *id != topic.id);
         let groups = self.served.get(&topic.id).cloned().unwrap_or_default();
         for group in groups {
@@ -231,6 +232,7 @@ impl Shard {
         let (group, topic) = self.line_of(name, topic)?;
         self.check_owner(&topic, session)?;
         self.log(Change::GroupForgotten { group, topic: topic.id })?;
+        self.counts.forget(Some(group), topic.id);
         let gone = Error::NoGroup { group: name.to_owned(), topic: topic.name.to_string() };
         self.end_subscription((group, topic.id), &gone);
         for queue in topic.queues().iter() {

@@ -5,6 +5,7 @@ mod bounds;
 mod compaction;
 mod consumers;
 mod consumption;
+mod counts;
 mod dead_letters;
 mod durability;
 mod expiry;

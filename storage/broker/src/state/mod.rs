@@ -427,6 +427,7 @@ impl State {
                 self.dirty.insert(ItemKey::Progress(group, queue));
             }
         }
+        self.directory.statistics().forget(Some(group), topic);
         // A queue's default group has no life of its own.
         let is_default =
             |group: &Arc<Group>| self.topics.get(&topic).is_some_and(|t| t.shared.name == group.name);
