@@ -1,6 +1,8 @@
 //! From the core's types to the documents of the API. Messages are views over stored bytes: nothing is copied before it
 //! is written as JSON, but for bodies that had to be decompressed.
 
+pub(crate) mod statistics;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 

@@ -5,6 +5,7 @@ pub(crate) mod exchange;
 pub(crate) mod group;
 pub(crate) mod message;
 pub(crate) mod publish;
+pub(crate) mod statistics;
 pub(crate) mod text;
 pub(crate) mod topic;
 pub(crate) mod transaction;

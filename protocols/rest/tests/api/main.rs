@@ -11,6 +11,7 @@ mod lite;
 mod publish;
 mod read;
 mod receive;
+mod statistics;
 mod statuses;
 mod topics;
 mod transactions;

@@ -119,6 +119,10 @@ fn operations() -> Vec<Operation> {
         operation("putPermissions", "PUT", "/v1/users/u/permissions", Some(json!({"permissions": []}))),
         operation("deleteUser", "DELETE", "/v1/users/u", None),
         operation("listChanges", "GET", "/v1/audit", None),
+        operation("getStatistics", "GET", "/v1/statistics", None),
+        operation("getTopicStatistics", "GET", "/v1/topics/t/statistics", None),
+        operation("getGroupStatistics", "GET", "/v1/topics/t/groups/g/statistics", None),
+        operation("listConnections", "GET", "/v1/connections", None),
         operation("getHealth", "GET", "/healthz", None),
         operation("getReadiness", "GET", "/readyz", None),
     ]
@@ -267,8 +271,9 @@ async fn refused_by_form(pairs: &mut BTreeSet<(String, u16)>) {
         let path = operation.path.replace("ID", &id);
         let bad_path = match operation.name {
             // It has no parameter that could be wrong.
-            "getBackup" => continue,
-            "listTopics" | "listExchanges" | "listTransactions" | "listUsers" | "listChanges" => {
+            "getBackup" | "getStatistics" => continue,
+            "listTopics" | "listExchanges" | "listTransactions" | "listUsers" | "listChanges"
+            | "listConnections" => {
                 format!("{path}?max=x")
             }
             // They have no parameter, and need a body.
@@ -493,6 +498,9 @@ async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
                 | "listUsers"
                 | "getUser"
                 | "getPermissions"
+                | "getStatistics"
+                | "getTopicStatistics"
+                | "listConnections"
                 // Of a user that is not there.
                 | "putPermissions"
                 | "getHealth"
