@@ -383,6 +383,18 @@ pub enum Outcome {
     Reject,
 }
 
+impl Outcome {
+    /// As traces name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Outcome::Ack => "ack",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Release => "release",
+            Outcome::Reject => "reject",
+        }
+    }
+}
+
 /// Names one lease. Protocols hand it out in their own form (delivery tag, receipt text).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Receipt {

@@ -45,6 +45,7 @@ mod statistics;
 mod store;
 mod store_thread;
 mod time;
+mod trace;
 mod transaction;
 
 pub use access::{
@@ -79,3 +80,4 @@ pub use statistics::{
 };
 pub use store::StoreEngine;
 pub use time::{Clock, Now};
+pub use trace::{TRACE_TOPIC, TraceActor, TraceRecord, TraceStage, trace_key};

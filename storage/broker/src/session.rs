@@ -99,6 +99,8 @@ pub(crate) struct Mailbox {
     meter: Option<WakeMeter>,
     /// Who the commands that the shard carries out now are for.
     identity: ArcSwap<Identity>,
+    /// The connection that its session belongs to.
+    client: Mutex<Option<Arc<Client>>>,
 }
 
 #[derive(Debug, Default)]
@@ -112,11 +114,20 @@ struct Inbox {
 impl Mailbox {
     pub(crate) fn new(session: SessionId, meter: Option<WakeMeter>) -> Self {
         let identity = ArcSwap::from_pointee(Identity::anonymous(Ipv4Addr::LOCALHOST.into()));
-        Mailbox { session, inner: Mutex::default(), closed: AtomicBool::new(false), meter, identity }
+        let (inner, client) = (Mutex::default(), Mutex::default());
+        Mailbox { session, inner, closed: AtomicBool::new(false), meter, identity, client }
     }
 
     pub(crate) fn identity(&self) -> Guard<Arc<Identity>> {
         self.identity.load()
+    }
+
+    pub(crate) fn client(&self) -> Option<Arc<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn belong_to(&self, client: Option<Arc<Client>>) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
     }
 
     /// Called in the order of the session's commands.
@@ -236,6 +247,7 @@ impl Session {
 
     /// What it sends and gets is counted for a client from now on.
     pub fn count_for(&mut self, client: Option<Arc<Client>>) {
+        self.mailbox.belong_to(client.clone());
         self.client = client;
         self.name_user();
     }

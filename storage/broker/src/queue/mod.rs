@@ -14,7 +14,7 @@ mod turn;
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -62,6 +62,8 @@ pub struct Queue {
     gone: AtomicBool,
     is_owned: AtomicBool,
     priority_max: AtomicU8,
+    /// Of a million messages, so many are traced.
+    trace_sample: AtomicU32,
     /// Number within its topic, from 0.
     pub index: u32,
     /// Made with the first message. Light queues have none: there may be very many.
@@ -126,6 +128,7 @@ impl Queue {
             swept: Mutex::default(),
             is_owned: AtomicBool::new(false),
             priority_max: AtomicU8::new(0),
+            trace_sample: AtomicU32::new(0),
             priorities: Mutex::default(),
             removed: OnceLock::new(),
             meter: OnceLock::new(),
@@ -157,6 +160,21 @@ impl Queue {
     /// What was counted, if anything was.
     pub(crate) fn meter(&self) -> Option<&QueueMeter> {
         self.meter.get().map(|meter| &**meter)
+    }
+
+    pub(crate) fn set_trace_sample(&self, of_a_million: u32) {
+        self.trace_sample.store(of_a_million, Ordering::Release);
+    }
+
+    /// False while no message of it is traced: nobody need look.
+    pub(crate) fn may_trace(&self) -> bool {
+        self.trace_sample.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the message at a log position is traced here.
+    pub(crate) fn traces(&self, position: u64) -> bool {
+        let sample = self.trace_sample.load(Ordering::Relaxed);
+        sample > 0 && crate::trace::is_chosen(position, sample)
     }
 
     /// True when its topic was deleted.

@@ -234,6 +234,11 @@ impl Shard {
         taker: &Taker,
     ) -> Option<Grant> {
         let shared = self.state.queues.get(&queue)?.shared.clone();
+        if shared.may_trace() {
+            let before = self.tracing_by(&taker.mailbox);
+            self.trace_handed_out((group, queue), &run, taker.no_ack);
+            self.trace_by(before);
+        }
         if taker.no_ack {
             if !self.log_loosely(Change::Settled { group, queue, runs: vec![(run.first, run.count)] }) {
                 return None;

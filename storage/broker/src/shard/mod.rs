@@ -28,6 +28,7 @@ mod reclaim;
 mod settle;
 mod sweep;
 mod topology;
+mod trace;
 mod transaction;
 mod turn;
 mod waiting;
@@ -60,6 +61,7 @@ use self::recall::Recall;
 use self::reclaim::Reclaim;
 pub(crate) use self::reclaim::ReclaimPolicy;
 use self::sweep::{Sweep, Sweeps};
+use self::trace::Tracing;
 use self::transaction::{Ending, Endings};
 use self::waiting::{Dispatch, Waits};
 use crate::command::{Command, Receipt};
@@ -114,6 +116,7 @@ pub(crate) struct Shard {
     reclaim: Reclaim,
     keys: Keys,
     counts: Counts,
+    tracing: Tracing,
     next_lease: u64,
     /// Queues below the position of their last entry that waits for a sync.
     unsynced: FxHashMap<QueueId, publish::Unsynced>,
@@ -178,6 +181,7 @@ impl Shard {
             reclaim,
             keys: Keys::default(),
             counts: Counts::default(),
+            tracing: Tracing::new(now),
             next_lease: 1,
             unsynced: FxHashMap::default(),
             outputs: Outputs::default(),
@@ -199,8 +203,10 @@ impl Shard {
 
     /// Carries out one input.
     pub fn handle(&mut self, now: Now, input: Input) {
+        self.trace_for(now, None);
         match input {
             Input::Commands { mailbox, commands, .. } => {
+                self.trace_for(now, Some(&mailbox));
                 for command in commands {
                     self.command(now, &mailbox, command);
                 }
@@ -238,6 +244,7 @@ impl Shard {
     /// Does what time has brought due, serves who can be served, and hands the turn's records to the log; returns where
     /// they end, if there were any.
     pub fn finish_turn(&mut self, now: Now) -> Option<Position> {
+        self.trace_for(now, None);
         self.expire_leases(now);
         self.expire_receives(now);
         self.expire_members(now);
@@ -249,6 +256,7 @@ impl Shard {
         self.delete_idle(now);
         self.delete_orphans();
         self.compact_if_due(now);
+        self.write_due_traces(now);
         self.reclaim_if_due(now);
         self.make_keys_if_due();
         self.checkpoint_if_due(now);
@@ -280,8 +288,21 @@ impl Shard {
         let sweeps = self.sweeps.deadline(now).filter(|_| is_serving);
         let idle = self.idle.deadline().filter(|_| is_serving);
         let compactions = self.compactions.deadline().filter(|_| is_serving);
+        let traces = self.tracing.deadline().filter(|_| is_serving);
         let reclaim = self.reclaim_deadline();
-        let all = [flows, receives, members, waits, checks, checkpoints, reclaim, sweeps, idle, compactions];
+        let all = [
+            flows,
+            receives,
+            members,
+            waits,
+            checks,
+            checkpoints,
+            reclaim,
+            sweeps,
+            idle,
+            compactions,
+            traces,
+        ];
         all.into_iter().flatten().min()
     }
 

@@ -24,6 +24,10 @@ impl Shard {
             }
             let (line, offset) = ((group_id, *queue), (*offset).min(end));
             let before = self.state.progress(group_id, *queue).map(|progress| progress.floor);
+            let before = before.filter(|before| *before < offset);
+            if let Some(before) = before {
+                self.trace_committed_to(line, before..offset);
+            }
             self.move_to(line, offset)?;
             // Where a group begins is no consumption.
             if let Some(passed) =

@@ -13,6 +13,7 @@ use mailrail_message::{
 use smallvec::{SmallVec, smallvec};
 
 use super::consume::limit;
+use super::trace::unique_id_of;
 use super::*;
 use crate::event::Stored;
 use crate::limits::{
@@ -46,6 +47,11 @@ enum Known {
     OnceWritten,
     /// The log does not say yet that offsets may run so far.
     OnceSynced,
+}
+
+/// What came of storing without anybody waiting.
+pub(super) struct Quiet {
+    pub refused: usize,
 }
 
 /// Records of a batch that lie behind one another and are not pushed yet.
@@ -176,6 +182,22 @@ impl Shard {
         Ok(placed.stored)
     }
 
+    /// Stores what nobody waits for, as durable as its messages ask.
+    pub(super) fn store_quietly(&mut self, now: Now, batch: PublishBatch) -> Quiet {
+        let PublishBatch { mut buffer, items } = batch;
+        let (mut seen, mut run) = (FxHashMap::default(), Run::default());
+        let mut refused = 0;
+        for item in &items {
+            let taken = self.take_message(now, &mut buffer, &mut run, item, (&mut seen, &mut Vec::new()));
+            refused += usize::from(taken.is_err());
+        }
+        self.push_run(&mut buffer, &mut run);
+        for (_, seen) in seen {
+            self.show(now, seen, self.journal.end());
+        }
+        Quiet { refused }
+    }
+
     /// Makes a queue's entries visible when they are durable enough; says when their offsets may be told at all.
     fn show(&mut self, now: Now, seen: Seen, position: Position) -> Known {
         let Seen { queue, end, is_synced, is_transient, messages, bytes } = seen;
@@ -237,12 +259,23 @@ impl Shard {
             Ok(taken) => taken,
             Err(error) => return Err(self.cut_out(buffer, run, item, error)),
         };
+        let may_trace = places.iter().any(|place| place.queue.may_trace());
+        let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
+        let unique_id = if may_trace { unique_id_of(record) } else { None };
         let position = self.journal.position() + to_u64(run.bytes);
         let stored = match places.as_slice() {
             places if item.waits() => self.store_waiting(now, buffer, run, item, (places, position)),
             [place] => self.store_one(now, buffer, run, item, place, position),
             places => self.store_many(now, buffer, run, item, places)?,
         };
+        if may_trace {
+            // One that waits goes to one topic.
+            let known = places.iter().take(if item.waits() { 1 } else { usize::MAX });
+            for place in known {
+                let offset = Some(place.offset).filter(|_| !item.waits());
+                self.trace_stored(&place.queue, stored.position, offset, unique_id.as_deref());
+            }
+        }
         // A waiting message is in no queue yet.
         for place in places.into_iter().filter(|_| !item.waits()) {
             let is_synced = durability == Durability::Disk;

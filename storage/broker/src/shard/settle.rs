@@ -55,6 +55,7 @@ impl Shard {
 
     fn end_leases(&mut self, now: Now, line: Line, offsets: &[u64], outcome: Outcome) -> Result<(), Error> {
         let (group, queue) = line;
+        self.trace_settled(line, offsets, outcome.name());
         match outcome {
             Outcome::Ack => {
                 self.settle_now(group, queue, runs(offsets))?;
@@ -215,6 +216,7 @@ impl Shard {
             let mut expired = self.flows.get(&line).map(|flow| flow.expired(now)).unwrap_or_default();
             expired.sort_unstable();
             if !expired.is_empty() {
+                self.trace_settled(line, &expired, "lease_expired");
                 self.fail(now, line, &expired, None);
             }
             if let Some(flow) = self.flows.get_mut(&line) {
@@ -234,7 +236,9 @@ impl Shard {
     /// The owner of these leases has gone: they go back at once.
     pub(super) fn return_leases(&mut self, now: Now, session: SessionId) {
         for line in self.leased.remove(&session).unwrap_or_default() {
-            let offsets = self.flows.get(&line).map(|flow| flow.leased_to(session)).unwrap_or_default();
+            let mut offsets = self.flows.get(&line).map(|flow| flow.leased_to(session)).unwrap_or_default();
+            offsets.sort_unstable();
+            self.trace_settled(line, &offsets, "owner_gone");
             self.fail(now, line, &offsets, Some(0));
             self.reschedule(line);
             self.look_at(line);

@@ -29,6 +29,7 @@ mod space;
 mod store;
 mod together;
 mod topology;
+mod trace;
 mod transaction;
 mod users;
 
