@@ -2,6 +2,7 @@
 //! is written as JSON, but for bodies that had to be decompressed.
 
 pub(crate) mod statistics;
+pub(crate) mod trace;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -433,6 +434,7 @@ fn topic_policy(settings: &TopicSettings) -> TopicPolicy {
         tombstone_ms: Some(policy.tombstone_ms).filter(|_| is_compacted),
         lite_expires_ms: policy.lite_expires_ms,
         lite_of: settings.attributes.get(lite::LITE_OF).cloned(),
+        trace_sample: Some(policy.trace_sample).filter(|sample| *sample > 0),
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod receive;
 pub(crate) mod settle;
 pub(crate) mod statistics;
 pub(crate) mod topics;
+pub(crate) mod trace;
 pub(crate) mod transactions;
 pub(crate) mod users;
 

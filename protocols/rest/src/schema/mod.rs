@@ -8,5 +8,6 @@ pub(crate) mod publish;
 pub(crate) mod statistics;
 pub(crate) mod text;
 pub(crate) mod topic;
+pub(crate) mod trace;
 pub(crate) mod transaction;
 pub(crate) mod user;

@@ -14,6 +14,7 @@ mod receive;
 mod statistics;
 mod statuses;
 mod topics;
+mod trace;
 mod transactions;
 mod users;
 mod world;
