@@ -36,6 +36,7 @@ use crate::statistics::ClientEntry;
 use crate::store::StoreEngine;
 use crate::store_thread::StoreThread;
 use crate::time::{Clock, Now};
+use crate::traced_read::TracedRead;
 
 pub use crate::open::OpenError;
 
@@ -346,15 +347,17 @@ impl Broker {
         if let Some(batch) = crate::reader::read_in_memory(&self.inner.log, &request, now_ms) {
             self.inner.reads.read(batch.entries.len());
             self.inner.directory.count_read(now, &request.queue, &batch);
+            note_read(&self.inner.directory, &self.inner.inbox, mailbox, &request.queue, &batch);
             return Some(Ok(batch));
         }
-        let count = self.inner.reads.clone();
+        let (count, inbox, reader) = (self.inner.reads.clone(), self.inner.inbox.clone(), mailbox.clone());
         request.max_bytes = request.max_bytes.min(DISK_READ_BYTES_MAX);
         let job = self.bringing(mailbox, RECORD_MESSAGE_BYTES_MAX, move |context| {
             let result = context.read(&request, now_ms);
             count.read(result.as_ref().map_or(0, |batch| batch.entries.len()));
             if let Ok(batch) = &result {
                 context.directory.count_read(clock.now(), &request.queue, batch);
+                note_read(&context.directory, &inbox, &reader, &request.queue, batch);
             }
             Event::Read { token, result }
         });
@@ -548,6 +551,21 @@ impl Host {
         for job in outputs.store_jobs {
             self.store.run(job);
         }
+    }
+}
+
+/// Tells the shard of what is traced among messages that were read.
+fn note_read(
+    directory: &Directory,
+    inbox: &Inbox<Input>,
+    mailbox: &Arc<Mailbox>,
+    queue: &Arc<Queue>,
+    batch: &ReadBatch,
+) {
+    if let Some(read) = TracedRead::of(mailbox, queue, batch)
+        && directory.traced_reads().put(read)
+    {
+        inbox.put(Input::TracedReads);
     }
 }
 

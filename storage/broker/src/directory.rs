@@ -14,6 +14,7 @@ use crate::lite::{LITE_OF, LITE_PREFIX};
 use crate::queue::Queue;
 use crate::settings::*;
 use crate::statistics::{Meter, Statistics};
+use crate::traced_read::TracedReads;
 
 /// A topic. Handles may be kept: a deleted one says so, and commands that name it are refused.
 #[derive(Debug)]
@@ -125,6 +126,7 @@ pub struct Directory {
     queues: RwLock<HashMap<QueueId, Arc<Queue>>>,
     access: Access,
     statistics: Statistics,
+    traced_reads: TracedReads,
 }
 
 impl Directory {
@@ -136,6 +138,10 @@ impl Directory {
     /// What was counted of groups, clients and all of it.
     pub(crate) fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    pub(crate) fn traced_reads(&self) -> &TracedReads {
+        &self.traced_reads
     }
 
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {

@@ -46,6 +46,7 @@ mod store;
 mod store_thread;
 mod time;
 mod trace;
+mod traced_read;
 mod transaction;
 
 pub use access::{

@@ -28,7 +28,10 @@ pub enum TraceStage {
     RolledBack,
     /// It was withdrawn before its time.
     Recalled,
+    /// By lease, to somebody of a group.
     HandedOut,
+    /// By offset.
+    Read,
     /// Its lease ended, or a commit passed it.
     Settled,
     /// It is handed out no more: rejected, expired, over a length, failed too often.
@@ -40,13 +43,14 @@ pub enum TraceStage {
 }
 
 impl TraceStage {
-    pub const NAMES: [(&'static str, TraceStage); 10] = [
+    pub const NAMES: [(&'static str, TraceStage); 11] = [
         ("stored", TraceStage::Stored),
         ("dispatched", TraceStage::Dispatched),
         ("committed", TraceStage::Committed),
         ("rolled_back", TraceStage::RolledBack),
         ("recalled", TraceStage::Recalled),
         ("handed_out", TraceStage::HandedOut),
+        ("read", TraceStage::Read),
         ("settled", TraceStage::Settled),
         ("given_up", TraceStage::GivenUp),
         ("dead_lettered", TraceStage::DeadLettered),

@@ -81,7 +81,8 @@ pub(crate) struct GroupStatisticsView {
     pub handed_out: CountView,
     /// Of them, those that had failed before.
     pub redelivered: CountView,
-    /// Acknowledged, handed out without need of that, or passed by a commit.
+    /// Acknowledged, handed out without need of that, or passed by a commit; with the first commit on a queue a group
+    /// only begins there.
     pub settled: CountView,
     /// Put back after a failed attempt.
     pub retried: CountView,

@@ -22,8 +22,8 @@ pub(crate) struct MessageTrace {
     "queue": 2, "offset": 17, "group": "billing", "how": "ack", "by": {"user": "ann", "protocol": "amqp"},
 }))]
 pub(crate) struct TraceEvent {
-    /// `stored`, `dispatched` (its time has come), `committed`, `rolled_back`, `recalled`, `handed_out`, `settled`,
-    /// `given_up` or `dead_lettered`.
+    /// `stored`, `dispatched` (its time has come), `committed`, `rolled_back`, `recalled`, `handed_out` (by lease), `read` (by
+    /// offset), `settled`, `given_up` or `dead_lettered`.
     pub stage: String,
     #[schema(value_type = String, format = DateTime)]
     pub at: WallTime,

@@ -39,6 +39,10 @@ impl Counts {
         *self.refused.entry(topic).or_default() += 1;
     }
 
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty() && self.refused.is_empty() && self.received == (0, 0)
+    }
+
     /// A topic is no more, or a group has left it: what comes later is counted anew.
     pub fn forget(&mut self, group: Option<GroupId>, topic: TopicId) {
         let first = (topic, GroupId(0));
@@ -54,6 +58,9 @@ impl Shard {
     /// Shows what was counted in this turn.
     pub(super) fn show_counts(&mut self, now: Now) {
         let directory = &self.state.directory;
+        if self.counts.is_empty() {
+            return;
+        }
         let Counts { groups, meters, refused, received } = &mut self.counts;
         for (line, counts) in groups.drain() {
             // The group may have left the topic since.

@@ -228,6 +228,7 @@ impl Shard {
             Input::KeysMade { more } => self.keys.made(more),
             Input::Overdue { receipts } => self.overdue(receipts),
             Input::Compacted(compacted) => self.compacted(now, compacted),
+            Input::TracedReads => self.trace_reads(now),
             Input::Swept(sweep) => self.swept(now, sweep),
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),

@@ -13,6 +13,7 @@ use crate::publish::{Destination, PublishBatch};
 use crate::queue::{Entry, Queue};
 use crate::settings::{Durability, TopicSettings};
 use crate::trace::{TRACE_TOPIC, TraceActor, TraceRecord, TraceStage};
+use crate::traced_read::TracedRead;
 
 /// Longest wait of a step before it is written.
 const WRITE_WAIT: Duration = Duration::from_millis(50);
@@ -160,6 +161,20 @@ impl Shard {
             let how = Some("no_ack".to_owned());
             self.trace_entries(line, offsets, |record| TraceRecord { how: how.clone(), ..record });
         }
+    }
+
+    /// Entries were read by offset. Copies that are traced in a message's place are not known where they are read.
+    pub(super) fn trace_reads(&mut self, now: Now) {
+        let (reads, lost) = self.state.directory.traced_reads().take();
+        self.tracing.lost += lost;
+        for TracedRead { mailbox, queue, entries } in reads {
+            self.trace_for(now, Some(&mailbox));
+            for (offset, position) in entries {
+                let record = self.step(TraceStage::Read, &queue, position);
+                self.tracing.note(TraceRecord { offset: Some(offset), ..record });
+            }
+        }
+        self.trace_for(now, None);
     }
 
     /// Leases of sorted offsets end. To be called before that is carried out, as entries go with it.
