@@ -443,6 +443,12 @@ impl Driver {
         Ok(found.iter().map(|found| String::from_utf8_lossy(&found.body).into_owned()).collect())
     }
 
+    /// The steps of each message of a topic, as curl tells them: stage, how, and over which protocol.
+    pub fn traces(&mut self, topic: &str) -> Result<Vec<Vec<String>>, Failure> {
+        let ok = self.command("traces", json!({"topic": topic}), COMMAND_MS_MAX)?;
+        self.decode("traces", ok["traces"].clone())
+    }
+
     /// Starts a journaled load that goes on until [`Driver::stop_load`] or until the broker is gone.
     pub fn load(
         &mut self,

@@ -18,6 +18,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use mailrail_broker::Client;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -54,8 +55,12 @@ impl Default for Timeouts {
     }
 }
 
-/// The process's metrics, whose recorder is kept small.
-pub fn metrics_routes(metrics: PrometheusHandle, memory: MemoryMeter) -> Router {
+/// The process's metrics, whose recorder is kept small, and what `series` writes besides.
+pub fn metrics_routes(
+    metrics: PrometheusHandle,
+    memory: MemoryMeter,
+    series: impl Fn() -> String + Clone + Send + Sync + 'static,
+) -> Router {
     let rendered = metrics.clone();
     tokio::spawn(async move {
         loop {
@@ -68,7 +73,8 @@ pub fn metrics_routes(metrics: PrometheusHandle, memory: MemoryMeter) -> Router 
         "/metrics",
         get(move || {
             memory.look();
-            std::future::ready(([(header::CONTENT_TYPE, METRICS_TYPE)], rendered.render()))
+            let text = rendered.render() + &series();
+            std::future::ready(([(header::CONTENT_TYPE, METRICS_TYPE)], text))
         }),
     )
 }
@@ -81,7 +87,7 @@ pub async fn serve(listener: TcpListener, routes: Router, shared: Shared, timeou
     let closing = async move { closed(&mut phase).await };
     let run = |stream, peer| {
         let (routes, mut phase, meter) = (routes.clone(), shared.phase.clone(), meter.clone());
-        let tls = shared.tls.clone();
+        let (tls, broker) = (shared.tls.clone(), shared.broker.clone());
         async move {
             tracing::debug!(protocol = PROTOCOL, %peer, "connected");
             let _open = meter.opened();
@@ -95,7 +101,9 @@ pub async fn serve(listener: TcpListener, routes: Router, shared: Shared, timeou
                     return tracing::info!(protocol = PROTOCOL, %peer, %error, "closed before it began");
                 }
             };
-            let ended = connection(stream, peer, routes, phase, &meter, timeouts).await;
+            let entry = broker.enter_client(PROTOCOL, peer);
+            let client = entry.client().clone();
+            let ended = connection(stream, (peer, client), routes, phase, &meter, timeouts).await;
             tracing::debug!(protocol = PROTOCOL, %peer, ?ended, "disconnected");
         }
     };
@@ -109,7 +117,7 @@ async fn closed(phase: &mut watch::Receiver<Phase>) {
 
 async fn connection(
     stream: Stream,
-    peer: SocketAddr,
+    (peer, client): (SocketAddr, Arc<Client>),
     routes: Router,
     mut phase: watch::Receiver<Phase>,
     meter: &ConnectionMeter,
@@ -120,6 +128,7 @@ async fn connection(
     let routes = TowerToHyperService::new(routes);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(client.clone());
         routes.call(request)
     });
     let served = http1::Builder::new()

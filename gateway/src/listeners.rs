@@ -122,7 +122,7 @@ async fn run<C: Connection>(
     protocol: &'static str,
     stream: TcpStream,
     peer: SocketAddr,
-    connection: C,
+    mut connection: C,
     shared: Shared,
     meter: ConnectionMeter,
 ) {
@@ -137,6 +137,8 @@ async fn run<C: Connection>(
         Ok(stream) => stream,
         Err(error) => return tracing::info!(protocol, %peer, %error, "closed before it began"),
     };
+    let entry = shared.broker.enter_client(protocol, peer);
+    connection.session().count_for(Some(entry.client().clone()));
     let ended = driver::drive(stream, connection, shared.phase, &meter, shared.buffers).await;
     if let Ended::ForMemory(why) = ended {
         tracing::info!(protocol, %peer, why, "closed: others wait for the memory it keeps");

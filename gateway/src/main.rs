@@ -16,6 +16,7 @@ mod metering;
 mod ready;
 mod repair;
 mod restore;
+mod series;
 mod serve;
 mod status;
 mod stream;

@@ -32,6 +32,10 @@ pub fn install() -> Result<PrometheusHandle, String> {
         "mailrail_lost_messages_total",
         "Messages that were gone before a group was handed them."
     );
+    describe_counter!(
+        "mailrail_trace_lost_steps_total",
+        "Steps of traced messages that could not be written."
+    );
     describe_counter!("mailrail_damaged_messages_total", "Stored messages that readers found damaged.");
     describe_counter!(
         "mailrail_log_faults_total",

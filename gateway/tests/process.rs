@@ -237,6 +237,32 @@ fn metrics_count_connections_and_bytes_of_http() {
 }
 
 #[test]
+fn topics_and_groups_have_series_of_their_own_as_far_as_the_setting_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start_with(folder.path(), &["--metrics-topics-max", "1"]);
+    for (topic, messages) in [("first", 1), ("second", 2), ("third", 3)] {
+        running.expect(&format!("PUT /v1/topics/{topic}"), r#"{"queues": 1}"#, 201);
+        for _ in 0..messages {
+            running.expect(&format!("POST /v1/topics/{topic}/messages"), r#"{"messages": [{}]}"#, 201);
+        }
+        running.expect(&format!("POST /v1/topics/{topic}/groups/g/receive"), "{}", 200);
+    }
+    let mut answer = running.last_request("GET /metrics");
+    assert_eq!(status(&mut answer), 200);
+    let mut text = String::new();
+    answer.read_to_string(&mut text).unwrap();
+    let with = |start: &str| text.lines().filter(|line| line.starts_with(start)).collect::<Vec<_>>();
+    let name = "mailrail_topic_received_messages_total";
+    let expected = [format!("{name}{{topic=\"first\"}} 1"), format!("{name}{{topic=\"\"}} 5")];
+    assert_eq!(with(&format!("{name}{{")), expected);
+    let name = "mailrail_group_handed_out_messages_total";
+    let expected =
+        [format!("{name}{{group=\"g\",topic=\"first\"}} 1"), format!("{name}{{group=\"\",topic=\"\"}} 5")];
+    assert_eq!(with(&format!("{name}{{")), expected);
+    assert_eq!(with(&format!("# TYPE {name} ")), [format!("# TYPE {name} counter")]);
+}
+
+#[test]
 fn a_connection_more_than_there_may_be_is_closed_and_costs_the_others_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start_with(folder.path(), &["--connections-max", "3"]);

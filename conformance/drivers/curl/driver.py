@@ -16,6 +16,7 @@ READ_MAX = 1_000
 LEASE_MS_DEFAULT = 10_000
 REQUEUE_DELAY_MS = 300  # a group's own backoff would only make the scenarios slow
 LOAD_BATCH = 50
+TRACE_TOPIC = "MAILRAIL_SYS_TRACE_TOPIC"
 LOAD_FAILURES_MAX = 5
 
 endpoint = None
@@ -70,7 +71,7 @@ def connect(command):
 
 
 def create_topic(command):
-    call("PUT", f"topics/{part(command['topic'])}", {name: command[name] for name in ("queues", "lite") if name in command})
+    call("PUT", f"topics/{part(command['topic'])}", {name: command[name] for name in ("queues", "lite", "trace_sample") if name in command})
 
 
 def document_of(message):
@@ -338,10 +339,29 @@ def version():
     return subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
 
 
+def traces(command):
+    """Of each message of a topic that is traced: its steps, each with how and over which protocol, as far as that is known."""
+    try:
+        page = call("GET", f"topics/{TRACE_TOPIC}/queues/0/messages", query={"from": "earliest", "max": READ_MAX})
+    except Refused as refused:
+        if refused.status != 404:
+            raise
+        return {"traces": []}  # nothing was traced yet
+    found = []
+    for step in page["messages"]:
+        if step["tag"] == "stored" and step["properties"]["topic"] == command["topic"]:
+            # An id is the broker's address and the message's position.
+            message_id = step["id"][:-16] + step["properties"]["position"]
+            events = call("GET", f"messages/{message_id}/trace")["events"]
+            steps = [(event["stage"], event.get("how"), event.get("by", {}).get("protocol")) for event in events]
+            found.append([" ".join(word for word in step if word) for step in steps])
+    return {"traces": found}
+
+
 if __name__ == "__main__":
     lines.serve({
         "hello": lambda _: {"sdk": "curl", "version": version()}, "connect": connect, "create_topic": create_topic, "send": send,
-        "consume": consume, "settle": settle, "stop": stop, "offsets": offsets, "seek_time": seek_time, "find": find,
+        "consume": consume, "settle": settle, "stop": stop, "offsets": offsets, "seek_time": seek_time, "find": find, "traces": traces,
         "load": start_load, "stop_load": stop_load, "drain": drain, "reset": reset,
     })
     sys.exit(0)

@@ -26,6 +26,7 @@ mod routes;
 mod seek;
 mod tag;
 mod tasks;
+mod trace;
 mod transaction;
 mod turns;
 
@@ -140,6 +141,7 @@ fn of_some(sdks: &[Sdk]) -> impl Iterator<Item = Case> {
         endings::cases(sdks),
         turns::cases(sdks),
         access::cases(sdks),
+        trace::cases(sdks),
     ];
     families.into_iter().flatten()
 }

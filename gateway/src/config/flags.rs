@@ -268,6 +268,10 @@ pub struct ServeFlags {
     /// Most connections at once, all protocols together [default: 10000, or what 3/16 of memory-mib have room for].
     #[arg(long, env = "MAILRAIL_CONNECTIONS_MAX", value_name = "COUNT")]
     pub connections_max: Option<u64>,
+    /// Topics that `/metrics` has series of their own for, and pairs of a group and a topic; all others are one more series
+    /// [default: 100].
+    #[arg(long, env = "MAILRAIL_METRICS_TOPICS_MAX", value_name = "COUNT")]
+    pub metrics_topics_max: Option<u64>,
     /// What to log: error, warn, info, debug, or a filter like `mailrail_amqp=debug` [default: info].
     #[arg(long, env = "MAILRAIL_LOG_LEVEL", value_name = "LEVEL")]
     pub log_level: Option<String>,
@@ -308,6 +312,7 @@ impl ServeFlags {
             cache_mib: self.cache_mib.or(other.cache_mib),
             store_engine: self.store_engine.or(other.store_engine),
             connections_max: self.connections_max.or(other.connections_max),
+            metrics_topics_max: self.metrics_topics_max.or(other.metrics_topics_max),
             log_level: self.log_level.or(other.log_level),
             log_json: self.log_json.or(other.log_json),
         }

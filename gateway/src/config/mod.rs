@@ -50,6 +50,8 @@ pub struct Settings {
     pub memory: MemoryBudget,
     /// What this process may use, if the system tells.
     pub memory_limit_bytes: Option<u64>,
+    /// Topics, and groups on them, that have series of their own among the metrics.
+    pub metrics_topics_max: usize,
     pub log_level: String,
     pub log_json: bool,
 }
@@ -80,6 +82,8 @@ const DATA: &str = "./mailrail-data";
 const SEGMENT_MIB: u64 = 128;
 const RETENTION_HOURS: u64 = 72;
 const DISK_FREE_MIB_MIN: u64 = 512;
+const METRICS_TOPICS: u64 = 100;
+const METRICS_TOPICS_MAX: u64 = 10_000;
 
 impl Settings {
     /// Puts the sources together and checks the outcome.
@@ -153,10 +157,15 @@ impl Settings {
             store_engine: store_engine(raw.store_engine)?,
             memory,
             memory_limit_bytes,
+            metrics_topics_max: metrics_topics(raw.metrics_topics_max)?,
             log_level: log_filter(raw.log_level.unwrap_or_else(|| "info".to_owned()))?,
             log_json: raw.log_json.unwrap_or(false),
         })
     }
+}
+
+fn metrics_topics(count: Option<u64>) -> Result<usize, SettingsError> {
+    between("metrics-topics-max", count.unwrap_or(METRICS_TOPICS), 0, METRICS_TOPICS_MAX)
 }
 
 fn read_file(path: &Path) -> Result<ServeFlags, SettingsError> {
@@ -405,12 +414,13 @@ mod tests {
     fn every_number_is_taken_up_to_its_limits_and_no_farther() {
         const ALL: Option<u64> = Some(MEMORY_MIB_MAX);
         type Change = fn(&mut ServeFlags, u64);
-        let cases: [(&str, Change, u64, u64); 7] = [
+        let cases: [(&str, Change, u64, u64); 8] = [
             ("segment-mib", |f, value| f.segment_mib = Some(value), 1, 2_048),
             ("memory-mib", |f, value| f.memory_mib = Some(value), MEMORY_MIB_MIN, MEMORY_MIB_MAX),
             ("cache-mib", |f, value| (f.memory_mib, f.cache_mib) = (ALL, Some(value)), 1, 65_536),
             ("retention-hours", |f, value| f.retention_hours = Some(value), 0, 1_000_000),
             ("retention-mib", |f, value| f.retention_mib = Some(value), 0, 1 << 30),
+            ("metrics-topics-max", |f, value| f.metrics_topics_max = Some(value), 0, METRICS_TOPICS_MAX),
             ("disk-free-mib-min", |f, value| f.disk_free_mib_min = Some(value), 0, 1 << 30),
             (
                 "connections-max",

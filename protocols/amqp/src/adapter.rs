@@ -225,6 +225,10 @@ impl Connection {
     /// Has a password checked. Without users there is the one that every client tries first.
     fn login(&mut self, login: Login, output: &mut Output) {
         let Login { user, password } = login;
+        let name = &self.machine.client().connection_name;
+        if let Some(client) = self.session.client().filter(|_| !name.is_empty()) {
+            client.set_name(name);
+        }
         self.user = user;
         if self.session.broker().directory().access().is_open() {
             let is_guest = self.user == GUEST && password == GUEST.as_bytes();

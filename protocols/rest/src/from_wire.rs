@@ -15,7 +15,7 @@ use mailrail_broker::{
     DEAD_LETTER_TOPIC, Destination, Dialect, Durability, EXPIRES_MS, Effect, Exchange, ExchangeKind,
     ExchangeSettings, Filter, GroupSettings, HalfTerms, LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime,
     MESSAGE_TTL_MS, Name, OVERFLOW, Order, Overflow, PRIORITY_MAX, Pattern, PublishBatch, ResourceKind,
-    Retention, Rule, SeekTo, TOMBSTONE_MS, Topic, TopicSettings, lite,
+    Retention, Rule, SeekTo, TOMBSTONE_MS, TRACE_SAMPLE, Topic, TopicSettings, lite,
 };
 use mailrail_message::{
     BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, property, push_header, tag_hash,
@@ -466,6 +466,7 @@ fn policy_attributes(
         (lite::LITE, request.lite.map(|lite| lite.to_string())),
         (lite::LITE_EXPIRES_MS, number(request.lite_expires_ms)),
         (PRIORITY_MAX, number(request.priority_max.map(u64::from))),
+        (TRACE_SAMPLE, number(request.trace_sample)),
         (DEAD_LETTER_TOPIC, to.and_then(|to| to.topic.clone())),
         (DEAD_LETTER_EXCHANGE, to.and_then(|to| to.exchange.clone())),
         (DEAD_LETTER_KEY, to.and_then(|to| to.key.clone())),

@@ -18,7 +18,7 @@ use crate::login::{authenticate, identified};
 use crate::problem::{ItemProblem, Kind, Problem, Refusal};
 use crate::resource::{
     audit, backup, bindings, events, exchanges, find, groups, health, lite, publish, read, recall, receive,
-    settle, topics, transactions, users,
+    settle, statistics, topics, trace, transactions, users,
 };
 use crate::state::RestState;
 
@@ -74,6 +74,7 @@ fn api() -> OpenApiRouter<RestState> {
         .routes(routes!(publish::publish_to_exchange))
         .routes(routes!(read::read_messages))
         .routes(routes!(read::get_message, recall::recall_message))
+        .routes(routes!(trace::get_message_trace))
         .routes(routes!(find::find_messages, transactions::publish_together))
         .routes(routes!(transactions::begin_transaction, transactions::list_transactions))
         .routes(routes!(transactions::commit_transaction))
@@ -90,6 +91,10 @@ fn api() -> OpenApiRouter<RestState> {
         .routes(routes!(users::put_user, users::get_user, users::delete_user))
         .routes(routes!(users::put_permissions, users::get_permissions))
         .routes(routes!(audit::list_changes))
+        .routes(routes!(statistics::get_statistics))
+        .routes(routes!(statistics::get_topic_statistics))
+        .routes(routes!(statistics::get_group_statistics))
+        .routes(routes!(statistics::list_connections))
 }
 
 fn health_api() -> OpenApiRouter<RestState> {

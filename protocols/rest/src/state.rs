@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use mailrail_broker::{Action, Broker, Error, Identity, Resource, Session};
+use mailrail_broker::{Action, Broker, Client, Error, Identity, Resource, Session};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 
@@ -66,6 +66,8 @@ impl RestConfig {
 pub struct RestState {
     inner: Arc<Inner>,
     identity: Arc<Identity>,
+    /// The connection that the request came over, if the server says.
+    client: Option<Arc<Client>>,
 }
 
 /// What a handler is given: the state, on behalf of whoever has logged in.
@@ -76,7 +78,9 @@ impl FromRequestParts<RestState> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &RestState) -> Result<Self, Infallible> {
         let identity = parts.extensions.get::<Arc<Identity>>();
-        Ok(Caller(state.on_behalf_of(identity.unwrap_or(&state.identity).clone())))
+        let client = parts.extensions.get::<Arc<Client>>().cloned();
+        let state = state.on_behalf_of(identity.unwrap_or(&state.identity).clone());
+        Ok(Caller(RestState { client, ..state }))
     }
 }
 
@@ -111,11 +115,12 @@ impl RestState {
         RestState {
             inner: Arc::new(inner),
             identity: Arc::new(Identity::anonymous(Ipv4Addr::LOCALHOST.into())),
+            client: None,
         }
     }
 
     pub(crate) fn on_behalf_of(&self, identity: Arc<Identity>) -> Self {
-        RestState { inner: self.inner.clone(), identity }
+        RestState { inner: self.inner.clone(), identity, client: None }
     }
 
     pub(crate) fn identity(&self) -> &Arc<Identity> {
@@ -136,7 +141,7 @@ impl RestState {
     /// A session that is not given back.
     pub(crate) fn session(&self) -> Session {
         let mut session = self.broker().connect();
-        session.identify(self.identity.clone());
+        self.act_for_caller(&mut session);
         session
     }
 
@@ -210,8 +215,15 @@ impl RestState {
         let kept = self.inner.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut line =
             kept.unwrap_or_else(|| Line::new(self.inner.broker.connect(), self.inner.config.answer_ms_max));
-        line.session().identify(self.identity.clone());
+        self.act_for_caller(line.session());
         line
+    }
+
+    fn act_for_caller(&self, session: &mut Session) {
+        // Whoever it acted for before is not to get another one's name.
+        session.count_for(None);
+        session.identify(self.identity.clone());
+        session.count_for(self.client.clone());
     }
 
     /// Keeps a session that has nothing outstanding.

@@ -1,6 +1,9 @@
 //! From the core's types to the documents of the API. Messages are views over stored bytes: nothing is copied before it
 //! is written as JSON, but for bodies that had to be decompressed.
 
+pub(crate) mod statistics;
+pub(crate) mod trace;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -431,6 +434,7 @@ fn topic_policy(settings: &TopicSettings) -> TopicPolicy {
         tombstone_ms: Some(policy.tombstone_ms).filter(|_| is_compacted),
         lite_expires_ms: policy.lite_expires_ms,
         lite_of: settings.attributes.get(lite::LITE_OF).cloned(),
+        trace_sample: Some(policy.trace_sample).filter(|sample| *sample > 0),
     }
 }
 

@@ -2,7 +2,7 @@
 //! a few readers. Everything that decides anything about messages is in [`crate::shard`]; this file only carries
 //! inputs to it and its outputs away.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,9 +32,11 @@ use crate::session::{Grant, Letter, Mailbox, Session};
 use crate::shard::{Input, Shard};
 use crate::share::{Held, Share};
 use crate::stages::{ReadMeter, ShardMeter, WakeMeter};
+use crate::statistics::ClientEntry;
 use crate::store::StoreEngine;
 use crate::store_thread::StoreThread;
 use crate::time::{Clock, Now};
+use crate::traced_read::TracedRead;
 
 pub use crate::open::OpenError;
 
@@ -142,6 +144,7 @@ impl Broker {
         let faulted = Arc::new(AtomicBool::new(false));
         let in_flight = Share::new(config.in_flight_bytes_max);
         let (directory, reader, store) = (opened.shard.directory(), opened.reader, opened.store);
+        directory.statistics().start(config.clock.now());
         let context = Arc::new(ReadContext {
             log: reader.clone(),
             blocks: opened.blocks,
@@ -230,6 +233,11 @@ impl Broker {
     /// The names this broker knows.
     pub fn directory(&self) -> &Directory {
         &self.inner.directory
+    }
+
+    /// Enters a connection among the clients that are shown; [`Session::count_for`] says which sessions are its.
+    pub fn enter_client(&self, protocol: &'static str, address: SocketAddr) -> ClientEntry {
+        ClientEntry::new(self.inner.directory.clone(), protocol, address, self.now())
     }
 
     /// The time as the broker sees it.
@@ -334,15 +342,23 @@ impl Broker {
         token: Token,
         mut request: ReadRequest,
     ) -> Option<Result<ReadBatch, Error>> {
-        let (count, now_ms) = (self.inner.reads.clone(), self.now().wall_ms);
+        let now = self.now();
+        let (now_ms, clock) = (now.wall_ms, self.inner.clock.clone());
         if let Some(batch) = crate::reader::read_in_memory(&self.inner.log, &request, now_ms) {
-            count.read(batch.entries.len());
+            self.inner.reads.read(batch.entries.len());
+            self.inner.directory.count_read(now, &request.queue, &batch);
+            note_read(&self.inner.directory, &self.inner.inbox, mailbox, &request.queue, &batch);
             return Some(Ok(batch));
         }
+        let (count, inbox, reader) = (self.inner.reads.clone(), self.inner.inbox.clone(), mailbox.clone());
         request.max_bytes = request.max_bytes.min(DISK_READ_BYTES_MAX);
         let job = self.bringing(mailbox, RECORD_MESSAGE_BYTES_MAX, move |context| {
             let result = context.read(&request, now_ms);
             count.read(result.as_ref().map_or(0, |batch| batch.entries.len()));
+            if let Ok(batch) = &result {
+                context.directory.count_read(clock.now(), &request.queue, batch);
+                note_read(&context.directory, &inbox, &reader, &request.queue, batch);
+            }
             Event::Read { token, result }
         });
         self.inner.pool.run(job);
@@ -399,7 +415,9 @@ impl Broker {
     }
 
     pub(crate) fn deliveries_in_memory(&self, grants: &[Grant]) -> Option<Vec<Delivery>> {
-        crate::reader::deliveries_in_memory(&self.inner.log, grants)
+        let deliveries = crate::reader::deliveries_in_memory(&self.inner.log, grants)?;
+        self.inner.directory.count_leased(self.now(), &deliveries);
+        Some(deliveries)
     }
 
     /// Reads the messages of grants on the pool. Entries that cannot be read go back to the shard.
@@ -407,9 +425,11 @@ impl Broker {
         let (mailbox, inbox) = (mailbox.clone(), self.inner.inbox.clone());
         let mut held = Held::new(self.inner.deliveries.clone(), wide(RECORD_MESSAGE_BYTES_MAX));
         let bytes_max = self.delivery_step_bytes_max().min(FETCH_BYTES_MAX);
+        let clock = self.inner.clock.clone();
         self.inner.pool.run(Box::new(move |context| {
             let mut fetched = context.fetch(grants, bytes_max);
             held.set(wide(Delivery::bytes_of(&fetched.deliveries)));
+            context.directory.count_leased(clock.now(), &fetched.deliveries);
             let unread = fetched.undelivered();
             fetched.take_news().into_iter().for_each(|news| inbox.put(news));
             let Fetched { deliveries, rest, .. } = fetched;
@@ -531,6 +551,21 @@ impl Host {
         for job in outputs.store_jobs {
             self.store.run(job);
         }
+    }
+}
+
+/// Tells the shard of what is traced among messages that were read.
+fn note_read(
+    directory: &Directory,
+    inbox: &Inbox<Input>,
+    mailbox: &Arc<Mailbox>,
+    queue: &Arc<Queue>,
+    batch: &ReadBatch,
+) {
+    if let Some(read) = TracedRead::of(mailbox, queue, batch)
+        && directory.traced_reads().put(read)
+    {
+        inbox.put(Input::TracedReads);
     }
 }
 

@@ -324,14 +324,17 @@ impl Command {
         }
     }
 
+    /// Messages that it has stored.
+    pub(crate) fn batch(&self) -> Option<&PublishBatch> {
+        match self {
+            Command::Publish { batch, .. } | Command::PublishTogether { batch, .. } => Some(batch),
+            _ => None,
+        }
+    }
+
     /// Bytes that the command keeps in memory until it is carried out, as far as they count.
     pub(crate) fn weight(&self) -> u64 {
-        match self {
-            Command::Publish { batch, .. } | Command::PublishTogether { batch, .. } => {
-                u64::try_from(batch.bytes()).unwrap_or(u64::MAX)
-            }
-            _ => 0,
-        }
+        self.batch().map_or(0, |batch| u64::try_from(batch.bytes()).unwrap_or(u64::MAX))
     }
 }
 
@@ -378,6 +381,18 @@ pub enum Outcome {
     Release,
     /// Given up: to the dead letter, or dropped where the group has none.
     Reject,
+}
+
+impl Outcome {
+    /// As traces name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Outcome::Ack => "ack",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Release => "release",
+            Outcome::Reject => "reject",
+        }
+    }
 }
 
 /// Names one lease. Protocols hand it out in their own form (delivery tag, receipt text).

@@ -13,6 +13,8 @@ use crate::ids::*;
 use crate::lite::{LITE_OF, LITE_PREFIX};
 use crate::queue::Queue;
 use crate::settings::*;
+use crate::statistics::{Meter, Statistics};
+use crate::traced_read::TracedReads;
 
 /// A topic. Handles may be kept: a deleted one says so, and commands that name it are refused.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct Topic {
     settings: ArcSwap<TopicSettings>,
     queues: ArcSwap<Vec<Arc<Queue>>>,
     gone: AtomicBool,
+    /// Messages sent to it that were not taken.
+    pub(crate) refused: Meter<1>,
 }
 
 impl Topic {
@@ -41,6 +45,7 @@ impl Topic {
             settings: ArcSwap::new(settings),
             queues: ArcSwap::from_pointee(queues),
             gone: AtomicBool::new(false),
+            refused: Meter::default(),
         }
     }
 
@@ -120,12 +125,23 @@ pub struct Directory {
     exchanges: RwLock<HashMap<Name, Arc<Exchange>>>,
     queues: RwLock<HashMap<QueueId, Arc<Queue>>>,
     access: Access,
+    statistics: Statistics,
+    traced_reads: TracedReads,
 }
 
 impl Directory {
     /// Who may do what.
     pub fn access(&self) -> &Access {
         &self.access
+    }
+
+    /// What was counted of groups, clients and all of it.
+    pub(crate) fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    pub(crate) fn traced_reads(&self) -> &TracedReads {
+        &self.traced_reads
     }
 
     pub fn topic(&self, name: &str) -> Option<Arc<Topic>> {
@@ -240,6 +256,7 @@ impl Directory {
         for queue in topic.queues().iter() {
             queues.remove(&queue.id);
         }
+        self.statistics.forget(None, topic.id);
     }
 
     pub(crate) fn put_group(&self, group: Arc<Group>) {

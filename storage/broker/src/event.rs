@@ -36,6 +36,17 @@ pub enum Event {
 }
 
 impl Event {
+    /// Messages that come with it.
+    pub(crate) fn messages(&self) -> usize {
+        match self {
+            Event::Read { result: Ok(batch), .. } => batch.entries.len(),
+            Event::Found { result: Ok(found), .. } => found.len(),
+            Event::Deliveries { deliveries, .. } => deliveries.len(),
+            Event::Check(_) => 1,
+            _ => 0,
+        }
+    }
+
     /// Bytes of the messages that came with a read.
     pub(crate) fn message_bytes(&self) -> usize {
         match self {

@@ -41,9 +41,12 @@ mod share;
 mod simulation;
 mod stages;
 mod state;
+mod statistics;
 mod store;
 mod store_thread;
 mod time;
+mod trace;
+mod traced_read;
 mod transaction;
 
 pub use access::{
@@ -72,5 +75,10 @@ pub use schedule::{DelayLevels, DelayLevelsError};
 pub use session::Session;
 pub use settings::*;
 pub use share::{Held, Share};
+pub use statistics::{
+    BrokerStatistics, Client, ClientEntry, Count, GroupStatistics, QueueStatistics, Rates, TopicStatistics,
+    Traffic,
+};
 pub use store::StoreEngine;
 pub use time::{Clock, Now};
+pub use trace::{TRACE_TOPIC, TraceActor, TraceRecord, TraceStage, trace_key};

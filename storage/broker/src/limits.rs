@@ -128,6 +128,15 @@ pub const LOGINS_REMEMBERED_MAX: usize = 4_096;
 pub const AUDIT_ENTRIES_MAX: usize = 1_000;
 pub const AUDIT_TEXT_BYTES_MAX: usize = 1_024;
 pub const AUDIT_PAGE_ENTRIES_MAX: usize = 100;
+/// Steps of traced messages that wait to be written; further ones are lost. As many are written together.
+pub const TRACE_STEPS_WAITING_MAX: usize = if cfg!(test) { 200 } else { 16_384 };
+pub const TRACE_BATCH_STEPS_MAX: usize = if cfg!(test) { 50 } else { 256 };
+/// Entries of one commit that are looked at for what is traced among them.
+pub const TRACE_COMMIT_ENTRIES_MAX: u64 = if cfg!(test) { 100 } else { 4_096 };
+/// Copies of traced messages that are traced in their place.
+pub const TRACE_COPIES_FOLLOWED_MAX: usize = if cfg!(test) { 20 } else { 65_536 };
+/// What is kept of the name that a client gives itself.
+pub const CLIENT_NAME_BYTES_MAX: usize = 255;
 
 /// Pieces of the state (a queue, a group's position ...) that a checkpoint, a snapshot or a survey looks at in one turn
 /// of the shard; less where they are large.

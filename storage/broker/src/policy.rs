@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::limits::{DELAY_MS_MAX, NAME_BYTES_MAX};
 use crate::lite::{self, LITE, LITE_EXPIRES_MS, LITE_OF};
 use crate::settings::{Retention, TopicSettings};
+use crate::trace::MILLION;
 
 /// Attribute: milliseconds after which a message that nobody has settled is no longer handed out.
 pub const MESSAGE_TTL_MS: &str = "message-ttl-ms";
@@ -29,6 +30,9 @@ pub const COMPACTION_LAG_MS: &str = "compaction-lag-ms";
 pub const TOMBSTONE_MS: &str = "tombstone-ms";
 /// As Kafka keeps them.
 pub const TOMBSTONE_MS_DEFAULT: u64 = 24 * 60 * 60 * 1_000;
+
+/// Attribute: how many of a million messages are traced, see [`crate::TraceRecord`].
+pub const TRACE_SAMPLE: &str = "trace-sample";
 
 /// What happens to a publish to a full topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,11 +84,13 @@ pub struct Policy {
     /// How long messages stay that compaction would remove.
     pub compaction_lag_ms: u64,
     pub tombstone_ms: u64,
+    /// Of a million messages, so many are traced.
+    pub trace_sample: u32,
 }
 
 impl Policy {
     /// Names of all attributes that are read here.
-    pub const ATTRIBUTES: [&'static str; 14] = [
+    pub const ATTRIBUTES: [&'static str; 15] = [
         MESSAGE_TTL_MS,
         EXPIRES_MS,
         LENGTH_MAX,
@@ -99,6 +105,7 @@ impl Policy {
         LITE_OF,
         COMPACTION_LAG_MS,
         TOMBSTONE_MS,
+        TRACE_SAMPLE,
     ];
 
     /// Reads and checks what a topic's attributes say.
@@ -122,6 +129,7 @@ impl Policy {
             )?,
             compaction_lag_ms: compaction(settings, COMPACTION_LAG_MS, 0)?,
             tombstone_ms: compaction(settings, TOMBSTONE_MS, TOMBSTONE_MS_DEFAULT)?,
+            trace_sample: sample(text(TRACE_SAMPLE))?,
         };
         policy.check_topic(settings)?;
         Ok(policy)
@@ -195,6 +203,12 @@ fn priority(text: Option<&str>) -> Result<u8, Error> {
     u8::try_from(value).map_err(|_| limit)
 }
 
+fn sample(text: Option<&str>) -> Result<u32, Error> {
+    let Some(value) = number(TRACE_SAMPLE, text)? else { return Ok(0) };
+    let limit = Error::Limit { what: TRACE_SAMPLE, value, max: MILLION.into() };
+    u32::try_from(value).ok().filter(|sample| *sample <= MILLION).ok_or(limit)
+}
+
 fn overflow(text: Option<&str>) -> Result<Overflow, Error> {
     let Some(text) = text else { return Ok(Overflow::default()) };
     let found = Overflow::NAMES.iter().find(|(name, _)| *name == text);
@@ -254,6 +268,7 @@ mod tests {
                 (DEAD_LETTER_EXCHANGE, ""),
                 (DEAD_LETTER_KEY, "k"),
                 (PRIORITY_MAX, "255"),
+                (TRACE_SAMPLE, "1000000"),
                 ("foreign", "x"),
             ],
         );
@@ -268,6 +283,7 @@ mod tests {
             lite_expires_ms: None,
             compaction_lag_ms: 0,
             tombstone_ms: 0,
+            trace_sample: 1_000_000,
         };
         assert_eq!(found, Ok(expected));
         assert_eq!(of(TopicSettings::default(), &[]), Ok(Policy::default()));
@@ -283,6 +299,7 @@ mod tests {
                 "message-ttl-ms is 999999999999999; at most 316224000000",
             ),
             (&[(PRIORITY_MAX, "256")], "priority-max is 256; at most 255"),
+            (&[(TRACE_SAMPLE, "1000001")], "trace-sample is 1000001; at most 1000000"),
             (&[(EXPIRES_MS, "0")], "expires-ms is 0; 1 or more"),
             (&[(LENGTH_MAX, "many")], "length-max is many;"),
             (&[(OVERFLOW, "drop-tail")], "overflow is drop-tail; drop-head"),

@@ -22,6 +22,7 @@ use crate::queue::Queue;
 use crate::read::{ReadBatch, ReadRequest};
 use crate::share::Held;
 use crate::stages::WakeMeter;
+use crate::statistics::Client;
 
 /// What lies in a mailbox: finished events, and grants whose messages are still to be read.
 #[derive(Debug)]
@@ -98,6 +99,8 @@ pub(crate) struct Mailbox {
     meter: Option<WakeMeter>,
     /// Who the commands that the shard carries out now are for.
     identity: ArcSwap<Identity>,
+    /// The connection that its session belongs to.
+    client: Mutex<Option<Arc<Client>>>,
 }
 
 #[derive(Debug, Default)]
@@ -111,11 +114,20 @@ struct Inbox {
 impl Mailbox {
     pub(crate) fn new(session: SessionId, meter: Option<WakeMeter>) -> Self {
         let identity = ArcSwap::from_pointee(Identity::anonymous(Ipv4Addr::LOCALHOST.into()));
-        Mailbox { session, inner: Mutex::default(), closed: AtomicBool::new(false), meter, identity }
+        let (inner, client) = (Mutex::default(), Mutex::default());
+        Mailbox { session, inner, closed: AtomicBool::new(false), meter, identity, client }
     }
 
     pub(crate) fn identity(&self) -> Guard<Arc<Identity>> {
         self.identity.load()
+    }
+
+    pub(crate) fn client(&self) -> Option<Arc<Client>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn belong_to(&self, client: Option<Arc<Client>>) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = client;
     }
 
     /// Called in the order of the session's commands.
@@ -187,6 +199,8 @@ pub struct Session {
     identity: Arc<Identity>,
     /// The shard has been told.
     is_known: bool,
+    /// The connection that it belongs to, if somebody entered that.
+    client: Option<Arc<Client>>,
 }
 
 /// What a read asks for.
@@ -213,6 +227,7 @@ impl Session {
             reads,
             identity,
             is_known: true,
+            client: None,
         }
     }
 
@@ -226,6 +241,50 @@ impl Session {
         if !Arc::ptr_eq(&self.identity, &identity) {
             self.identity = identity;
             self.is_known = false;
+            self.name_user();
+        }
+    }
+
+    /// What it sends and gets is counted for a client from now on.
+    pub fn count_for(&mut self, client: Option<Arc<Client>>) {
+        self.mailbox.belong_to(client.clone());
+        self.client = client;
+        self.name_user();
+    }
+
+    /// The client that its messages are counted for.
+    pub fn client(&self) -> Option<&Arc<Client>> {
+        self.client.as_ref()
+    }
+
+    fn name_user(&self) {
+        if let Some(client) = &self.client {
+            client.set_user(self.identity.name());
+        }
+    }
+
+    /// Counts what a client publishes with these commands.
+    fn count_received(&self, commands: &[Command]) {
+        let Some(client) = &self.client else { return };
+        let (messages, bytes) = commands
+            .iter()
+            .filter_map(Command::batch)
+            .fold((0, 0), |(messages, bytes), batch| (messages + batch.len(), bytes + batch.bytes()));
+        if messages > 0 {
+            client.received(self.broker.now().mono, wide(messages), wide(bytes));
+        }
+    }
+
+    /// Counts the messages that come with events.
+    fn count_sent(&self, events: &[Event]) {
+        let messages = events.iter().map(Event::messages).sum();
+        let bytes = || events.iter().map(Event::message_bytes).sum();
+        self.count_sent_messages(messages, bytes);
+    }
+
+    fn count_sent_messages(&self, messages: usize, bytes: impl FnOnce() -> usize) {
+        if let Some(client) = self.client.as_ref().filter(|_| messages > 0) {
+            client.sent(self.broker.now().mono, wide(messages), wide(bytes()));
         }
     }
 
@@ -255,6 +314,7 @@ impl Session {
     /// Hands commands to the shard, all in one go. Answers come as events.
     pub fn submit(&mut self, mut commands: Vec<Command>) {
         if !commands.is_empty() {
+            self.count_received(&commands);
             if !std::mem::replace(&mut self.is_known, true) {
                 commands.insert(0, Command::Identify { identity: self.identity.clone() });
             }
@@ -272,10 +332,12 @@ impl Session {
 
     /// Moves all events that are there to `events`; pending when there is none.
     pub fn poll_events(&mut self, context: &mut Context<'_>, events: &mut Vec<Event>) -> Poll<()> {
+        let before = events.len();
         // Letters may all be deferred; only an empty mailbox has taken the waker.
         loop {
             self.go_on_waiting(context, events);
             if !events.is_empty() {
+                self.count_sent(events.get(before..).unwrap_or_default());
                 return Poll::Ready(());
             }
             let letters = self.mailbox.take(Some(context));
@@ -313,15 +375,20 @@ impl Session {
 
     /// Moves the events that are there to `events` without waiting.
     pub fn take_events(&mut self, events: &mut Vec<Event>) {
-        let letters = self.mailbox.take(None);
+        let (letters, before) = (self.mailbox.take(None), events.len());
         self.sort(letters, events);
+        self.count_sent(events.get(before..).unwrap_or_default());
     }
 
     /// Reads entries. What lies in memory is returned at once; else `None`, and [`Event::Read`] follows. It waits while
     /// too many messages are on their way to clients, and brings no more than is good for the others.
     pub fn read(&mut self, token: Token, mut request: ReadRequest) -> Option<Result<ReadBatch, Error>> {
         request.max_bytes = request.max_bytes.min(self.broker.delivery_step_bytes_max());
-        self.carry_out_in_turn(token, Wanted::Entries(request))
+        let read = self.carry_out_in_turn(token, Wanted::Entries(request));
+        if let Some(Ok(batch)) = &read {
+            self.count_sent_messages(batch.entries.len(), || batch.message_bytes());
+        }
+        read
     }
 
     /// Reads the message at a log position, if it is one; the answer is [`Event::Read`] with one entry.
@@ -504,6 +571,10 @@ impl Session {
     pub fn release(&mut self, receipts: Vec<Receipt>) {
         self.submit(vec![Command::Settle { token: None, receipts, outcome: Outcome::Release }]);
     }
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 impl Drop for Session {

@@ -34,6 +34,9 @@ pub(crate) fn heartbeat(
         }
     }
     connection.forget_gone_topics();
+    if let Some(client) = connection.session.client() {
+        client.set_name(&heartbeat.client_id);
+    }
     let member = Name::from(heartbeat.client_id.as_str());
     heartbeat.producers.iter().for_each(|producer| transaction::produce(connection, &producer.group));
     let gathering = connection.outstanding.reserve().0;

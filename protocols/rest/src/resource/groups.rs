@@ -85,7 +85,11 @@ pub(crate) async fn get_group(
     json(StatusCode::OK, &group_view(&shared_topic, &shared, &view))
 }
 
-async fn state_of(line: &mut Line, topic: &Topic, group: &Group) -> Result<CoreGroupView, Refusal> {
+pub(super) async fn state_of(
+    line: &mut Line,
+    topic: &Topic,
+    group: &Group,
+) -> Result<CoreGroupView, Refusal> {
     let (group, topic) = (group.name.clone(), topic.name.clone());
     match line.ask(|token| Command::GroupState { token, group, topic }).await? {
         Reply::Group(view) => Ok(view),

@@ -15,7 +15,9 @@ pub(crate) mod read;
 pub(crate) mod recall;
 pub(crate) mod receive;
 pub(crate) mod settle;
+pub(crate) mod statistics;
 pub(crate) mod topics;
+pub(crate) mod trace;
 pub(crate) mod transactions;
 pub(crate) mod users;
 

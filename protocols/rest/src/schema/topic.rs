@@ -52,6 +52,10 @@ pub(crate) struct TopicRequest {
     /// default.
     #[schema(minimum = 1, maximum = 316224000000_u64)]
     pub lite_expires_ms: Option<u64>,
+    /// Of a million messages, so many are traced, from the first store to the last settlement; 0 by default. It may be
+    /// changed of a topic that exists.
+    #[schema(maximum = 1_000_000)]
+    pub trace_sample: Option<u64>,
 }
 
 /// What ends messages of a topic, and the topic, by itself; and the priorities that they may have.
@@ -94,6 +98,9 @@ pub(crate) struct TopicPolicy {
     /// Of a light queue: its topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lite_of: Option<String>,
+    /// Of a million messages, so many are traced; missing where none is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace_sample: Option<u32>,
 }
 
 /// What a full topic does.

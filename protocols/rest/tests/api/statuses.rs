@@ -40,6 +40,7 @@ const EXCEPT: &[(&str, &[u16], &str)] = &[
     ("deleteUser", &[507], FULL_DISK),
     ("readMessages", &[504], "the reader pool cannot be held up from outside"),
     ("getMessage", &[504], "the reader pool cannot be held up from outside"),
+    ("getMessageTrace", &[504], "the reader pool cannot be held up from outside"),
     ("findMessages", &[504], "the reader pool cannot be held up from outside"),
     ("streamEvents", &[504], "the reader pool cannot be held up from outside"),
 ];
@@ -80,6 +81,7 @@ fn operations() -> Vec<Operation> {
         operation("publishMessages", "POST", "/v1/topics/t/messages", Some(json!({"messages": [{}]}))),
         operation("readMessages", "GET", "/v1/topics/t/queues/0/messages", None),
         operation("getMessage", "GET", "/v1/messages/ID", None),
+        operation("getMessageTrace", "GET", "/v1/messages/ID/trace", None),
         operation("recallMessage", "DELETE", "/v1/messages/ID", None),
         operation(
             "publishTogether",
@@ -119,6 +121,10 @@ fn operations() -> Vec<Operation> {
         operation("putPermissions", "PUT", "/v1/users/u/permissions", Some(json!({"permissions": []}))),
         operation("deleteUser", "DELETE", "/v1/users/u", None),
         operation("listChanges", "GET", "/v1/audit", None),
+        operation("getStatistics", "GET", "/v1/statistics", None),
+        operation("getTopicStatistics", "GET", "/v1/topics/t/statistics", None),
+        operation("getGroupStatistics", "GET", "/v1/topics/t/groups/g/statistics", None),
+        operation("listConnections", "GET", "/v1/connections", None),
         operation("getHealth", "GET", "/healthz", None),
         operation("getReadiness", "GET", "/readyz", None),
     ]
@@ -145,6 +151,19 @@ async fn delayed(world: &World) -> String {
 async fn begun(world: &World) -> String {
     let request = json!({"topic": "t", "group": "g", "message": {"queue": 0}});
     world.post("/v1/transactions", request).await.expect(201)["id"].as_str().unwrap().to_owned()
+}
+
+/// The id of a message whose trace is written.
+async fn traced(world: &World) -> String {
+    world.put("/v1/topics/t", json!({"trace_sample": 1_000_000})).await.expect(200);
+    let id = world.publish("t", 0, &["x"]).await.remove(0);
+    loop {
+        world.pass(std::time::Duration::from_millis(60));
+        let trace = world.get(&format!("/v1/messages/{id}/trace")).await.expect(200);
+        if trace["events"] != json!([]) {
+            return id;
+        }
+    }
 }
 
 struct Seen<'a> {
@@ -267,8 +286,9 @@ async fn refused_by_form(pairs: &mut BTreeSet<(String, u16)>) {
         let path = operation.path.replace("ID", &id);
         let bad_path = match operation.name {
             // It has no parameter that could be wrong.
-            "getBackup" => continue,
-            "listTopics" | "listExchanges" | "listTransactions" | "listUsers" | "listChanges" => {
+            "getBackup" | "getStatistics" => continue,
+            "listTopics" | "listExchanges" | "listTransactions" | "listUsers" | "listChanges"
+            | "listConnections" => {
                 format!("{path}?max=x")
             }
             // They have no parameter, and need a body.
@@ -282,7 +302,8 @@ async fn refused_by_form(pairs: &mut BTreeSet<(String, u16)>) {
                 .replace("/t", "/%FF")
                 .replace(&id, "%FF")
                 .replace("/%FFopics", "/topics")
-                .replace("/%FFransactions", "/transactions"),
+                .replace("/%FFransactions", "/transactions")
+                .replace("/%FFrace", "/trace"),
         };
         assert_eq!(seen.note(operation, &bad_path, "", Body::empty()).await, 400, "{bad_path}");
         if operation.body.is_none() {
@@ -488,11 +509,15 @@ async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
                 | "getExchange"
                 | "readMessages"
                 | "getMessage"
+                | "getMessageTrace"
                 | "findMessages"
                 | "streamEvents"
                 | "listUsers"
                 | "getUser"
                 | "getPermissions"
+                | "getStatistics"
+                | "getTopicStatistics"
+                | "listConnections"
                 // Of a user that is not there.
                 | "putPermissions"
                 | "getHealth"
@@ -513,7 +538,7 @@ async fn stopping_and_silent(pairs: &mut BTreeSet<(String, u16)>) {
 async fn with_users(pairs: &mut BTreeSet<(String, u16)>) {
     let world = World::with(|config| config.answer_ms_max = 2_000);
     let (id, receipt) = furnish(&world).await;
-    let (waiting, open) = (delayed(&world).await, begun(&world).await);
+    let (waiting, open, traced) = (delayed(&world).await, begun(&world).await, traced(&world).await);
     world.put("/v1/users/root", json!({"password": "secret", "admin": true})).await.expect(201);
     let mut seen = Seen { world: &world, who: Some("root:secret"), pairs };
     for operation in operations().iter().filter(|operation| operation.path.starts_with("/v1/users")) {
@@ -544,6 +569,7 @@ async fn with_users(pairs: &mut BTreeSet<(String, u16)>) {
         seen.who = Some("ann:x");
         let id = match operation.name {
             "recallMessage" => &waiting,
+            "getMessageTrace" => &traced,
             "commitTransaction" | "rollBackTransaction" => &open,
             _ => &id,
         };

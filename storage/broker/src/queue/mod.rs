@@ -14,8 +14,9 @@ mod turn;
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -23,8 +24,10 @@ use self::chunk::Chunk;
 use crate::command::Name;
 use crate::event::Event;
 use crate::ids::*;
+use crate::lite::LITE_PREFIX;
 use crate::retention::{Run, stored_bytes};
 use crate::session::{Letter, Mailbox};
+use crate::statistics::{QueueCounts, QueueMeter};
 use crate::store::{Store, StoreError};
 
 pub(crate) use self::block::{BlockRef, put_varint, take, varint};
@@ -59,8 +62,12 @@ pub struct Queue {
     gone: AtomicBool,
     is_owned: AtomicBool,
     priority_max: AtomicU8,
+    /// Of a million messages, so many are traced.
+    trace_sample: AtomicU32,
     /// Number within its topic, from 0.
     pub index: u32,
+    /// Made with the first message. Light queues have none: there may be very many.
+    meter: OnceLock<Box<QueueMeter>>,
     /// Name of its topic.
     pub topic: Name,
     sealed: RwLock<VecDeque<BlockRef>>,
@@ -121,8 +128,10 @@ impl Queue {
             swept: Mutex::default(),
             is_owned: AtomicBool::new(false),
             priority_max: AtomicU8::new(0),
+            trace_sample: AtomicU32::new(0),
             priorities: Mutex::default(),
             removed: OnceLock::new(),
+            meter: OnceLock::new(),
         }
     }
 
@@ -139,6 +148,33 @@ impl Queue {
     /// True while somebody waits for something to read.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.has_waits.load(Ordering::SeqCst)
+    }
+
+    /// Counts what a batch came to.
+    pub(crate) fn count(&self, now: Duration, counts: &QueueCounts) {
+        if !self.topic.starts_with(LITE_PREFIX) {
+            self.meter.get_or_init(Box::default).add(now, counts);
+        }
+    }
+
+    /// What was counted, if anything was.
+    pub(crate) fn meter(&self) -> Option<&QueueMeter> {
+        self.meter.get().map(|meter| &**meter)
+    }
+
+    pub(crate) fn set_trace_sample(&self, of_a_million: u32) {
+        self.trace_sample.store(of_a_million, Ordering::Release);
+    }
+
+    /// False while no message of it is traced: nobody need look.
+    pub(crate) fn may_trace(&self) -> bool {
+        self.trace_sample.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the message at a log position is traced here.
+    pub(crate) fn traces(&self, position: u64) -> bool {
+        let sample = self.trace_sample.load(Ordering::Relaxed);
+        sample > 0 && crate::trace::is_chosen(position, sample)
     }
 
     /// True when its topic was deleted.

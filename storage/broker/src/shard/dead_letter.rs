@@ -8,13 +8,16 @@ use mailrail_message::{AnnexKind, Death, DeathReason, Deaths, OffsetId, StoredMe
 
 use super::copy::Differences;
 use super::*;
+use crate::command::Name;
 use crate::delivery::{Lease, LeaseEnd};
+use crate::event::Stored;
 use crate::policy::DeadLetter;
 use crate::publish::Destination;
 use crate::queue::Queue;
 use crate::reader::ReadContext;
 use crate::record::RouteEnd;
 use crate::settings::TopicSettings;
+use crate::statistics::group as counted;
 
 /// An entry on its way to the dead letters.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ impl Shard {
         attempts: u32,
         reason: DeathReason,
     ) {
+        self.counts.add((group, queue), counted::GIVEN_UP, 1);
+        self.trace_given_up((group, queue), offset, attempts, reason.name());
         let shared = self.state.queues.get(&queue).map(|queue| queue.shared.clone());
         let (true, Some(queue)) = (self.has_dead_letter(group, queue), shared) else {
             if let Err(error) = self.settle_now(group, queue, vec![(offset, 1)]) {
@@ -147,7 +152,12 @@ impl Shard {
         let settled = Change::Settled { group: *group, queue: queue.id, runs: vec![(*offset, 1)] };
         let settled = Some(settled).filter(|_| !planted(Bug::DeadLetterNotSettled));
         let (topic, reason, attempts) = (&*queue.topic, dead.reason, dead.attempts);
-        self.pass_on(now, &stored, Passing { topic, reason, attempts, to, with, settled })
+        let copy = self.pass_on(now, &stored, Passing { topic, reason, attempts, to, with, settled })?;
+        if let Some((to, copy)) = copy {
+            let line = (*group, queue.id);
+            self.trace_dead_lettered(line, *offset, (stored.position(), copy.position, &to));
+        }
+        Ok(())
     }
 
     /// Messages that topics refused because they are full, and that were to be dead-lettered then.
@@ -165,8 +175,14 @@ impl Shard {
         }
     }
 
-    /// Stores the copy of a message where dead letters go, and records that it is settled.
-    fn pass_on(&mut self, now: Now, stored: &StoredMessage<'_>, passing: Passing<'_>) -> Result<(), Error> {
+    /// Stores the copy of a message where dead letters go, and records that it is settled. Returns where that is, or the
+    /// first of several.
+    fn pass_on(
+        &mut self,
+        now: Now,
+        stored: &StoredMessage<'_>,
+        passing: Passing<'_>,
+    ) -> Result<Option<(Name, Stored)>, Error> {
         let Passing { topic, reason, attempts, to, mut with, settled } = passing;
         let (exchange, key) = way_of(stored, topic);
         let known = stored.annex(AnnexKind::Deaths).filter(|_| !planted(Bug::DeathForgotten));
@@ -193,8 +209,9 @@ impl Shard {
         let targets: Vec<TopicId> = targets.into_iter().filter(is_open).collect();
         metrics::counter!("mailrail_dead_letters_total", "reason" => reason.name()).increment(1);
         let Some(first) = targets.first().copied() else {
-            return settled.map_or(Ok(()), |settled| self.log(settled));
+            return settled.map_or(Ok(()), |settled| self.log(settled)).map(|()| None);
         };
+        let name = self.state.topics.get(&first).map(|topic| topic.shared.name.clone());
         with.insert(0, (property::DLQ_ORIGIN_TOPIC, topic.to_owned()));
         let differences = Differences {
             reconsume_times: Some(attempts),
@@ -211,8 +228,8 @@ impl Shard {
             settled.clone(),
         ) {
             // Whoever limits where dead letters go wants no more of them.
-            Err(Error::Full { .. }) => settled.map_or(Ok(()), |settled| self.log(settled)),
-            stored => stored.map(drop),
+            Err(Error::Full { .. }) => settled.map_or(Ok(()), |settled| self.log(settled)).map(|()| None),
+            stored => stored.map(|stored| name.zip(Some(stored))),
         }
     }
 

@@ -51,6 +51,7 @@ impl Shard {
         for session in sessions {
             self.return_leases(now, session);
         }
+        self.write_all_traces(now);
         self.forget_unused_grants();
         self.begin_checkpoint(now);
     }

@@ -11,6 +11,7 @@ use crate::event::Recipient;
 use crate::queue::Queue;
 use crate::session::Grant;
 use crate::settings::AfterFailure;
+use crate::statistics::group as counted;
 
 /// Most entries one consumer gets before the next one's turn.
 const TURN_ENTRIES_MAX: u64 = 64;
@@ -233,11 +234,17 @@ impl Shard {
         taker: &Taker,
     ) -> Option<Grant> {
         let shared = self.state.queues.get(&queue)?.shared.clone();
+        if shared.may_trace() {
+            let before = self.tracing_by(&taker.mailbox);
+            self.trace_handed_out((group, queue), &run, taker.no_ack);
+            self.trace_by(before);
+        }
         if taker.no_ack {
             if !self.log_loosely(Change::Settled { group, queue, runs: vec![(run.first, run.count)] }) {
                 return None;
             }
             self.flows.get_mut(&(group, queue))?.pass(&run);
+            self.counts.add((group, queue), counted::SETTLED, run.count);
         } else {
             self.note_grant((group, queue), &run)?;
             let owner = taker.mailbox.session;
@@ -246,6 +253,10 @@ impl Shard {
             if taker.end == LeaseEnd::WithOwner {
                 self.leased.entry(owner).or_default().insert((group, queue));
             }
+        }
+        self.counts.add((group, queue), counted::HANDED_OUT, run.count);
+        if run.attempts > 0 {
+            self.counts.add((group, queue), counted::REDELIVERED, run.count);
         }
         self.reschedule((group, queue));
         // What its owner gets was looked at before.

@@ -57,6 +57,8 @@ pub(crate) enum Input {
     Overdue {
         receipts: Vec<Receipt>,
     },
+    /// Some of what was read by offset is traced.
+    TracedReads,
     Swept(Sweep),
     Compacted(Compacted),
     DeadReady(Dead),

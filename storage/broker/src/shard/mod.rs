@@ -9,6 +9,7 @@ mod commands;
 mod compact;
 mod consume;
 mod copy;
+mod counts;
 mod dead_letter;
 mod disconnect;
 mod dispatch;
@@ -27,6 +28,7 @@ mod reclaim;
 mod settle;
 mod sweep;
 mod topology;
+mod trace;
 mod transaction;
 mod turn;
 mod waiting;
@@ -46,6 +48,7 @@ pub(crate) use self::checkpoint::CheckpointPolicy;
 use self::checkpoint::Checkpoints;
 pub(crate) use self::compact::Compacted;
 use self::compact::Compactions;
+use self::counts::Counts;
 use self::dead_letter::Dead;
 pub(crate) use self::exchange::{Input, Outputs, Work};
 use self::idle::Idle;
@@ -58,6 +61,7 @@ use self::recall::Recall;
 use self::reclaim::Reclaim;
 pub(crate) use self::reclaim::ReclaimPolicy;
 use self::sweep::{Sweep, Sweeps};
+use self::trace::Tracing;
 use self::transaction::{Ending, Endings};
 use self::waiting::{Dispatch, Waits};
 use crate::command::{Command, Receipt};
@@ -111,6 +115,8 @@ pub(crate) struct Shard {
     checkpoints: Checkpoints,
     reclaim: Reclaim,
     keys: Keys,
+    counts: Counts,
+    tracing: Tracing,
     next_lease: u64,
     /// Queues below the position of their last entry that waits for a sync.
     unsynced: FxHashMap<QueueId, publish::Unsynced>,
@@ -174,6 +180,8 @@ impl Shard {
             checkpoints,
             reclaim,
             keys: Keys::default(),
+            counts: Counts::default(),
+            tracing: Tracing::new(now),
             next_lease: 1,
             unsynced: FxHashMap::default(),
             outputs: Outputs::default(),
@@ -195,8 +203,10 @@ impl Shard {
 
     /// Carries out one input.
     pub fn handle(&mut self, now: Now, input: Input) {
+        self.trace_for(now, None);
         match input {
             Input::Commands { mailbox, commands, .. } => {
+                self.trace_for(now, Some(&mailbox));
                 for command in commands {
                     self.command(now, &mailbox, command);
                 }
@@ -218,6 +228,7 @@ impl Shard {
             Input::KeysMade { more } => self.keys.made(more),
             Input::Overdue { receipts } => self.overdue(receipts),
             Input::Compacted(compacted) => self.compacted(now, compacted),
+            Input::TracedReads => self.trace_reads(now),
             Input::Swept(sweep) => self.swept(now, sweep),
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
@@ -234,6 +245,7 @@ impl Shard {
     /// Does what time has brought due, serves who can be served, and hands the turn's records to the log; returns where
     /// they end, if there were any.
     pub fn finish_turn(&mut self, now: Now) -> Option<Position> {
+        self.trace_for(now, None);
         self.expire_leases(now);
         self.expire_receives(now);
         self.expire_members(now);
@@ -245,10 +257,12 @@ impl Shard {
         self.delete_idle(now);
         self.delete_orphans();
         self.compact_if_due(now);
+        self.write_due_traces(now);
         self.reclaim_if_due(now);
         self.make_keys_if_due();
         self.checkpoint_if_due(now);
         self.take_store_jobs();
+        self.show_counts(now);
         // Before the log gets to know of it: its writer looks once it has written.
         self.writes_awaited.store(self.pending.awaits_writes(), Ordering::SeqCst);
         self.journal.submit()
@@ -275,8 +289,21 @@ impl Shard {
         let sweeps = self.sweeps.deadline(now).filter(|_| is_serving);
         let idle = self.idle.deadline().filter(|_| is_serving);
         let compactions = self.compactions.deadline().filter(|_| is_serving);
+        let traces = self.tracing.deadline().filter(|_| is_serving);
         let reclaim = self.reclaim_deadline();
-        let all = [flows, receives, members, waits, checks, checkpoints, reclaim, sweeps, idle, compactions];
+        let all = [
+            flows,
+            receives,
+            members,
+            waits,
+            checks,
+            checkpoints,
+            reclaim,
+            sweeps,
+            idle,
+            compactions,
+            traces,
+        ];
         all.into_iter().flatten().min()
     }
 
@@ -337,6 +364,7 @@ impl Shard {
         match command {
             Command::Publish { token, batch } => {
                 self.free(u64::try_from(batch.bytes()).unwrap_or(u64::MAX));
+                batch.items.iter().for_each(|item| self.counts.refused(item));
                 let results = batch.items.iter().map(|_| Err(error.clone())).collect();
                 self.send(mailbox, Letter::Event(Event::Published { token, results }));
             }

@@ -6,6 +6,7 @@ use crate::directory::Topic;
 use crate::event::{GroupQueueView, GroupView};
 use crate::queue::IndexError;
 use crate::state::{Progress, QueueState};
+use crate::statistics::group as counted;
 
 impl Shard {
     /// Consumption by offset: everything below is settled.
@@ -21,7 +22,19 @@ impl Shard {
                 let topic = state.shared.topic.to_string();
                 return Err(Error::Mode { group: group.to_owned(), topic, found: "lease", asked: "offset" });
             }
-            self.move_to((group_id, *queue), (*offset).min(end))?;
+            let (line, offset) = ((group_id, *queue), (*offset).min(end));
+            let before = self.state.progress(group_id, *queue).map(|progress| progress.floor);
+            let before = before.filter(|before| *before < offset);
+            if let Some(before) = before {
+                self.trace_committed_to(line, before..offset);
+            }
+            self.move_to(line, offset)?;
+            // Where a group begins is no consumption.
+            if let Some(passed) =
+                before.and_then(|before| offset.checked_sub(before)).filter(|passed| *passed > 0)
+            {
+                self.counts.add(line, counted::SETTLED, passed);
+            }
         }
         Ok(())
     }

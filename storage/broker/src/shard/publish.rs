@@ -13,6 +13,7 @@ use mailrail_message::{
 use smallvec::{SmallVec, smallvec};
 
 use super::consume::limit;
+use super::trace::unique_id_of;
 use super::*;
 use crate::event::Stored;
 use crate::limits::{
@@ -46,6 +47,11 @@ enum Known {
     OnceWritten,
     /// The log does not say yet that offsets may run so far.
     OnceSynced,
+}
+
+/// What came of storing without anybody waiting.
+pub(super) struct Quiet {
+    pub refused: usize,
 }
 
 /// Records of a batch that lie behind one another and are not pushed yet.
@@ -104,6 +110,14 @@ struct Seen {
     end: u64,
     is_synced: bool,
     is_transient: bool,
+    messages: u64,
+    bytes: u64,
+}
+
+impl Seen {
+    fn of(queue: Arc<Queue>, is_transient: bool) -> Self {
+        Seen { queue, end: 0, is_synced: false, is_transient, messages: 0, bytes: 0 }
+    }
 }
 
 impl Shard {
@@ -124,12 +138,15 @@ impl Shard {
                 self.outputs.published += 1;
                 durability = durability.max(placed.durability);
             }
+            if placed.is_err() {
+                self.counts.refused(item);
+            }
             results.push(placed.and_then(|placed| placed.full.map_or(Ok(placed.stored), Err)));
         }
         self.push_run(&mut buffer, &mut run);
         let position = self.journal.end();
         for (_, seen) in seen {
-            if self.show(seen, position) == Known::OnceSynced {
+            if self.show(now, seen, position) == Known::OnceSynced {
                 durability = Durability::Disk;
             }
         }
@@ -160,14 +177,31 @@ impl Shard {
         self.push_run(&mut buffer, &mut run);
         self.journal.want_sync();
         for (_, seen) in seen {
-            self.show(seen, self.journal.end());
+            self.show(now, seen, self.journal.end());
         }
         Ok(placed.stored)
     }
 
+    /// Stores what nobody waits for, as durable as its messages ask.
+    pub(super) fn store_quietly(&mut self, now: Now, batch: PublishBatch) -> Quiet {
+        let PublishBatch { mut buffer, items } = batch;
+        let (mut seen, mut run) = (FxHashMap::default(), Run::default());
+        let mut refused = 0;
+        for item in &items {
+            let taken = self.take_message(now, &mut buffer, &mut run, item, (&mut seen, &mut Vec::new()));
+            refused += usize::from(taken.is_err());
+        }
+        self.push_run(&mut buffer, &mut run);
+        for (_, seen) in seen {
+            self.show(now, seen, self.journal.end());
+        }
+        Quiet { refused }
+    }
+
     /// Makes a queue's entries visible when they are durable enough; says when their offsets may be told at all.
-    fn show(&mut self, seen: Seen, position: Position) -> Known {
-        let Seen { queue, end, is_synced, is_transient } = seen;
+    fn show(&mut self, now: Now, seen: Seen, position: Position) -> Known {
+        let Seen { queue, end, is_synced, is_transient, messages, bytes } = seen;
+        self.counts.received(now, &queue, messages, bytes);
         if is_transient || planted(Bug::SeenBeforeSync) {
             self.pending.when_written(position, Due::Visible { queue, end });
             return Known::OnceWritten;
@@ -225,19 +259,32 @@ impl Shard {
             Ok(taken) => taken,
             Err(error) => return Err(self.cut_out(buffer, run, item, error)),
         };
+        let may_trace = places.iter().any(|place| place.queue.may_trace());
+        let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
+        let unique_id = if may_trace { unique_id_of(record) } else { None };
         let position = self.journal.position() + to_u64(run.bytes);
         let stored = match places.as_slice() {
             places if item.waits() => self.store_waiting(now, buffer, run, item, (places, position)),
             [place] => self.store_one(now, buffer, run, item, place, position),
             places => self.store_many(now, buffer, run, item, places)?,
         };
+        if may_trace {
+            // One that waits goes to one topic.
+            let known = places.iter().take(if item.waits() { 1 } else { usize::MAX });
+            for place in known {
+                let offset = Some(place.offset).filter(|_| !item.waits());
+                self.trace_stored(&place.queue, stored.position, offset, unique_id.as_deref());
+            }
+        }
         // A waiting message is in no queue yet.
         for place in places.into_iter().filter(|_| !item.waits()) {
             let is_synced = durability == Durability::Disk;
             let Place { queue, offset, is_transient } = place;
             let id = queue.id;
-            let seen = seen.entry(id).or_insert(Seen { queue, end: 0, is_synced: false, is_transient });
+            let seen = seen.entry(id).or_insert_with(|| Seen::of(queue, is_transient));
             seen.end = offset + 1;
+            seen.messages += 1;
+            seen.bytes += to_u64(item.message_len);
             seen.is_synced |= is_synced;
         }
         Ok(Placed { stored, durability, full })

@@ -3,11 +3,13 @@
 
 use bytes::Bytes;
 
+use super::trace::Change as Trace;
 use super::*;
 use crate::access::{Action, Identity, Resource};
 use crate::command::Name;
 use crate::reader::ReadContext;
 use crate::schedule::{BlockRef, Known, RECALLED_TIMERS_MAX, Timer, read_block};
+use crate::trace::TraceStage;
 
 /// What is to be recalled, as far as it is known.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(crate) struct Recall {
     topic: Option<Name>,
     /// Who must be allowed to publish to its topic.
     identity: Arc<Identity>,
+    /// The topic that it is of, once that is read.
+    its_topic: Option<Name>,
     found: Found,
 }
 
@@ -36,7 +40,13 @@ impl Recall {
     /// Reads what the shard does not know; on a reader's thread.
     pub fn read(mut self, context: &ReadContext) -> Recall {
         self.found = match self.found {
-            Found::Nothing => Found::Record(self.read_record(context)),
+            Found::Nothing => {
+                let read = self.read_record(context).map(|(timer, topic)| {
+                    self.its_topic = Some(topic);
+                    timer
+                });
+                Found::Record(read)
+            }
             Found::In(timer, blocks) => {
                 let look = |block| read_block(context.blocks.store(), block);
                 let mut has_it = Ok(false);
@@ -58,7 +68,7 @@ impl Recall {
         self
     }
 
-    fn read_record(&self, context: &ReadContext) -> Result<Timer, Error> {
+    fn read_record(&self, context: &ReadContext) -> Result<(Timer, Name), Error> {
         let none = || self.not_waiting("no waiting message is stored there");
         let message: Bytes = context.message_at(self.position).map_err(|_| none())?;
         let timer = Timer::of_record(self.position, &message).map_err(|_| none())?;
@@ -68,7 +78,7 @@ impl Recall {
         }
         let topic = Resource::topic(stored.topic());
         context.directory.check(&self.identity, Action::Publish, topic, None).map_err(Error::Denied)?;
-        Ok(timer)
+        Ok((timer, Name::from(stored.topic())))
     }
 
     fn not_waiting(&self, why: &'static str) -> Error {
@@ -86,7 +96,8 @@ impl Shard {
         topic: Option<Name>,
     ) {
         let (mailbox, identity) = (mailbox.clone(), mailbox.identity().clone());
-        let recall = Recall { mailbox, token, position, topic, identity, found: Found::Nothing };
+        let recall =
+            Recall { mailbox, token, position, topic, identity, its_topic: None, found: Found::Nothing };
         self.outputs.work.push(Work::Recall(recall));
     }
 
@@ -109,6 +120,11 @@ impl Shard {
             }
             (Known::Not, _) | (Known::In(_), Some(false)) => Err(over),
         };
+        if let (Ok(()), Some(topic)) = (&result, &recall.its_topic) {
+            self.tracing_by(&mailbox);
+            let stage = TraceStage::Recalled;
+            self.trace_change(&Trace { stage, topic, position, copy: None, to: None, how: None });
+        }
         self.reply_when_synced(&mailbox, token, self.journal.end(), result.map(|()| Reply::Done));
     }
 

@@ -7,6 +7,7 @@ use crate::command::Outcome;
 use crate::delivery::{Lease, LeaseEnd, attempts};
 use crate::limits::*;
 use crate::settings::AfterFailure;
+use crate::statistics::group as counted;
 
 /// Entries next to one another that come back alike.
 struct ComeBack {
@@ -54,8 +55,12 @@ impl Shard {
 
     fn end_leases(&mut self, now: Now, line: Line, offsets: &[u64], outcome: Outcome) -> Result<(), Error> {
         let (group, queue) = line;
+        self.trace_settled(line, offsets, outcome.name());
         match outcome {
-            Outcome::Ack => self.settle_now(group, queue, runs(offsets))?,
+            Outcome::Ack => {
+                self.settle_now(group, queue, runs(offsets))?;
+                self.counts.add(line, counted::SETTLED, to_u64(offsets.len()));
+            }
             Outcome::Retry { delay_ms } => self.fail(now, line, offsets, delay_ms),
             Outcome::Release => {
                 if let Some(flow) = self.flows.get_mut(&line) {
@@ -142,6 +147,7 @@ impl Shard {
             }
         }
         for run in back {
+            self.counts.add(line, counted::RETRIED, run.count);
             self.bring_back(now, line, &run);
         }
     }
@@ -210,6 +216,7 @@ impl Shard {
             let mut expired = self.flows.get(&line).map(|flow| flow.expired(now)).unwrap_or_default();
             expired.sort_unstable();
             if !expired.is_empty() {
+                self.trace_settled(line, &expired, "lease_expired");
                 self.fail(now, line, &expired, None);
             }
             if let Some(flow) = self.flows.get_mut(&line) {
@@ -229,7 +236,9 @@ impl Shard {
     /// The owner of these leases has gone: they go back at once.
     pub(super) fn return_leases(&mut self, now: Now, session: SessionId) {
         for line in self.leased.remove(&session).unwrap_or_default() {
-            let offsets = self.flows.get(&line).map(|flow| flow.leased_to(session)).unwrap_or_default();
+            let mut offsets = self.flows.get(&line).map(|flow| flow.leased_to(session)).unwrap_or_default();
+            offsets.sort_unstable();
+            self.trace_settled(line, &offsets, "owner_gone");
             self.fail(now, line, &offsets, Some(0));
             self.reschedule(line);
             self.look_at(line);
@@ -324,4 +333,8 @@ pub(super) fn runs(offsets: &[u64]) -> Vec<(u64, u64)> {
         }
     }
     runs
+}
+
+fn to_u64(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
 }

@@ -237,6 +237,9 @@ impl Shard {
     pub(super) fn end_all(&mut self, line: Line, offsets: &[u64], reason: DeathReason) -> Result<(), Error> {
         let (group, queue) = line;
         if !self.has_dead_letter(group, queue) {
+            for offset in offsets {
+                self.trace_given_up(line, *offset, 0, reason.name());
+            }
             return if offsets.is_empty() { Ok(()) } else { self.settle_now(group, queue, runs(offsets)) };
         }
         for offset in offsets {

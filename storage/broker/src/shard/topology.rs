@@ -7,7 +7,7 @@ use crate::directory::Topic;
 use crate::event::BindingView;
 use crate::limits::*;
 use crate::lite::LITE_PREFIX;
-use crate::policy::Policy;
+use crate::policy::{Policy, TRACE_SAMPLE};
 use crate::queue::Queue;
 use crate::record::{Binding, RouteEnd};
 use crate::route::Routes;
@@ -78,7 +78,7 @@ impl Shard {
         if let Some(topic) = self.state.directory.topic(name) {
             self.check_owner(&topic, session)?;
             if !adopt {
-                same_topic(name, &topic.settings(), settings)?;
+                self.change_topic(&topic, settings)?;
             }
             return Ok(Reply::Topic { topic, created: false });
         }
@@ -97,6 +97,25 @@ impl Shard {
         }
         let topic = self.state.directory.topic(name).ok_or_else(|| Error::NoTopic(name.to_owned()))?;
         Ok(Reply::Topic { topic, created: true })
+    }
+
+    /// Of a topic that exists only how many messages are traced may change; what does not say is no change.
+    fn change_topic(&mut self, topic: &Topic, asked: &TopicSettings) -> Result<(), Error> {
+        let found = topic.settings();
+        let mut expected = (*found).clone();
+        let sample = asked.attributes.get(TRACE_SAMPLE).or(found.attributes.get(TRACE_SAMPLE));
+        let mut asked = asked.clone();
+        if let Some(sample) = sample.cloned() {
+            expected.attributes.insert(TRACE_SAMPLE.to_owned(), sample.clone());
+            asked.attributes.insert(TRACE_SAMPLE.to_owned(), sample);
+        }
+        same_topic(&topic.name, &expected, &asked)?;
+        if expected == *found {
+            return Ok(());
+        }
+        Policy::of(&expected)?;
+        let queues = topic.queues().iter().map(|queue| queue.id).collect();
+        self.log(Change::TopicPut { id: topic.id, name: topic.name.to_string(), settings: expected, queues })
     }
 
     /// Makes a topic that does not exist.
@@ -170,6 +189,7 @@ impl Shard {
     /// Tells everybody who consumes a deleted topic, and forgets them.
     fn end_consumption(&mut self, topic: &Topic, lines: Vec<Line>) {
         self.owned.remove(&topic.id);
+        self.counts.forget(None, topic.id);
         self.handing_over.retain(|(_, id)| *id != topic.id);
         let groups = self.served.get(&topic.id).cloned().unwrap_or_default();
         for group in groups {
@@ -231,6 +251,7 @@ impl Shard {
         let (group, topic) = self.line_of(name, topic)?;
         self.check_owner(&topic, session)?;
         self.log(Change::GroupForgotten { group, topic: topic.id })?;
+        self.counts.forget(Some(group), topic.id);
         let gone = Error::NoGroup { group: name.to_owned(), topic: topic.name.to_string() };
         self.end_subscription((group, topic.id), &gone);
         for queue in topic.queues().iter() {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mailrail_message::{AnnexKind, StoredMessage, property, sys_flag};
 
 use super::copy::Differences;
+use super::trace::Change as Trace;
 use super::*;
 use crate::access::{Action, Identity, Resource};
 use crate::command::{Decision, Name};
@@ -13,6 +14,7 @@ use crate::event::{HalfView, Stored};
 use crate::limits::OPEN_HALVES_LISTED_MAX;
 use crate::publish::{Destination, queue_of};
 use crate::reader::{ReadContext, behind_header};
+use crate::trace::TraceStage;
 use crate::transaction::{Half, UNDECIDED_TOPIC};
 
 /// Ends that are under way.
@@ -70,6 +72,10 @@ impl Ending {
     }
 }
 
+fn topic_of(message: &Bytes) -> Option<Name> {
+    StoredMessage::parse(message).ok().map(|stored| Name::from(stored.topic()))
+}
+
 /// Whether somebody may say what becomes of a half message: who may publish to its topic.
 pub(super) fn may_end(context: &ReadContext, identity: &Identity, message: &[u8]) -> Result<(), Error> {
     let stored = StoredMessage::parse(message).map_err(|error| Error::Read(error.to_string()))?;
@@ -103,6 +109,8 @@ impl Shard {
             }
         };
         let waiter = (mailbox.clone(), token);
+        // Its topic says who may end it, and whether that is traced.
+        let must_be_read = !self.state.directory.access().is_open() || self.is_tracing();
         match (self.endings.under_way.get_mut(&position), decision) {
             (Some(ending), Decision::Commit)
                 if ending.goes_to == Some(GoesTo::ItsTopic) && ending.is_asked_by(mailbox) =>
@@ -119,7 +127,7 @@ impl Shard {
                 self.begin_ending(position, &half, Some(GoesTo::ItsTopic), vec![waiter]);
             }
             (_, Decision::Commit) => {}
-            (None, Decision::RollBack) if !self.state.directory.access().is_open() => {
+            (None, Decision::RollBack) if must_be_read => {
                 self.begin_ending(position, &half, None, vec![waiter]);
             }
             (_, Decision::RollBack) => {
@@ -170,8 +178,13 @@ impl Shard {
         let half = self.state.halves().get(position).cloned();
         let is_open = half.is_some() || planted(Bug::RolledBackHalfCommitted);
         let message = message.filter(|_| is_open).unwrap_or(Err(over));
+        let topic = message.as_ref().ok().and_then(topic_of);
         let result = match self.refusal() {
             Some(refusal) => Err(refusal),
+            // It was only read for its trace, which must not be what keeps it.
+            None if is_open && goes_to.is_none() && self.state.directory.access().is_open() => {
+                self.log(Change::HalfRolledBack { position }).map(|()| None)
+            }
             None => message.and_then(|message| match goes_to {
                 Some(goes_to) => self.store_committed(now, position, goes_to, &message).map(Some),
                 None => self.log(Change::HalfRolledBack { position }).map(|()| None),
@@ -191,11 +204,35 @@ impl Shard {
             }
             Err(_) => {}
         }
+        if let (Ok(copy), Some(topic)) = (&result, &topic) {
+            self.trace_ending(topic, position, goes_to, copy.as_ref(), waiters.first());
+        }
         half.into_iter().for_each(|half| self.note_checks(&half.group));
         for (mailbox, token) in waiters {
             let result = result.clone().map(|stored| stored.map_or(Reply::Done, Reply::Stored));
             self.reply_when_synced(&mailbox, token, self.journal.end(), result);
         }
+    }
+
+    fn trace_ending(
+        &mut self,
+        topic: &Name,
+        position: Position,
+        goes_to: Option<GoesTo>,
+        copy: Option<&Stored>,
+        waiter: Option<&(Arc<Mailbox>, Token)>,
+    ) {
+        if let Some((mailbox, _)) = waiter {
+            self.tracing_by(mailbox);
+        }
+        let (stage, to, how) = match goes_to {
+            Some(GoesTo::ItsTopic) => (TraceStage::Committed, None, None),
+            Some(GoesTo::Undecided) => {
+                (TraceStage::GivenUp, Some(Name::from(UNDECIDED_TOPIC)), Some("undecided"))
+            }
+            None => (TraceStage::RolledBack, None, None),
+        };
+        self.trace_change(&Trace { stage, topic, position, copy, to, how });
     }
 
     /// Stores the message in place of the half one.

@@ -6,13 +6,17 @@ use bytes::Bytes;
 use mailrail_message::{AnnexKind, StoredMessage, property};
 
 use super::copy::Differences;
+use super::trace::Change as Trace;
 use super::*;
+use crate::command::Name;
 use crate::delivery::wait_until;
+use crate::event::Stored;
 use crate::limits::*;
 use crate::publish::{Destination, queue_of};
 use crate::reader::{ReadContext, behind_header};
 use crate::schedule::{Timer, TimerKey};
 use crate::store_thread::GatherOutcome;
+use crate::trace::TraceStage;
 
 /// Wait before a dispatch that failed is tried again, and before far timers are.
 const RETRY_MS: u64 = 1_000;
@@ -179,7 +183,11 @@ impl Shard {
         let position = timer.position;
         let record = self.journal.position();
         match message.and_then(|message| self.store_dispatched(now, timer, &message)) {
-            Ok(()) => self.state.dispatched(record, timer),
+            Ok((topic, copy)) => {
+                self.state.dispatched(record, timer);
+                let (stage, copy) = (TraceStage::Dispatched, Some(&copy));
+                self.trace_change(&Trace { stage, topic: &topic, position, copy, to: None, how: None });
+            }
             Err(Error::NoTopic(topic)) => {
                 tracing::warn!(%topic, position, "a waiting message is dropped: its topic was deleted");
                 if !self.log_loosely(Change::WaitingRecalled { timer }) {
@@ -202,7 +210,7 @@ impl Shard {
         }
     }
 
-    fn store_dispatched(&mut self, now: Now, timer: Timer, message: &Bytes) -> Result<(), Error> {
+    fn store_dispatched(&mut self, now: Now, timer: Timer, message: &Bytes) -> Result<(Name, Stored), Error> {
         let stored = StoredMessage::parse(message).map_err(|error| Error::Read(error.to_string()))?;
         let topic = self.state.directory.topic(stored.topic());
         let topic = topic.ok_or_else(|| Error::NoTopic(stored.topic().to_owned()))?;
@@ -211,6 +219,7 @@ impl Shard {
         let destination = Destination::Topic { topic: topic.id, queue_index };
         let differences =
             Differences { without: property::DELAYS, dispatch_of: Some(timer), ..Differences::default() };
-        self.store_copy(now, &stored, (topic.id, destination), differences, None).map(drop)
+        let copy = self.store_copy(now, &stored, (topic.id, destination), differences, None)?;
+        Ok((topic.name.clone(), copy))
     }
 }

@@ -5,6 +5,7 @@ mod bounds;
 mod compaction;
 mod consumers;
 mod consumption;
+mod counts;
 mod dead_letters;
 mod durability;
 mod expiry;
@@ -28,6 +29,7 @@ mod space;
 mod store;
 mod together;
 mod topology;
+mod trace;
 mod transaction;
 mod users;
 

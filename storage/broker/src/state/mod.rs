@@ -40,6 +40,7 @@ use crate::route::{Routes, Traits};
 use crate::schedule::Schedule;
 use crate::settings::*;
 use crate::store_thread::StoreJob;
+use crate::trace::TRACE_TOPIC;
 use crate::transaction::Halves;
 
 /// A record that contradicts the state it is applied to: the log is damaged or was written wrongly.
@@ -128,6 +129,8 @@ pub(crate) struct State {
     halves: Halves,
     pub users: FxHashMap<UserId, Arc<User>>,
     pub audit: Audit,
+    /// Topics of which messages are traced.
+    pub traced: FxHashSet<TopicId>,
     pub next_id: u64,
     pub epoch: u64,
     pub boot: String,
@@ -343,10 +346,18 @@ impl State {
                 Policy::default()
             })),
         };
+        // Traces of traces would never end.
+        let trace_sample = if name == TRACE_TOPIC { 0 } else { policy.trace_sample };
+        if trace_sample > 0 {
+            self.traced.insert(id)
+        } else {
+            self.traced.remove(&id)
+        };
         let is_owned = settings.retention == Retention::UntilSettled;
         for queue in &shared_queues {
             queue.set_ttl(policy.message_ttl_ms, is_owned);
             queue.set_priority_max(policy.priority_max);
+            queue.set_trace_sample(trace_sample);
         }
         match self.topics.get_mut(&id) {
             Some(topic) => {
@@ -376,6 +387,7 @@ impl State {
         if let Some(routes) = &topic.routes {
             self.forget_source(RouteEnd::Topic(id), routes);
         }
+        self.traced.remove(&id);
         self.directory.remove_topic(&topic.shared);
         self.dirty.insert(ItemKey::Topic(id));
         for queue in &topic.queues {
@@ -427,6 +439,7 @@ impl State {
                 self.dirty.insert(ItemKey::Progress(group, queue));
             }
         }
+        self.directory.statistics().forget(Some(group), topic);
         // A queue's default group has no life of its own.
         let is_default =
             |group: &Arc<Group>| self.topics.get(&topic).is_some_and(|t| t.shared.name == group.name);

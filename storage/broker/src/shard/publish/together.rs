@@ -138,7 +138,7 @@ impl Shard {
         }
         let position = self.journal.end();
         for (_, seen) in seen {
-            self.show(seen, position);
+            self.show(now, seen, position);
         }
         results
     }
