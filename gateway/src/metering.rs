@@ -25,6 +25,7 @@ pub fn install() -> Result<PrometheusHandle, String> {
     describe_gauge!("mailrail_connections", "Connections open.");
     describe_histogram!("mailrail_stage_seconds", "Time a batch spends in a stage.");
     describe_counter!("mailrail_published_messages_total", "Messages stored.");
+    describe_counter!("mailrail_duplicates_total", "Messages that were sent again and not stored.");
     describe_counter!("mailrail_published_bytes_total", "Bytes of messages stored.");
     describe_counter!("mailrail_delivered_messages_total", "Messages handed to consumers by lease.");
     describe_counter!("mailrail_read_messages_total", "Messages read by offset.");

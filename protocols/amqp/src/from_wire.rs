@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 
 use mailrail_broker as broker;
 use mailrail_broker::{
-    ALTERNATE_EXCHANGE, Durability, ExchangeKind, GroupSettings, Lifetime, Now, Order, TopicSettings, Turns,
+    ALTERNATE_EXCHANGE, DeduplicationKey, Durability, ExchangeKind, GroupSettings, Lifetime, Now, Order,
+    TopicSettings, Turns,
 };
 use mailrail_message::{PROPERTIES_BYTES_MAX, property, tag_hash};
 
@@ -21,6 +22,8 @@ pub(crate) const TAG_HEADER: &str = "x-tag";
 pub(crate) const KEYS_HEADER: &str = "x-keys";
 /// Header with the names of light queues that the message goes to as well, separated by commas.
 pub(crate) const LITE_HEADER: &str = "x-lite";
+/// Header by which a queue that deduplicates knows a message that is sent again.
+pub(crate) const DEDUPLICATION_HEADER: &str = "x-deduplication-header";
 /// Between topic and group in the name of a group that is used as a queue.
 pub(crate) const GROUP_SEPARATOR: &str = "::";
 /// Header with more routing keys.
@@ -38,6 +41,8 @@ pub(crate) struct Meant {
     pub durability: Durability,
     pub born_ms: u64,
     pub tag_hash: i32,
+    /// What it is known by when it is sent again.
+    pub key: Option<DeduplicationKey>,
 }
 
 /// Reads properties and appends RocketMQ's form of them to `out`, what the broker itself reads before what is only
@@ -83,6 +88,7 @@ pub(crate) fn project(
         durability: if properties.is_persistent() { Durability::Disk } else { Durability::Memory },
         born_ms: born_ms.filter(|born| *born > 0 && i64::try_from(*born).is_ok()).unwrap_or(now.wall_ms),
         tag_hash: if is_tagged { tag_hash(tag) } else { 0 },
+        key: named.deduplication.map(|value| deduplication_key(value, text)).transpose()?.flatten(),
     })
 }
 
@@ -110,6 +116,7 @@ struct Named<'a> {
     tag: Option<&'a str>,
     keys: Option<&'a str>,
     lites: Option<&'a str>,
+    deduplication: Option<Value<'a>>,
 }
 
 impl<'a> Named<'a> {
@@ -121,11 +128,26 @@ impl<'a> Named<'a> {
                 KEYS_HEADER => named.keys = value.as_text(),
                 // What is no text names nothing, and is refused as such.
                 LITE_HEADER => named.lites = Some(value.as_text().unwrap_or_default()),
+                DEDUPLICATION_HEADER => named.deduplication = Some(value),
                 _ => {}
             }
         }
         named
     }
+}
+
+/// A text of any bytes, or what can be written as a short one; anything else is no key.
+fn deduplication_key(value: Value<'_>, text: &mut String) -> Result<Option<DeduplicationKey>, Refusal> {
+    text.clear();
+    let key = match value {
+        Value::Text(bytes) => Some(bytes),
+        value => as_text(value, text).map(str::as_bytes),
+    };
+    let Some(key) = key.filter(|key| !key.is_empty()) else { return Ok(None) };
+    let told = |error| {
+        Refusal::new(ReplyCode::PreconditionFailed, format!("header '{DEDUPLICATION_HEADER}': {error}"))
+    };
+    DeduplicationKey::of_key(key).map(Some).map_err(told)
 }
 
 /// Routing keys of a message beside its own.
@@ -221,12 +243,21 @@ const ATTRIBUTES: [(&str, &str); 8] = [
     ("x-overflow", broker::OVERFLOW),
 ];
 
+/// Argument of a queue that deduplicates; the broker's own attribute says for how long.
+const DEDUPLICATION: &str = "x-message-deduplication";
+
 /// Settings of a topic for a queue that is declared.
 pub(crate) fn topic_settings(settings: &QueueSettings) -> TopicSettings {
     let declared = if settings.durable { DECLARED_DURABLE } else { DECLARED_TRANSIENT };
     let own_name =
         |name: &String| ATTRIBUTES.iter().find(|(argument, _)| argument == name).map(|(_, own)| *own);
     let attribute = |(name, value): (&String, &String)| {
+        if name == DEDUPLICATION {
+            return (
+                broker::DEDUPLICATION_WINDOW_MS.to_owned(),
+                broker::DEDUPLICATION_WINDOW_MS_DEFAULT.to_string(),
+            );
+        }
         (own_name(name).map_or_else(|| name.clone(), str::to_owned), value.clone())
     };
     let mut attributes: BTreeMap<String, String> = settings.arguments.iter().map(attribute).collect();
@@ -292,6 +323,9 @@ fn arguments_of(settings: &TopicSettings) -> BTreeMap<String, String> {
     let argument =
         |own: &String| ATTRIBUTES.iter().find(|(_, name)| name == own).map(|(argument, _)| *argument);
     let named = |(own, value): (&String, &String)| {
+        if own == broker::DEDUPLICATION_WINDOW_MS {
+            return (DEDUPLICATION.to_owned(), true.to_string());
+        }
         (argument(own).map_or_else(|| own.clone(), str::to_owned), value.clone())
     };
     settings.attributes.iter().map(named).collect()

@@ -41,7 +41,10 @@ fn properties_and_headers_become_rocketmqs() {
         ..BasicProperties::default()
     };
     let (meant, pairs) = projected(&properties, "eu.new").unwrap();
-    assert_eq!(meant, Meant { durability: Durability::Disk, born_ms: 5_000, tag_hash: tag_hash("eu.new") });
+    assert_eq!(
+        meant,
+        Meant { durability: Durability::Disk, born_ms: 5_000, tag_hash: tag_hash("eu.new"), key: None }
+    );
     let expected = [
         ("TAGS", "eu.new"),
         ("KEYS", "m1"),
@@ -60,7 +63,7 @@ fn properties_and_headers_become_rocketmqs() {
 #[test]
 fn a_bare_message_is_transient_born_now_and_untagged() {
     let (meant, pairs) = projected(&BasicProperties::default(), "").unwrap();
-    assert_eq!(meant, Meant { durability: Durability::Memory, born_ms: NOW.wall_ms, tag_hash: 0 });
+    assert_eq!(meant, Meant { durability: Durability::Memory, born_ms: NOW.wall_ms, tag_hash: 0, key: None });
     assert!(pairs.is_empty());
 }
 

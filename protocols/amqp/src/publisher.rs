@@ -191,6 +191,10 @@ impl Publisher {
         self.birth.clear();
         to_wire::put_birth(&mut self.birth, publish.exchange, publish.routing_key, publish.properties);
         let destination = self.destination(&known, publish, copies, envelope.directory)?;
+        let key = meant.key.map(|key| key.annex());
+        let birth = (AnnexKind::Amqp, self.birth.as_slice());
+        let with_key = key.as_ref().map(|key| [birth, (AnnexKind::Deduplication, key.as_slice())]);
+        let alone = [birth];
         let draft = Draft {
             topic: known.name(),
             flag: 0,
@@ -202,7 +206,7 @@ impl Publisher {
             body: publish.body,
             properties: &self.properties,
             more_properties: &[],
-            annexes: &[(AnnexKind::Amqp, &self.birth)],
+            annexes: with_key.as_ref().map_or(&alone[..], |both| &both[..]),
         };
         let illegal = |error: DraftError| Refusal::new(ReplyCode::PreconditionFailed, error.to_string());
         let may_be_unroutable = matches!(known, Known::Exchange(_)) || !copies.keys.is_empty();

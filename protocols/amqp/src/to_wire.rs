@@ -194,7 +194,11 @@ pub(crate) fn refusal(error: &Error) -> Refusal {
             (ReplyCode::ResourceError, error.to_string())
         }
         Error::Stopping => (ReplyCode::ConnectionForced, error.to_string()),
+        Error::NoDeduplication(_) | Error::OutOfSequence { .. } => {
+            (ReplyCode::PreconditionFailed, error.to_string())
+        }
         Error::Unroutable
+        | Error::Forgotten { .. }
         | Error::Poisoned(_)
         | Error::Receipt(_)
         | Error::NoMessage(_)

@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use mailrail_broker::{AfterFailure, DelayLevels, Durability, GroupSettings, Now, Topic, TopicSettings};
+use mailrail_broker::{
+    AfterFailure, DeduplicationKey, DelayLevels, Durability, GroupSettings, Now, Topic, TopicSettings,
+};
 use mailrail_message::property::{self, Properties};
 use mailrail_message::{Draft, StoredMessage, sys_flag, tag_hash};
 
@@ -162,6 +164,14 @@ impl Envelope<'_> {
             more_properties,
             annexes: &[],
         }
+    }
+
+    /// What a message is known by when it is sent again, where its topic cares: SDKs give each message an id of its own
+    /// once, and keep it when they try again.
+    pub(crate) fn known_by(&self, meant: &Meant<'_>) -> Result<Option<Vec<u8>>, Refusal> {
+        let unique = meant.unique.filter(|unique| !unique.is_empty() && self.topic.deduplicates());
+        let Some(unique) = unique else { return Ok(None) };
+        Ok(Some(DeduplicationKey::of_key(unique.as_bytes())?.annex()))
     }
 
     /// The queue it asked for; None for negative numbers, which leave the choice to the broker.

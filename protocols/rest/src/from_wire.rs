@@ -1,6 +1,8 @@
 //! From what requests say to what the core takes: messages into a publish batch, settings, positions, filters. Decides
 //! what is refused before anything is stored.
 
+pub(crate) mod deduplication;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,13 +14,13 @@ use bytes::Bytes;
 use mailrail_broker::limits::DELAY_MS_MAX;
 use mailrail_broker::{
     ALTERNATE_EXCHANGE, Action, BindTarget, COMPACTION_LAG_MS, DEAD_LETTER_EXCHANGE, DEAD_LETTER_KEY,
-    DEAD_LETTER_TOPIC, Destination, Dialect, Durability, EXPIRES_MS, Effect, Exchange, ExchangeKind,
-    ExchangeSettings, Filter, GroupSettings, HalfTerms, LENGTH_BYTES_MAX, LENGTH_MAX, Lifetime,
-    MESSAGE_TTL_MS, Name, OVERFLOW, Order, Overflow, PRIORITY_MAX, Pattern, PublishBatch, ResourceKind,
-    Retention, Rule, SeekTo, TOMBSTONE_MS, TRACE_SAMPLE, Topic, TopicSettings, lite,
+    DEAD_LETTER_TOPIC, DEDUPLICATION_WINDOW_MS, Destination, Dialect, Durability, EXPIRES_MS, Effect,
+    Exchange, ExchangeKind, ExchangeSettings, Filter, GroupSettings, HalfTerms, LENGTH_BYTES_MAX, LENGTH_MAX,
+    Lifetime, MESSAGE_TTL_MS, Name, OVERFLOW, Order, Overflow, PRIORITY_MAX, Pattern, PublishBatch,
+    ResourceKind, Retention, Rule, SeekTo, TOMBSTONE_MS, TRACE_SAMPLE, Topic, TopicSettings, lite,
 };
 use mailrail_message::{
-    BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, property, push_header, tag_hash,
+    AnnexKind, BODY_BYTES_MAX, Draft, HEADER_NAME_BYTES_MAX, HeaderValue, property, push_header, tag_hash,
 };
 
 use crate::instant::WallTime;
@@ -92,6 +94,9 @@ fn set_field<'a>(
         "queue" => message.queue = Some(number(value)?),
         "priority" => message.priority = Some(number(value)?),
         "expires_in_ms" => message.expires_in_ms = Some(number(value)?),
+        "deduplication_key" => message.deduplication_key = Some(text(value)),
+        "producer_id" => message.producer_id = Some(text(value)),
+        "sequence" => message.sequence = Some(number(value)?),
         "delay_ms" => message.delay_ms = Some(number(value)?),
         "deliver_at" => message.deliver_at = Some(time(value)?),
         "born_at" => message.born_at = Some(time(value)?),
@@ -184,6 +189,8 @@ pub(crate) struct Encoder<'a> {
     /// The advertised address.
     pub store_host: SocketAddr,
     pub now_ms: u64,
+    /// Of the request: each message that has none of its own is known by it and its place in the batch.
+    pub idempotency_key: Option<&'a [u8]>,
     pub properties: Vec<u8>,
     pub body: Vec<u8>,
 }
@@ -205,6 +212,9 @@ impl Encoder<'_> {
             Some(body) => body,
             None => body_of(message, &mut self.body)?,
         };
+        let key = deduplication::key_of(message, self.idempotency_key, batch.len())?;
+        let key_annex = key.map(|key| key.annex());
+        let annexes = key_annex.as_ref().map(|annex| (AnnexKind::Deduplication, annex.as_slice()));
         let draft = Draft {
             topic: self.to.name(),
             flag: 0,
@@ -216,7 +226,7 @@ impl Encoder<'_> {
             body,
             properties: &self.properties,
             more_properties: &[],
-            annexes: &[],
+            annexes: annexes.as_slice(),
         };
         let tag_hash = message.tag.as_ref().map_or(0, |tag| tag_hash(tag));
         let due = due(message, self.now_ms)?;
@@ -230,6 +240,9 @@ impl Encoder<'_> {
                 batch.push_due(&draft, topic, queue_index, tag_hash, self.durability, due_ms)?;
             }
             (_, destination) => batch.push(&draft, destination, tag_hash, self.durability)?,
+        }
+        if key.is_some() {
+            batch.need_deduplication();
         }
         Ok(due)
     }
@@ -467,6 +480,7 @@ fn policy_attributes(
         (lite::LITE_EXPIRES_MS, number(request.lite_expires_ms)),
         (PRIORITY_MAX, number(request.priority_max.map(u64::from))),
         (TRACE_SAMPLE, number(request.trace_sample)),
+        (DEDUPLICATION_WINDOW_MS, number(request.deduplication_window_ms)),
         (DEAD_LETTER_TOPIC, to.and_then(|to| to.topic.clone())),
         (DEAD_LETTER_EXCHANGE, to.and_then(|to| to.exchange.clone())),
         (DEAD_LETTER_KEY, to.and_then(|to| to.key.clone())),

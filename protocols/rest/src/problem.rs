@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     MethodNotAllowed,
     RequestTimeout,
     Differs,
+    NoDeduplication,
+    OutOfSequence,
     ModeConflict,
     InUse,
     NotEmpty,
@@ -89,6 +91,10 @@ impl Kind {
                 (S::REQUEST_TIMEOUT, "request-timeout", "The request body took too long to arrive")
             }
             Kind::Differs => (S::CONFLICT, "differs", "It exists with other settings"),
+            Kind::NoDeduplication => (S::CONFLICT, "no-deduplication", "The topic does not deduplicate"),
+            Kind::OutOfSequence => {
+                (S::CONFLICT, "out-of-sequence", "A later message of the producer was stored already")
+            }
             Kind::ModeConflict => {
                 (S::CONFLICT, "mode-conflict", "The group is being consumed in another way")
             }
@@ -261,6 +267,9 @@ impl From<Error> for Refusal {
             Error::Argument { .. } | Error::NoKey(_) => Kind::InvalidRequest,
             Error::NoMessage(_) => Kind::MessageNotFound,
             Error::Differs { .. } => Kind::Differs,
+            Error::NoDeduplication(_) => Kind::NoDeduplication,
+            // Where a receipt that is forgotten can be told, that is no refusal.
+            Error::Forgotten { .. } | Error::OutOfSequence { .. } => Kind::OutOfSequence,
             Error::Locked(_) => Kind::Locked,
             Error::InUse(_) | Error::ExclusiveConsumer(_) => Kind::InUse,
             Error::NotEmpty(_) => Kind::NotEmpty,

@@ -435,6 +435,7 @@ fn topic_policy(settings: &TopicSettings) -> TopicPolicy {
         lite_expires_ms: policy.lite_expires_ms,
         lite_of: settings.attributes.get(lite::LITE_OF).cloned(),
         trace_sample: Some(policy.trace_sample).filter(|sample| *sample > 0),
+        deduplication_window_ms: policy.deduplication_window_ms,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::access::{Access, Action, Denial, Identity, Resource, ResourceKind};
 use crate::command::Name;
 use crate::ids::*;
 use crate::lite::{LITE_OF, LITE_PREFIX};
+use crate::policy;
 use crate::queue::Queue;
 use crate::settings::*;
 use crate::statistics::{Meter, Statistics};
@@ -25,6 +26,7 @@ pub struct Topic {
     pub lite_of: Option<Name>,
     settings: ArcSwap<TopicSettings>,
     queues: ArcSwap<Vec<Arc<Queue>>>,
+    deduplicates: AtomicBool,
     gone: AtomicBool,
     /// Messages sent to it that were not taken.
     pub(crate) refused: Meter<1>,
@@ -42,6 +44,7 @@ impl Topic {
             id,
             name,
             lite_of,
+            deduplicates: AtomicBool::new(is_deduplicating(&settings)),
             settings: ArcSwap::new(settings),
             queues: ArcSwap::from_pointee(queues),
             gone: AtomicBool::new(false),
@@ -63,6 +66,11 @@ impl Topic {
         self.queues.load().get(index).cloned()
     }
 
+    /// True where messages that are sent again are stored once, if they have a deduplication key.
+    pub fn deduplicates(&self) -> bool {
+        self.deduplicates.load(Ordering::Relaxed)
+    }
+
     /// True once the topic is deleted; a new one of the same name is another topic.
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
@@ -70,8 +78,13 @@ impl Topic {
 
     pub(crate) fn set(&self, settings: TopicSettings, queues: Vec<Arc<Queue>>) {
         self.queues.store(Arc::new(queues));
+        self.deduplicates.store(is_deduplicating(&settings), Ordering::Relaxed);
         self.settings.store(Arc::new(settings));
     }
+}
+
+fn is_deduplicating(settings: &TopicSettings) -> bool {
+    policy::deduplication(settings).is_ok_and(|window| window.is_some())
 }
 
 /// A consumer group.

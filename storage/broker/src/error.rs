@@ -43,6 +43,18 @@ pub enum Error {
     Full { topic: String, what: &'static str, value: u64, max: u64 },
     #[error("topic {0:?} may not be read")]
     NotReadable(String),
+    #[error("topic {0:?} does not deduplicate: it has no deduplication window")]
+    NoDeduplication(String),
+    /// Not a failure: the message was stored before, and is not stored again. Of so old a message of its producer it is
+    /// no longer remembered where.
+    #[error(
+        "sequence {sequence} of this producer was stored before: its highest is {highest}; where is no longer remembered"
+    )]
+    Forgotten { sequence: u64, highest: u64 },
+    #[error(
+        "sequence {sequence} of this producer was not stored, and its later {highest} was; it would come too late"
+    )]
+    OutOfSequence { sequence: u64, highest: u64 },
     #[error("no queue is bound for this message")]
     Unroutable,
     #[error("exchange {0:?} is internal; clients may not publish to it")]

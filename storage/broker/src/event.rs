@@ -85,6 +85,9 @@ pub struct Stored {
     pub offset: Option<u64>,
     /// Number of queues it went to.
     pub queues: u32,
+    /// It was stored before, by the same deduplication key or sequence number, and not again: this is the receipt of the
+    /// first one, as far as it is remembered. (Where nothing of it is: [`Error::Forgotten`].)
+    pub duplicate: bool,
 }
 
 /// A half message that its producers have not ended.

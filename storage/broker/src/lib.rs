@@ -12,6 +12,7 @@ mod command;
 mod compaction;
 pub mod connection;
 mod damage;
+mod deduplication;
 mod delivery;
 mod directory;
 mod error;
@@ -57,6 +58,7 @@ pub use backup::{ArchiveError, Backup, Contents, Piece, RestoreError, Restored, 
 pub use broker::{Broker, BrokerConfig, OpenError};
 pub use check::{CheckReport, Checked, check};
 pub use command::{BindTarget, Command, Decision, Name, Outcome, Receipt, SeekTo};
+pub use deduplication::DeduplicationKey;
 pub use directory::{Directory, Exchange, Group, Topic};
 pub use error::Error;
 pub use event::{

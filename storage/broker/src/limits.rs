@@ -84,6 +84,17 @@ pub const OPEN_HALVES_LISTED_MAX: usize = 1_000;
 pub const TOGETHER_MESSAGES_MAX: usize = if cfg!(test) { 100 } else { 10_000 };
 pub const TOGETHER_BYTES_MAX: usize = if cfg!(test) { 64 * 1024 } else { 16 * 1024 * 1024 };
 pub const TOGETHER_RECEIPTS_MAX: usize = if cfg!(test) { 1_000 } else { 65_536 };
+/// Longest time for which a topic remembers what it has stored.
+pub const DEDUPLICATION_WINDOW_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
+/// Longest deduplication key or producer id, in bytes; a digest of it is kept.
+pub const DEDUPLICATION_KEY_BYTES_MAX: usize = 1_024;
+/// Messages that one topic, and all together, remember at most, some 150 bytes of memory each. With more, the topic
+/// forgets its oldest early, and of all topics the one that remembers most does: a window is then shorter than its
+/// time, and nothing is refused.
+pub const DEDUPLICATION_TOPIC_ENTRIES_MAX: usize = if cfg!(test) { 200 } else { 250_000 };
+pub const DEDUPLICATION_ENTRIES_MAX: usize = if cfg!(test) { 300 } else { 500_000 };
+/// Receipts of one producer's newest messages that a topic remembers; of older ones it knows that they were stored.
+pub const DEDUPLICATION_PRODUCER_RECEIPTS_MAX: usize = if cfg!(test) { 8 } else { 64 };
 /// Entries of one read by offset.
 pub const READ_ENTRIES_MAX: usize = 1_024;
 /// Entries that a filter may pass over in one read; of their messages it looks at [`READ_BYTES_MAX`] bytes at most.
@@ -151,4 +162,5 @@ const _: () = assert!(ROUTE_TARGETS_MAX >= EXCHANGE_BINDINGS_MAX);
 const _: () = assert!(READ_BYTES_MAX > STORED_MESSAGE_BYTES_MAX);
 const _: () =
     assert!(FETCH_BYTES_MAX <= mailrail_message::RECORD_MESSAGE_BYTES_MAX, "what a fetch may bring");
+const _: () = assert!(DEDUPLICATION_TOPIC_ENTRIES_MAX < DEDUPLICATION_ENTRIES_MAX);
 const _: () = assert!(CONNECTION_FREE_BYTES < DELIVERY_STEP_BYTES_MIN);

@@ -1,8 +1,10 @@
 //! What ends messages and topics by itself: times to live, length limits, idleness, and where what is given up goes.
 //! Kept as attributes of a topic; here they are read and checked. Who acts on them is the shard.
 
+use std::ops::RangeInclusive;
+
 use crate::error::Error;
-use crate::limits::{DELAY_MS_MAX, NAME_BYTES_MAX};
+use crate::limits::{DEDUPLICATION_WINDOW_MS_MAX, DELAY_MS_MAX, NAME_BYTES_MAX};
 use crate::lite::{self, LITE, LITE_EXPIRES_MS, LITE_OF};
 use crate::settings::{Retention, TopicSettings};
 use crate::trace::MILLION;
@@ -33,6 +35,12 @@ pub const TOMBSTONE_MS_DEFAULT: u64 = 24 * 60 * 60 * 1_000;
 
 /// Attribute: how many of a million messages are traced, see [`crate::TraceRecord`].
 pub const TRACE_SAMPLE: &str = "trace-sample";
+
+/// Attribute: milliseconds for which the topic remembers messages by their deduplication keys, and does not store them
+/// again. Without it, or with 0, it remembers none.
+pub const DEDUPLICATION_WINDOW_MS: &str = "deduplication-window-ms";
+/// Window of a topic whose maker asks for deduplication and names none: longer than clients go on trying.
+pub const DEDUPLICATION_WINDOW_MS_DEFAULT: u64 = 5 * 60 * 1_000;
 
 /// What happens to a publish to a full topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,11 +94,13 @@ pub struct Policy {
     pub tombstone_ms: u64,
     /// Of a million messages, so many are traced.
     pub trace_sample: u32,
+    /// `None` = what is sent again is stored again.
+    pub deduplication_window_ms: Option<u64>,
 }
 
 impl Policy {
     /// Names of all attributes that are read here.
-    pub const ATTRIBUTES: [&'static str; 15] = [
+    pub const ATTRIBUTES: [&'static str; 16] = [
         MESSAGE_TTL_MS,
         EXPIRES_MS,
         LENGTH_MAX,
@@ -106,14 +116,15 @@ impl Policy {
         COMPACTION_LAG_MS,
         TOMBSTONE_MS,
         TRACE_SAMPLE,
+        DEDUPLICATION_WINDOW_MS,
     ];
 
     /// Reads and checks what a topic's attributes say.
     pub fn of(settings: &TopicSettings) -> Result<Policy, Error> {
         let text = |name: &'static str| settings.attributes.get(name).map(String::as_str);
         let policy = Policy {
-            message_ttl_ms: milliseconds(MESSAGE_TTL_MS, text(MESSAGE_TTL_MS), 0)?,
-            expires_ms: milliseconds(EXPIRES_MS, text(EXPIRES_MS), 1)?,
+            message_ttl_ms: milliseconds(MESSAGE_TTL_MS, text(MESSAGE_TTL_MS), 0..=DELAY_MS_MAX)?,
+            expires_ms: milliseconds(EXPIRES_MS, text(EXPIRES_MS), 1..=DELAY_MS_MAX)?,
             length_max: number(LENGTH_MAX, text(LENGTH_MAX))?,
             length_bytes_max: number(LENGTH_BYTES_MAX, text(LENGTH_BYTES_MAX))?,
             overflow: overflow(text(OVERFLOW))?,
@@ -125,11 +136,12 @@ impl Policy {
             priority_max: priority(text(PRIORITY_MAX))?,
             lite_expires_ms: lite::expires_ms(
                 settings,
-                milliseconds(LITE_EXPIRES_MS, text(LITE_EXPIRES_MS), 1)?,
+                milliseconds(LITE_EXPIRES_MS, text(LITE_EXPIRES_MS), 1..=DELAY_MS_MAX)?,
             )?,
             compaction_lag_ms: compaction(settings, COMPACTION_LAG_MS, 0)?,
             tombstone_ms: compaction(settings, TOMBSTONE_MS, TOMBSTONE_MS_DEFAULT)?,
             trace_sample: sample(text(TRACE_SAMPLE))?,
+            deduplication_window_ms: deduplication(settings)?,
         };
         policy.check_topic(settings)?;
         Ok(policy)
@@ -173,10 +185,14 @@ fn number(name: &'static str, text: Option<&str>) -> Result<Option<u64>, Error> 
     text.map(read).transpose()
 }
 
-fn milliseconds(name: &'static str, text: Option<&str>, min: u64) -> Result<Option<u64>, Error> {
+fn milliseconds(
+    name: &'static str,
+    text: Option<&str>,
+    allowed: RangeInclusive<u64>,
+) -> Result<Option<u64>, Error> {
     match number(name, text)? {
-        Some(value) if value > DELAY_MS_MAX => Err(Error::Limit { what: name, value, max: DELAY_MS_MAX }),
-        Some(value) if value < min => {
+        Some(value) if value > *allowed.end() => Err(Error::Limit { what: name, value, max: *allowed.end() }),
+        Some(value) if value < *allowed.start() => {
             Err(Error::Argument { name, value: value.to_string(), allowed: "1 or more" })
         }
         value => Ok(value),
@@ -188,13 +204,22 @@ fn compaction(settings: &TopicSettings, name: &'static str, otherwise: u64) -> R
     match (settings.attributes.get(name), settings.retention) {
         (None, Retention::Compacted) => Ok(otherwise),
         (None, _) => Ok(0),
-        (Some(text), Retention::Compacted) => Ok(milliseconds(name, Some(text), 0)?.unwrap_or(otherwise)),
+        (Some(text), Retention::Compacted) => {
+            Ok(milliseconds(name, Some(text), 0..=DELAY_MS_MAX)?.unwrap_or(otherwise))
+        }
         (Some(text), _) => {
             let (value, allowed) =
                 (text.clone(), "only on a topic that keeps the newest message of each key");
             Err(Error::Argument { name, value, allowed })
         }
     }
+}
+
+/// For how long a topic remembers what it has stored, as its attributes say.
+pub(crate) fn deduplication(settings: &TopicSettings) -> Result<Option<u64>, Error> {
+    let text = settings.attributes.get(DEDUPLICATION_WINDOW_MS).map(String::as_str);
+    let window = milliseconds(DEDUPLICATION_WINDOW_MS, text, 0..=DEDUPLICATION_WINDOW_MS_MAX)?;
+    Ok(window.filter(|window_ms| *window_ms > 0))
 }
 
 fn priority(text: Option<&str>) -> Result<u8, Error> {
@@ -269,6 +294,7 @@ mod tests {
                 (DEAD_LETTER_KEY, "k"),
                 (PRIORITY_MAX, "255"),
                 (TRACE_SAMPLE, "1000000"),
+                (DEDUPLICATION_WINDOW_MS, "86400000"),
                 ("foreign", "x"),
             ],
         );
@@ -284,8 +310,11 @@ mod tests {
             compaction_lag_ms: 0,
             tombstone_ms: 0,
             trace_sample: 1_000_000,
+            deduplication_window_ms: Some(DEDUPLICATION_WINDOW_MS_MAX),
         };
         assert_eq!(found, Ok(expected));
+        let none = of(TopicSettings::default(), &[(DEDUPLICATION_WINDOW_MS, "0")]);
+        assert_eq!(none, Ok(Policy::default()));
         assert_eq!(of(TopicSettings::default(), &[]), Ok(Policy::default()));
     }
 
@@ -300,6 +329,10 @@ mod tests {
             ),
             (&[(PRIORITY_MAX, "256")], "priority-max is 256; at most 255"),
             (&[(TRACE_SAMPLE, "1000001")], "trace-sample is 1000001; at most 1000000"),
+            (
+                &[(DEDUPLICATION_WINDOW_MS, "86400001")],
+                "deduplication-window-ms is 86400001; at most 86400000",
+            ),
             (&[(EXPIRES_MS, "0")], "expires-ms is 0; 1 or more"),
             (&[(LENGTH_MAX, "many")], "length-max is many;"),
             (&[(OVERFLOW, "drop-tail")], "overflow is drop-tail; drop-head"),

@@ -7,6 +7,7 @@ use mailrail_message::{AnnexKind, Draft, DraftError};
 use smallvec::SmallVec;
 
 use crate::command::Name;
+use crate::deduplication::DeduplicationKey;
 use crate::ids::*;
 use crate::record::{finish, kind};
 use crate::settings::Durability;
@@ -45,6 +46,10 @@ pub(crate) struct PublishItem {
     pub due_ms: Option<u64>,
     /// Not to be seen before its producer says so.
     pub half: Option<HalfTerms>,
+    /// What it is known by if it was sent before.
+    pub key: Option<DeduplicationKey>,
+    /// It is not to be stored where nobody would notice that.
+    pub needs_deduplication: bool,
 }
 
 /// What becomes of names of light queues that a message may not go to.
@@ -85,7 +90,8 @@ impl PublishBatch {
         PublishBatch { buffer: BytesMut::with_capacity(bytes), items: Vec::with_capacity(messages) }
     }
 
-    /// Adds a message, stored at `durability` or what its topic demands.
+    /// Adds a message, stored at `durability` or what its topic demands. One whose draft has the annex of a
+    /// [`DeduplicationKey`] is stored once by topics that deduplicate.
     pub fn push(
         &mut self,
         draft: &Draft<'_>,
@@ -107,8 +113,18 @@ impl PublishBatch {
             durability,
             due_ms: None,
             half: None,
+            key: DeduplicationKey::of_draft(draft),
+            needs_deduplication: false,
         });
         Ok(())
+    }
+
+    /// The last message was given a deduplication key by somebody who counts on it: a topic that does not deduplicate
+    /// refuses it with [`crate::Error::NoDeduplication`]. (Others store what has a key like anything else.)
+    pub fn need_deduplication(&mut self) {
+        if let Some(last) = self.items.last_mut() {
+            last.needs_deduplication = true;
+        }
     }
 
     /// Adds a message to a topic that nobody sees before `due_ms` (milliseconds of the Unix epoch).
@@ -175,6 +191,8 @@ impl PublishBatch {
             durability,
             due_ms: None,
             half: None,
+            key: DeduplicationKey::of_draft(&draft),
+            needs_deduplication: false,
         })
     }
 

@@ -92,6 +92,10 @@ pub enum Bug {
     TwoActive,
     /// Of one priority the newest message comes first.
     NewestOfPriorityFirst,
+    /// A replay does not see by what messages are known that are sent again.
+    KeysNotReplayed,
+    /// A duplicate is answered before the first message is synced.
+    DuplicateToldEarly,
 }
 
 #[cfg(feature = "testing")]

@@ -24,6 +24,9 @@ pub enum AnnexKind {
     Half,
     /// Position u64 of the half message that this one replaces.
     CommitOf,
+    /// What the message is known by when it is sent again: u8 1 and the digest of its key (16 bytes), or u8 2, the digest
+    /// of its producer's id (16 bytes) and its sequence number u64.
+    Deduplication,
     /// Where the message was given up before, see [`crate::Deaths`].
     Deaths,
     /// Written by a later version; skipped by readers.
@@ -40,6 +43,7 @@ impl AnnexKind {
             AnnexKind::DispatchOf => 5,
             AnnexKind::Half => 6,
             AnnexKind::CommitOf => 7,
+            AnnexKind::Deduplication => 8,
             AnnexKind::Deaths => 16,
             AnnexKind::Unknown(number) => number,
         }
@@ -54,6 +58,7 @@ impl AnnexKind {
             5 => AnnexKind::DispatchOf,
             6 => AnnexKind::Half,
             7 => AnnexKind::CommitOf,
+            8 => AnnexKind::Deduplication,
             16 => AnnexKind::Deaths,
             other => AnnexKind::Unknown(other),
         }

@@ -23,7 +23,6 @@ const QUEUE_REFUSED: &[&str] = &[
     "x-delayed-retry-min",
     "x-delayed-retry-type",
     "x-max-age",
-    "x-message-deduplication",
 ];
 /// Integer arguments, with the least that each may be.
 const QUEUE_INTEGERS: &[(&str, i64)] =
@@ -37,6 +36,8 @@ const ALTERNATE_EXCHANGE: &str = "alternate-exchange";
 /// Consumer arguments that are not there yet.
 const CONSUME_REFUSED: &[&str] = &["x-consumer-timeout", "x-stream-filter", "x-stream-offset"];
 const SINGLE_ACTIVE: &str = "x-single-active-consumer";
+/// As RabbitMQ's plugin names it: messages with the same `x-deduplication-header` are stored once.
+const DEDUPLICATION: &str = "x-message-deduplication";
 /// Zero without it.
 const CONSUMER_PRIORITY: &str = "x-priority";
 
@@ -73,6 +74,11 @@ pub(super) fn queue_settings(method: &QueueDeclare<'_>) -> Result<QueueSettings,
     if let Some(value) = method.arguments.get(SINGLE_ACTIVE) {
         let Value::Bool(value) = value else { return Err(invalid(SINGLE_ACTIVE, "not a boolean")) };
         arguments.insert(SINGLE_ACTIVE.to_owned(), value.to_string());
+    }
+    match method.arguments.get(DEDUPLICATION) {
+        None | Some(Value::Bool(false)) => {}
+        Some(Value::Bool(true)) => drop(arguments.insert(DEDUPLICATION.to_owned(), true.to_string())),
+        Some(_) => return Err(invalid(DEDUPLICATION, "not a boolean")),
     }
     let single_active = arguments.get(SINGLE_ACTIVE).is_some_and(|value| value == "true");
     check_together(&arguments)?;
@@ -223,6 +229,7 @@ mod tests {
             (PRIORITY_MAX, Value::Text(b"5"), "q", 406, "not an integer"),
             (SINGLE_ACTIVE, Value::I32(1), "q", 406, "not a boolean"),
             (SINGLE_ACTIVE, Value::Text(b"true"), "q", 406, "not a boolean"),
+            (DEDUPLICATION, Value::Text(b"true"), "q", 406, "not a boolean"),
             ("x-message-ttl", Value::I32(-5), "q", 406, "-5 is less than 0"),
             ("x-message-ttl", Value::Text(b"5"), "q", 406, "not an integer"),
             ("x-expires", Value::I32(0), "q", 406, "0 is less than 1"),
@@ -269,6 +276,16 @@ mod tests {
             arguments.put(CONSUMER_PRIORITY, value);
             let found = consumer_priority(arguments.as_table()).map_err(|fault| fault.code.number());
             assert_eq!(found, expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn deduplication_is_a_boolean_of_which_only_true_makes_a_difference() {
+        for (value, expected) in [(false, None), (true, Some("true"))] {
+            let mut arguments = TableBuffer::default();
+            arguments.put(DEDUPLICATION, Value::Bool(value));
+            let settings = declared("q", true, &arguments).unwrap();
+            assert_eq!(settings.arguments.get(DEDUPLICATION).map(String::as_str), expected);
         }
     }
 

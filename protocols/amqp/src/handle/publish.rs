@@ -37,7 +37,8 @@ pub(crate) fn published(
 ) {
     for (Sent { channel, sequence, destination, copy }, result) in sent.into_iter().zip(results) {
         match result {
-            Ok(_) => connection.confirm(channel, sequence, Confirm::Ack),
+            // What was stored before is where it should be.
+            Ok(_) | Err(Error::Forgotten { .. }) => connection.confirm(channel, sequence, Confirm::Ack),
             // A queue that was deleted in the meantime took its messages with it.
             Err(Error::Unroutable | Error::NoTopic(_)) => {
                 unroutable(connection, channel, sequence, copy.as_deref(), output);

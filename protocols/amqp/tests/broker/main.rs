@@ -5,6 +5,7 @@
 mod access;
 mod client;
 mod consume;
+mod deduplication;
 mod expiry;
 mod lite;
 mod messages;

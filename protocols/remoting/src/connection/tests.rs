@@ -21,6 +21,7 @@ use crate::outstanding::{OUTSTANDING_COUNT_MAX, Waiting};
 mod access;
 mod bounds;
 mod compacted;
+mod deduplication;
 mod lite;
 mod recall;
 mod transaction;

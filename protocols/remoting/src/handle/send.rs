@@ -9,7 +9,7 @@ use mailrail_broker::{
     Command as Ask, Destination, Durability, Error, Name, Now, PublishBatch, Reply, Stored, Topic, TopicId,
     TopicSettings,
 };
-use mailrail_message::{Draft, DraftError, property};
+use mailrail_message::{AnnexKind, Draft, DraftError, property};
 
 use crate::codec::Frame;
 use crate::codec::body::batch::{self, BatchMessage};
@@ -170,7 +170,10 @@ fn send_one(
         property::push(stamp.to_mut(), property::PRODUCER_GROUP, &half.group);
     }
     let stored = if is_resent { meant.stored_again(properties) } else { meant.stored(properties) };
+    let known_by = if is_resent { None } else { envelope.known_by(&meant)? };
+    let annexes = known_by.as_ref().map(|key| (AnnexKind::Deduplication, key.as_slice()));
     let draft = envelope.draft(send.flag, &frame.body, &stored, &stamp);
+    let draft = Draft { annexes: annexes.as_slice(), ..draft };
     let place = (envelope.topic.id, queue_index);
     let kind = match half {
         Some(half) => {
@@ -209,18 +212,22 @@ fn send_batch(
     };
     let header = Meant::by(send.properties.as_bytes());
     let meant: Vec<Meant<'_>> = messages.iter().map(|message| Meant::by(&message.properties)).collect();
-    for (message, meant) in messages.iter().zip(&meant) {
+    let known_by = meant.iter().map(|meant| envelope.known_by(meant)).collect::<Result<Vec<_>, _>>()?;
+    for ((message, meant), key) in messages.iter().zip(&meant).zip(&known_by) {
         if meant.is_half {
             let remark = "transaction messages are not allowed in a batch";
             return Err(Refusal::new(response::MESSAGE_ILLEGAL, remark));
         }
         meant.due_ms(envelope.now, &connection.config.delay_levels)?;
-        draft_of(envelope, message, &meant.stored(&message.properties)).check()?;
+        let annexes = key.as_ref().map(|key| (AnnexKind::Deduplication, key.as_slice()));
+        let stored = meant.stored(&message.properties);
+        Draft { annexes: annexes.as_slice(), ..draft_of(envelope, message, &stored) }.check()?;
     }
     let (sends, config) = connection.sends(header.durability());
-    for (message, meant) in messages.iter().zip(&meant) {
+    for ((message, meant), key) in messages.iter().zip(&meant).zip(&known_by) {
         let stored = meant.stored(&message.properties);
-        let draft = draft_of(envelope, message, &stored);
+        let annexes = key.as_ref().map(|key| (AnnexKind::Deduplication, key.as_slice()));
+        let draft = Draft { annexes: annexes.as_slice(), ..draft_of(envelope, message, &stored) };
         let due_ms = meant.due_ms(envelope.now, &config.delay_levels)?;
         sends.push(&draft, (envelope.topic.id, Some(queue_index)), meant.tag_hash, due_ms)?;
     }

@@ -11,7 +11,7 @@ use mailrail_broker::{Command, Durability, Error, Name, PublishBatch, Reply, Sto
 
 use super::{AskedWithBody, exchange_of};
 use crate::ask::{Line, unexpected};
-use crate::from_wire::{Encoder, To, describe_body, raw_fields};
+use crate::from_wire::{Encoder, To, deduplication, describe_body, raw_fields};
 use crate::instant::WallTime;
 use crate::problem::{ItemProblem, Kind, Refusal, refusals};
 use crate::reply::json;
@@ -26,8 +26,10 @@ const MESSAGE_OVERHEAD_BYTES: usize = 256;
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 refusals! {
-    NotStored: [Forbidden, AccessDenied, TopicNotFound, QueueNotFound, Busy, Full, NotSupported, NoSpace];
-    NotRouted: [Forbidden, AccessDenied, ExchangeNotFound, Unroutable, Busy, Full, NotSupported, NoSpace];
+    NotStored: [Forbidden, AccessDenied, TopicNotFound, QueueNotFound, NoDeduplication, OutOfSequence, Busy, Full,
+        NotSupported, NoSpace];
+    NotRouted: [Forbidden, AccessDenied, ExchangeNotFound, Unroutable, NoDeduplication, OutOfSequence, Busy, Full,
+        NotSupported, NoSpace];
 }
 
 /// The messages of a request, in either form.
@@ -47,6 +49,13 @@ impl Asked<'_> {
             Asked::One { .. } => 1,
         }
     }
+
+    fn any(&self, is: impl Fn(&NewMessage<'_>) -> bool) -> bool {
+        match self {
+            Asked::List(request) => request.messages.iter().any(is),
+            Asked::One { fields, .. } => is(fields),
+        }
+    }
 }
 
 /// Publishes messages to a topic.
@@ -60,8 +69,11 @@ impl Asked<'_> {
 /// A topic that does not exist is made, unless the broker is configured otherwise.
 ///
 /// A message is stored when its entry is in the answer: with durability `disk`, which is the default, it is on disk
-/// then. When a message of the request is malformed, none is stored. `Idempotency-Key` is not supported yet and
-/// refused.
+/// then. When a message of the request is malformed, none is stored.
+///
+/// With an `Idempotency-Key` of at most 1,024 bytes, a topic that has a `deduplication_window_ms` stores the messages of
+/// the request once, however often it is sent: each is known by the key and its place in the request, unless it has a
+/// `deduplication_key` or a `sequence` of its own. The bodies are not compared. A topic without that window refuses it.
 #[utoipa::path(
     post, path = "/v1/topics/{topic}/messages", operation_id = "publishMessages", tag = "messages",
     params(
@@ -82,6 +94,10 @@ impl Asked<'_> {
         ("delay_ms" = Option<u64>, Query, description = "Milliseconds before the message becomes visible"),
         ("deliver_at" = Option<String>, Query, description = "When the message becomes visible (RFC 3339)"),
         ("born_at" = Option<String>, Query, description = "When the producer made the message (RFC 3339)"),
+        ("deduplication_key" = Option<String>, Query, description = "What the message is known by when it is sent again"),
+        ("producer_id" = Option<String>, Query, description = "Names a producer that numbers its messages"),
+        ("sequence" = Option<u64>, Query, description = "The producer's number of the message"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What the request is known by when it is sent again"),
     ),
     request_body(content(
         (PublishRequest = "application/json"),
@@ -114,6 +130,8 @@ pub(crate) async fn publish_messages(
           is answered; `disk` by default, never less than the topics demand"),
         ("routing_key" = Option<String>, Query, description = "Of a message that is the request body; its other \
           fields are those of a message to a topic"),
+        ("Idempotency-Key" = Option<String>, Header, description = "What the request is known by when it is sent \
+          again; all topics that it reaches must deduplicate"),
     ),
     request_body(content(
         (PublishRequest = "application/json"),
@@ -148,18 +166,17 @@ async fn publish(
     request: Request,
 ) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
-    if parts.headers.contains_key("idempotency-key") {
-        return Err(Refusal::new(Kind::NotSupported, "Idempotency-Key is not supported yet; leave it out"));
-    }
     let QueryOf(query) = QueryOf::<Vec<(String, String)>>::from_request_parts(&mut parts, &()).await?;
     let upload = read_body(state, &parts.headers, body).await?;
     let (asked, durability) = read_asked(&parts, &query, &upload.bytes)?;
+    let idempotency_key = deduplication::idempotency_key(&parts.headers)?;
     let mut line = state.line();
     line.check_congestion()?;
     let (topic, exchange);
     let (to, safe) = match through {
         Through::Topic => {
-            topic = topic_for_publish(state, &mut line, name).await?;
+            let must_deduplicate = idempotency_key.is_some() || asked.any(deduplication::is_asked);
+            topic = topic_for_publish(state, &mut line, name, must_deduplicate).await?;
             (To::Topic(&topic), effective(&topic.settings(), durability))
         }
         Through::Exchange => {
@@ -167,7 +184,9 @@ async fn publish(
             (To::Exchange(&exchange), durability_name(durability))
         }
     };
-    let (batch, due) = encode(state, to, &asked, durability, peer_of(&parts), upload.bytes.len())?;
+    let mut encoder = encoder(state, to, durability, peer_of(&parts));
+    encoder.idempotency_key = idempotency_key;
+    let (batch, due) = encode(encoder, &asked, upload.bytes.len())?;
     let token = line.token();
     line.session().submit(vec![Command::Publish { token, batch }]);
     let results = line.published(token).await?;
@@ -201,13 +220,19 @@ fn read_asked<'a>(
     Ok((Asked::List(request), durability))
 }
 
+/// The topic of that name; a missing one is made, unless the broker is configured otherwise.
 pub(super) async fn topic_for_publish(
     state: &RestState,
     line: &mut Line,
     name: &str,
+    must_deduplicate: bool,
 ) -> Result<Arc<Topic>, Refusal> {
     if let Some(topic) = state.broker().directory().topic(name) {
         return Ok(topic);
+    }
+    if must_deduplicate {
+        // As it would be made, it would refuse the messages.
+        return Err(Error::NoDeduplication(name.to_owned()).into());
     }
     if !state.config().auto_create_topics {
         return Err(Refusal::no_topic(name));
@@ -238,6 +263,7 @@ pub(super) fn encoder<'a>(
         peer,
         store_host: state.config().advertised,
         now_ms: state.broker().now().wall_ms,
+        idempotency_key: None,
         properties: Vec::new(),
         body: Vec::new(),
     }
@@ -245,14 +271,10 @@ pub(super) fn encoder<'a>(
 
 /// The batch, and for each message when it becomes visible, if that is later. Nothing has been stored when it fails.
 fn encode(
-    state: &RestState,
-    to: To<'_>,
+    mut encoder: Encoder<'_>,
     asked: &Asked<'_>,
-    durability: Durability,
-    peer: SocketAddr,
     upload_bytes: usize,
 ) -> Result<(PublishBatch, Vec<Option<WallTime>>), Refusal> {
-    let mut encoder = encoder(state, to, durability, peer);
     let count = asked.len();
     let mut batch = PublishBatch::with_capacity(upload_bytes + count * MESSAGE_OVERHEAD_BYTES, count);
     let mut due = Vec::with_capacity(count);
@@ -283,6 +305,9 @@ impl Receipts<'_> {
         for ((index, result), due) in results.into_iter().enumerate().zip(self.due) {
             match result {
                 Ok(stored) => messages.push(PublishedAt { index, published: self.published(&stored, *due) }),
+                Err(Error::Forgotten { .. }) => {
+                    messages.push(PublishedAt { index, published: Published::forgotten(self.durability) });
+                }
                 Err(error) => errors.push((index, self.refusal(error))),
             }
         }
@@ -303,12 +328,13 @@ impl Receipts<'_> {
     fn published(&self, stored: &Stored, deliver_at: Option<WallTime>) -> Published {
         let offset = stored.offset.filter(|_| matches!(self.to, To::Topic(_)));
         Published {
-            id: MessageId::new(self.host, stored.position),
+            id: Some(MessageId::new(self.host, stored.position)),
             queue: offset.map(|_| stored.queue_index),
             offset,
-            queues: matches!(self.to, To::Exchange(_)).then_some(stored.queues),
+            queues: (matches!(self.to, To::Exchange(_)) && !stored.duplicate).then_some(stored.queues),
+            duplicate: stored.duplicate.then_some(true),
             durability: self.durability,
-            deliver_at,
+            deliver_at: deliver_at.filter(|_| !stored.duplicate),
         }
     }
 

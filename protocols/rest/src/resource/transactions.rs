@@ -14,7 +14,7 @@ use mailrail_message::OffsetId;
 use super::publish::{encoder, peer_of, topic_for_publish};
 use super::{Asked, AskedWithBody, in_range, list_items};
 use crate::ask::{Line, unexpected};
-use crate::from_wire::To;
+use crate::from_wire::{To, deduplication};
 use crate::instant::WallTime;
 use crate::problem::{Kind, Refusal, refusals};
 use crate::reply::json;
@@ -25,11 +25,12 @@ use crate::state::{Caller, RestState};
 use crate::to_wire::MessageId;
 
 refusals! {
-    NotBegun: [Forbidden, AccessDenied, TopicNotFound, QueueNotFound, Busy, NoSpace];
+    NotBegun: [Forbidden, AccessDenied, TopicNotFound, QueueNotFound, NoDeduplication, OutOfSequence, Busy, NoSpace];
     NotCommitted: [Forbidden, AccessDenied, TopicNotFound, TransactionNotFound, TransactionEnding, Full, NoSpace];
     NotRolledBack: [AccessDenied, TransactionNotFound, TransactionEnding, NoSpace];
     NotListed: [LimitExceeded];
-    NotTogether: [Forbidden, AccessDenied, TopicNotFound, QueueNotFound, Busy, Full, NoSpace];
+    NotTogether: [Forbidden, AccessDenied, TopicNotFound, QueueNotFound, NoDeduplication, OutOfSequence, Busy, Full,
+        NoSpace];
 }
 
 /// Begins a transaction.
@@ -40,6 +41,7 @@ refusals! {
 /// `TRANS_CHECK_MAX_TIME_TOPIC`.
 #[utoipa::path(
     post, path = "/v1/transactions", operation_id = "beginTransaction", tag = "transactions",
+    params(("Idempotency-Key" = Option<String>, Header, description = "What the message is known by when it is sent again")),
     request_body = TransactionRequest,
     responses(
         (status = 201, body = BegunTransaction, description = "The message is stored, and not seen"),
@@ -63,8 +65,11 @@ pub(crate) async fn begin_transaction(Caller(state): Caller, request: Request) -
     )?;
     let mut line = state.line();
     line.check_congestion()?;
-    let topic = topic_for_publish(&state, &mut line, &asked.topic).await?;
+    let idempotency_key = deduplication::idempotency_key(&parts.headers)?;
+    let must_deduplicate = idempotency_key.is_some() || deduplication::is_asked(&asked.message);
+    let topic = topic_for_publish(&state, &mut line, &asked.topic, must_deduplicate).await?;
     let mut encoder = encoder(&state, To::Topic(&topic), Durability::Disk, peer_of(&parts));
+    encoder.idempotency_key = idempotency_key;
     let first_check_ms = encoder.now_ms.saturating_add(check_ms);
     let half = HalfTerms { group: Name::from(&*asked.group), first_check_ms };
     let mut batch = PublishBatch::with_capacity(upload.bytes.len(), 1);
@@ -75,7 +80,7 @@ pub(crate) async fn begin_transaction(Caller(state): Caller, request: Request) -
     state.keep(line);
     let stored = results.into_iter().next().unwrap_or(Err(Error::Unroutable))?;
     let id = MessageId::new(state.config().advertised, stored.position);
-    json(StatusCode::CREATED, &BegunTransaction { id })
+    json(StatusCode::CREATED, &BegunTransaction { id, duplicate: stored.duplicate.then_some(true) })
 }
 
 /// Commits a transaction.
@@ -149,6 +154,8 @@ pub(crate) async fn list_transactions(
 /// answered.
 #[utoipa::path(
     post, path = "/v1/messages", operation_id = "publishTogether", tag = "transactions",
+    params(("Idempotency-Key" = Option<String>, Header, description = "What the request is known by when it is sent \
+        again; all its topics must deduplicate")),
     request_body = TogetherRequest,
     responses(
         (status = 201, body = PublishResponse, description = "All messages were stored"),
@@ -164,11 +171,13 @@ pub(crate) async fn publish_together(Caller(state): Caller, request: Request) ->
     }
     let mut line = state.line();
     line.check_congestion()?;
-    let topics = topics_of(&state, &mut line, &asked).await?;
+    let idempotency_key = deduplication::idempotency_key(&parts.headers)?;
+    let topics = topics_of(&state, &mut line, &asked, idempotency_key.is_some()).await?;
     let mut batch = PublishBatch::with_capacity(upload.bytes.len(), topics.len());
     let mut due = Vec::with_capacity(topics.len());
     for (index, (message, topic)) in asked.messages.iter().zip(&topics).enumerate() {
         let mut encoder = encoder(&state, To::Topic(topic), Durability::Disk, peer_of(&parts));
+        encoder.idempotency_key = idempotency_key;
         let pushed = encoder.push(&mut batch, &message.message, None, None);
         due.push(pushed.map_err(|refusal| refusal.at(index))?);
     }
@@ -176,8 +185,13 @@ pub(crate) async fn publish_together(Caller(state): Caller, request: Request) ->
     let reply = line.ask(|token| Command::PublishTogether { token, batch, settlements }).await?;
     state.keep(line);
     let Reply::Together(results) = reply else { return Err(unexpected(&reply)) };
-    let place = |(stored, due): (Result<Stored, Error>, Option<WallTime>)| {
-        stored.map(|stored| Published { deliver_at: due, ..published(&state, &stored) })
+    let place = |(stored, due): (Result<Stored, Error>, Option<WallTime>)| match stored {
+        Ok(stored) => {
+            let deliver_at = due.filter(|_| !stored.duplicate);
+            Ok(Published { deliver_at, ..published(&state, &stored) })
+        }
+        Err(Error::Forgotten { .. }) => Ok(Published::forgotten(DurabilityName::Disk)),
+        Err(error) => Err(error),
     };
     let messages = results.into_iter().zip(due).map(place).collect::<Result<Vec<Published>, Error>>()?;
     json(StatusCode::CREATED, &PublishResponse { messages })
@@ -188,13 +202,17 @@ async fn topics_of(
     state: &RestState,
     line: &mut Line,
     asked: &TogetherRequest<'_>,
+    must_deduplicate: bool,
 ) -> Result<Vec<Arc<Topic>>, Refusal> {
     let mut topics: Vec<Arc<Topic>> = Vec::with_capacity(asked.messages.len());
     for message in &asked.messages {
         let known = topics.iter().rev().find(|topic| *topic.name == *message.topic).cloned();
         let topic = match known {
             Some(topic) => topic,
-            None => topic_for_publish(state, line, &message.topic).await?,
+            None => {
+                let must_deduplicate = must_deduplicate || deduplication::is_asked(&message.message);
+                topic_for_publish(state, line, &message.topic, must_deduplicate).await?
+            }
         };
         topics.push(topic);
     }
@@ -220,10 +238,11 @@ fn position_of(state: &RestState, text: &str) -> Result<u64, Refusal> {
 
 fn published(state: &RestState, stored: &Stored) -> Published {
     Published {
-        id: MessageId::new(state.config().advertised, stored.position),
+        id: Some(MessageId::new(state.config().advertised, stored.position)),
         queue: stored.offset.map(|_| stored.queue_index),
         offset: stored.offset,
         queues: None,
+        duplicate: stored.duplicate.then_some(true),
         durability: DurabilityName::Disk,
         deliver_at: None,
     }

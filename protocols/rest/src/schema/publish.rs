@@ -107,6 +107,20 @@ pub(crate) struct NewMessage<'a> {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub deliver_at: Option<WallTime>,
+    /// What the message is known by when it is sent again: within its `deduplication_window_ms` the topic answers with the
+    /// first receipt, as a `duplicate`, and does not store it. At most 1,024 bytes; not with `producer_id`. A topic without
+    /// such a window refuses the message.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>, example = "order-13-created")]
+    pub deduplication_key: Option<Text<'a>>,
+    /// Names a producer that numbers its messages by `sequence`, in place of a key. At most 1,024 bytes.
+    #[serde(borrow, default)]
+    #[schema(value_type = Option<String>)]
+    pub producer_id: Option<Text<'a>>,
+    /// Number of the message among those of its producer to the topic, which increases and is sent in order: one that is not
+    /// above the highest is a duplicate.
+    #[serde(default)]
+    pub sequence: Option<u64>,
     /// When the producer made the message (RFC 3339); without it, the time of the request.
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -128,10 +142,17 @@ impl NewMessage<'_> {
             &self.content_encoding,
             &self.ordering_key,
             &self.routing_key,
+            &self.deduplication_key,
+            &self.producer_id,
         ];
         let times = [self.deliver_at, self.born_at];
-        let numbers =
-            [self.expires_in_ms, self.delay_ms, self.queue.map(u64::from), self.priority.map(u64::from)];
+        let numbers = [
+            self.expires_in_ms,
+            self.delay_ms,
+            self.queue.map(u64::from),
+            self.priority.map(u64::from),
+            self.sequence,
+        ];
         self.keys.is_empty()
             && self.lite.is_empty()
             && self.properties.is_empty()
@@ -154,9 +175,11 @@ pub(crate) struct PublishResponse {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Published {
     /// Where the message lies; `GET /v1/messages/{id}` reads it. A delayed message is recalled with
-    /// `DELETE /v1/messages/{id}`, and gets another id when it becomes visible.
-    #[schema(value_type = String, example = "7F000001000026940000000000001A40")]
-    pub id: MessageId,
+    /// `DELETE /v1/messages/{id}`, and gets another id when it becomes visible. Missing only for a duplicate by a `sequence`
+    /// so old that its receipt is no longer remembered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "7F000001000026940000000000001A40")]
+    pub id: Option<MessageId>,
     /// Queue of the topic it went to; missing while the message is delayed, and where an exchange chose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u32>,
@@ -166,12 +189,31 @@ pub(crate) struct Published {
     /// To how many queues an exchange sent it; missing where a topic was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queues: Option<u32>,
+    /// True for a message that was stored before, and not again: id, queue and offset are those of the first. Missing for
+    /// any other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<bool>,
     /// How safe it is now.
     pub durability: DurabilityName,
     /// When a delayed message becomes visible.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub deliver_at: Option<WallTime>,
+}
+
+impl Published {
+    /// A duplicate of which nobody remembers where the first one is.
+    pub fn forgotten(durability: DurabilityName) -> Self {
+        Published {
+            id: None,
+            queue: None,
+            offset: None,
+            queues: None,
+            duplicate: Some(true),
+            durability,
+            deliver_at: None,
+        }
+    }
 }
 
 /// Some messages were stored and others were not; both lists are in the order of the request.

@@ -56,9 +56,14 @@ pub(crate) struct TopicRequest {
     /// changed of a topic that exists.
     #[schema(maximum = 1_000_000)]
     pub trace_sample: Option<u64>,
+    /// Milliseconds for which the topic remembers messages by their deduplication keys, and does not store them again.
+    /// 0 = what is sent again is stored again, the default. A topic remembers its newest 250,000, all topics 500,000.
+    #[schema(maximum = 86400000_u64)]
+    pub deduplication_window_ms: Option<u64>,
 }
 
-/// What ends messages of a topic, and the topic, by itself; and the priorities that they may have.
+/// What ends messages of a topic, and the topic, by itself; the priorities that they may have; and for how long they are
+/// known again.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TopicPolicy {
     /// Milliseconds after which a message that nobody has settled is no longer handed out. Where a message says
@@ -101,6 +106,9 @@ pub(crate) struct TopicPolicy {
     /// Of a million messages, so many are traced; missing where none is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trace_sample: Option<u32>,
+    /// Milliseconds for which the topic remembers messages by their deduplication keys; missing where it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deduplication_window_ms: Option<u64>,
 }
 
 /// What a full topic does.

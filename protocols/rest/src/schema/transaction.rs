@@ -37,6 +37,10 @@ pub(crate) struct BegunTransaction {
     /// Names the transaction; the message gets another id when it is committed.
     #[schema(value_type = String, example = "7F000001000026940000000000001A40")]
     pub id: MessageId,
+    /// True where the message was sent before, by its deduplication key or sequence: this is the transaction that it began
+    /// then, which may have ended. Missing for any other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<bool>,
 }
 
 /// What to list.

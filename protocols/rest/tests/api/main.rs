@@ -1,6 +1,7 @@
 //! The REST surface against a real broker in a temporary folder, through the router, without a socket.
 
 mod backup;
+mod deduplication;
 mod events;
 mod exchanges;
 mod expiry;

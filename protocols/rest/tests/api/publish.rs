@@ -260,7 +260,7 @@ async fn what_is_malformed_is_refused_and_nothing_is_stored() {
     raw(&world, "", &[json_type], "").await.problem(400, "invalid-request");
     let coded = [json_type, ("content-encoding", "gzip")];
     raw(&world, "", &coded, "x").await.problem(415, "unsupported-media-type");
-    raw(&world, "", &[("Idempotency-Key", "k")], "x").await.problem(501, "not-supported");
+    raw(&world, "", &[("Idempotency-Key", "k")], "x").await.problem(409, "no-deduplication");
     assert_eq!(world.get("/v1/topics/t").await.expect(200)["messages"], 0);
 }
 

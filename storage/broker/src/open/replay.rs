@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use mailrail_commitlog::planted::{Bug, planted};
 use mailrail_commitlog::{Position, Visitor};
-use mailrail_message::{AnnexKind, StoredMessage, property, tag_hash};
+use mailrail_message::{AnnexKind, StoredMessage, Target, property, tag_hash};
 
-use crate::ids::QueueId;
+use crate::deduplication::{DeduplicationKey, Remembered};
+use crate::ids::{QueueId, TopicId};
 use crate::publish::{Handling, expiry_ms};
 use crate::queue::Entry;
 use crate::record::{Change, kind};
 use crate::schedule::{self, GatherError, Timer, TimerKey};
+use crate::settings::Lifetime;
 use crate::state::{Item, State};
 use crate::store::Store;
 use crate::store_thread;
@@ -89,6 +91,8 @@ impl Replay {
                 self.state.append_retained(queue, &entry);
             } else {
                 self.state.append(queue, &entry).map_err(|error| error.to_string())?;
+                let topic = self.state.queues.get(&queue).map(|queue| queue.topic);
+                self.remember(position, &stored, topic, Some(target));
             }
         }
         if let Some(half) = stored.annex(AnnexKind::CommitOf).filter(|_| position >= self.snapshot) {
@@ -101,6 +105,32 @@ impl Replay {
             Some(waited) if position >= self.snapshot => self.dispatch(position, waited),
             _ => Ok(()),
         }
+    }
+
+    /// A message was stored in a topic, which may know it again by its key. Below a snapshot, that says what is known.
+    fn remember(
+        &mut self,
+        position: Position,
+        stored: &StoredMessage<'_>,
+        topic: Option<TopicId>,
+        target: Option<Target>,
+    ) {
+        let topic = topic.filter(|topic| self.state.window_ms(*topic).is_some());
+        let Some(topic) = topic.filter(|_| !planted(Bug::KeysNotReplayed)) else { return };
+        let Some(key) = DeduplicationKey::of_stored(stored) else { return };
+        let queue = target.and_then(|target| self.state.queues.get(&QueueId(target.queue)));
+        let queue_index = queue.map_or(stored.queue_index(), |queue| queue.shared.index);
+        let (offset, store_ms) = (target.map(|target| target.offset), stored.store_ms());
+        self.state.remember(topic, key, Remembered { position, queue_index, offset, store_ms });
+    }
+
+    /// As [`Replay::remember`], of a message that is in no queue yet.
+    fn remember_waiting(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
+        let stored = StoredMessage::parse(payload).map_err(|error| error.to_string())?;
+        let topic = self.state.directory.topic(stored.topic());
+        let topic = topic.filter(|topic| topic.settings().lifetime == Lifetime::Durable);
+        self.remember(position, &stored, topic.map(|topic| topic.id), None);
+        Ok(())
     }
 
     /// A message was stored in place of one that waited.
@@ -142,7 +172,10 @@ impl Replay {
     fn waiting(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
         let timer = Timer::of_record(position, payload)?;
         match &self.waits {
-            _ if position >= self.snapshot => self.state.wait(timer),
+            _ if position >= self.snapshot => {
+                self.state.wait(timer);
+                self.remember_waiting(position, payload)?;
+            }
             Waits::From(floor) => self.state.wait_retained(timer, *floor),
             Waits::Listed(listed) if listed.contains(&position) => {}
             // It is still there, but its time is over.
@@ -155,6 +188,7 @@ impl Replay {
     fn half(&mut self, position: Position, payload: &[u8]) -> Result<(), String> {
         if position >= self.snapshot {
             self.state.add_half(position, Half::of_record(payload)?);
+            self.remember_waiting(position, payload)?;
         }
         Ok(())
     }

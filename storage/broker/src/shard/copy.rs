@@ -53,6 +53,8 @@ impl Shard {
         let kept = |kind| match kind {
             AnnexKind::Targets | AnnexKind::Due | AnnexKind::DispatchOf => false,
             AnnexKind::Half | AnnexKind::CommitOf => false,
+            // Nobody has sent the copy: the first one is what is remembered.
+            AnnexKind::Deduplication => false,
             AnnexKind::Deaths => !has_died,
             _ => true,
         };

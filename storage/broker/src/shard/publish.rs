@@ -1,5 +1,6 @@
 //! Taking messages: route, assign offsets, fill in places, append.
 
+mod duplicate;
 mod together;
 
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use mailrail_commitlog::record::RECORD_HEADER_BYTES;
 use mailrail_message::{
     Placement, StoredMessage, Target, TargetSlot, place, place_record, property, targets_annex,
 };
+use metrics::counter;
 use smallvec::{SmallVec, smallvec};
 
 use super::consume::limit;
 use super::trace::unique_id_of;
 use super::*;
+use crate::deduplication::DeduplicationKey;
 use crate::event::Stored;
 use crate::limits::{
     DELAY_MS_MAX, HALF_FIRST_CHECK_MS_MAX, HALF_MESSAGES_MAX, NAME_BYTES_MAX, ROUTING_KEYS_MAX,
@@ -75,6 +78,8 @@ struct Chosen {
     durability: Durability,
     /// Of several topics, one that refused it because it is full.
     full: Option<Error>,
+    /// Of the topics that have it already, what the first one remembers.
+    first: Option<Stored>,
 }
 
 /// What a message wants of a place.
@@ -84,12 +89,24 @@ struct Wanted {
     /// Bytes that there must be room for; one that waits needs none yet.
     bytes: Option<usize>,
     has_key: bool,
+    /// What it is known by where it was stored before, and whether that must be told.
+    key: Option<DeduplicationKey>,
+    needs_deduplication: bool,
+    now_ms: u64,
+    /// The topic that it was sent to, if to one.
+    own: Option<TopicId>,
 }
 
 impl Wanted {
-    fn of(item: &PublishItem) -> Self {
+    fn of(now: Now, item: &PublishItem) -> Self {
         let bytes = Some(item.message_len).filter(|_| !item.waits());
-        Wanted { durability: item.durability, bytes, has_key: item.handling.has_key }
+        let PublishItem { durability, key, needs_deduplication, .. } = *item;
+        let has_key = item.handling.has_key;
+        let own = match &item.destination {
+            Destination::Topic { topic, .. } => Some(*topic),
+            _ => None,
+        };
+        Wanted { durability, bytes, has_key, key, needs_deduplication, now_ms: now.wall_ms, own }
     }
 }
 
@@ -132,14 +149,19 @@ impl Shard {
         for item in &items {
             let placed = match self.check_publish(mailbox, item) {
                 Ok(()) => self.take_message(now, &mut buffer, &mut run, item, (&mut seen, &mut refused)),
-                Err(denied) => Err(self.cut_out(&mut buffer, &mut run, item, denied)),
+                Err(denied) => {
+                    self.cut_out(&mut buffer, &mut run, item);
+                    Err(denied)
+                }
             };
-            if let Ok(placed) = &placed {
-                self.outputs.published += 1;
-                durability = durability.max(placed.durability);
-            }
-            if placed.is_err() {
-                self.counts.refused(item);
+            match &placed {
+                Ok(placed) => {
+                    self.outputs.published += u64::from(!placed.stored.duplicate);
+                    durability = durability.max(placed.durability);
+                }
+                // Whatever it is a duplicate of may not be on the disk yet.
+                Err(Error::Forgotten { .. }) => durability = Durability::Disk,
+                Err(_) => self.counts.refused(item),
             }
             results.push(placed.and_then(|placed| placed.full.map_or(Ok(placed.stored), Err)));
         }
@@ -151,7 +173,7 @@ impl Shard {
             }
         }
         self.bury_refused(now, refused);
-        let stored_any = results.iter().any(Result::is_ok);
+        let stored_any = results.iter().any(|result| matches!(result, Ok(_) | Err(Error::Forgotten { .. })));
         let letter = Letter::Event(Event::Published { token, results });
         if !stored_any {
             self.free(bytes);
@@ -159,6 +181,9 @@ impl Shard {
         }
         let due = Due::Letter { mailbox: mailbox.clone(), letter, bytes };
         match durability {
+            // All are duplicates of what is safe already.
+            Durability::Disk if position <= self.synced_to => self.carry_out(due),
+            Durability::Memory if position <= self.written_to => self.carry_out(due),
             Durability::Disk if !planted(Bug::AckBeforeSync) => {
                 self.journal.want_sync();
                 self.pending.when_synced(position, due);
@@ -236,15 +261,19 @@ impl Shard {
         if let Some(passing) = item.lites
             && let Err(error) = self.make_lites(now, buffer, run, item, passing)
         {
-            return Err(self.cut_out(buffer, run, item, error));
+            self.cut_out(buffer, run, item);
+            return Err(error);
         }
         let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
-        let chosen = self.choose(item, record);
+        let chosen = self.choose(now, item, record);
         for topic in self.lengths.take_refused() {
             let message = record.get(RECORD_HEADER_BYTES..).unwrap_or_default();
             refused.push((topic, Bytes::copy_from_slice(message)));
         }
         let taken = chosen.and_then(|chosen| {
+            if chosen.is_duplicate() {
+                return Ok(chosen);
+            }
             if let Some(due_ms) = item.due_ms {
                 check_due(now, due_ms, to_u64(self.state.schedule().stuck()))?;
             }
@@ -255,14 +284,24 @@ impl Shard {
             self.reserve_offsets(buffer, run, item, &chosen.places, chosen.durability)?;
             Ok(chosen)
         });
-        let Chosen { places, durability, full } = match taken {
+        let Chosen { places, durability, full, first } = match taken {
             Ok(taken) => taken,
-            Err(error) => return Err(self.cut_out(buffer, run, item, error)),
+            Err(error) => {
+                self.cut_out(buffer, run, item);
+                return Err(error);
+            }
         };
+        if let (true, Some(stored)) = (places.is_empty(), first) {
+            self.cut_out(buffer, run, item);
+            counter!("mailrail_duplicates_total").increment(1);
+            let durability = self.durability_of_duplicate(&stored);
+            return Ok(Placed { stored, durability, full });
+        }
         let may_trace = places.iter().any(|place| place.queue.may_trace());
         let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
         let unique_id = if may_trace { unique_id_of(record) } else { None };
         let position = self.journal.position() + to_u64(run.bytes);
+        let store_ms = places.first().map_or(now.wall_ms, |place| self.store_ms(now, place));
         let stored = match places.as_slice() {
             places if item.waits() => self.store_waiting(now, buffer, run, item, (places, position)),
             [place] => self.store_one(now, buffer, run, item, place, position),
@@ -275,6 +314,10 @@ impl Shard {
                 let offset = Some(place.offset).filter(|_| !item.waits());
                 self.trace_stored(&place.queue, stored.position, offset, unique_id.as_deref());
             }
+        }
+        if let Some(key) = item.key {
+            let store_ms = if item.waits() { now.wall_ms } else { store_ms };
+            self.remember(item, key, &places, (stored.position, store_ms));
         }
         // A waiting message is in no queue yet.
         for place in places.into_iter().filter(|_| !item.waits()) {
@@ -291,27 +334,31 @@ impl Shard {
     }
 
     /// The record of a message that is not stored goes out of the buffer.
-    fn cut_out(&mut self, buffer: &mut BytesMut, run: &mut Run, item: &PublishItem, why: Error) -> Error {
+    fn cut_out(&mut self, buffer: &mut BytesMut, run: &mut Run, item: &PublishItem) {
         self.push_run(buffer, run);
         drop(buffer.split_to(item.record_len.min(buffer.len())));
-        why
     }
 
     /// The queues a message goes to, with the offsets it will have there, and how durable it must be.
-    fn choose(&mut self, item: &PublishItem, record: &[u8]) -> Result<Chosen, Error> {
-        let wanted = Wanted::of(item);
+    fn choose(&mut self, now: Now, item: &PublishItem, record: &[u8]) -> Result<Chosen, Error> {
+        let wanted = Wanted::of(now, item);
         let mut topics: Vec<TopicId> = Vec::new();
         match &item.destination {
             Destination::Topic { topic, queue_index } => {
                 self.reach_by_tag(*topic, record, &mut topics)?;
                 topics.retain(|other| other != topic);
-                // One that waits goes to them when it comes.
-                if item.lites.is_some() && !item.waits() {
+                let first = self.first_in(*topic, &wanted)?;
+                // Light queues get what their topic stores. One that waits goes to others when its time has come, and is
+                // known by its own topic until then.
+                if item.lites.is_some() && !item.waits() && first.is_none() {
                     self.reach_lites(*topic, record, &mut topics);
                 }
-                if topics.is_empty() {
+                if topics.is_empty() || (wanted.key.is_some() && item.waits()) {
+                    if first.is_some() {
+                        return Ok(Chosen::duplicate_of(first));
+                    }
                     let (place, durability) = self.place_in(*topic, *queue_index, wanted)?;
-                    return Ok(Chosen { places: smallvec![place], durability, full: None });
+                    return Ok(Chosen { places: smallvec![place], durability, full: None, first });
                 }
                 return self
                     .places_in(std::iter::once((*topic, *queue_index)).chain(anywhere(topics)), wanted);
@@ -386,7 +433,12 @@ impl Shard {
         wanted: Wanted,
     ) -> Result<Chosen, Error> {
         let (mut places, mut durability, mut full) = (Places::new(), Durability::Memory, None);
+        let mut first = None;
         for (topic, queue_index) in topics {
+            if let Some(stored) = self.first_in(topic, &wanted)? {
+                first = first.or(Some(stored));
+                continue;
+            }
             match self.place_in(topic, queue_index, wanted) {
                 Ok((place, least)) => {
                     durability = durability.max(least);
@@ -398,7 +450,7 @@ impl Shard {
         }
         match full {
             Some(full) if places.is_empty() => Err(full),
-            full => Ok(Chosen { places, durability, full }),
+            full => Ok(Chosen { places, durability, full, first }),
         }
     }
 
@@ -497,7 +549,13 @@ impl Shard {
         }
         run.bytes += item.record_len;
         run.records += 1;
-        Stored { position, queue_index: place.queue.index, offset: Some(place.offset), queues: 1 }
+        Stored {
+            position,
+            queue_index: place.queue.index,
+            offset: Some(place.offset),
+            queues: 1,
+            duplicate: false,
+        }
     }
 
     /// One stored message, several index entries: the reserved target gives way to the full list.
@@ -533,7 +591,8 @@ impl Shard {
         }
         self.journal.push(longer.freeze(), 1);
         let queues = u32::try_from(places.len()).unwrap_or(u32::MAX);
-        Ok(Stored { position, queue_index: first.queue.index, offset: Some(first.offset), queues })
+        let (queue_index, offset) = (first.queue.index, Some(first.offset));
+        Ok(Stored { position, queue_index, offset, queues, duplicate: false })
     }
 
     /// In no queue yet: the record stays as it lies in the batch's buffer.
@@ -549,8 +608,8 @@ impl Shard {
         let message_at = run.bytes + RECORD_HEADER_BYTES;
         let message = buffer.get_mut(message_at..message_at + item.message_len);
         let queue_index = places.first().map_or(0, |place| place.queue.index);
-        if let (Some(message), true) = (message, item.half.is_some()) {
-            // Its producers may be shown it as it is.
+        if let (Some(message), true) = (message, item.half.is_some() || item.key.is_some()) {
+            // Its producers may be shown it as it is, and its key counts from when it was stored.
             let target = Target { queue: 0, offset: 0 };
             let store_ms = now.wall_ms;
             let filled = place_record(message, &Placement { queue_index, target, position, store_ms });
@@ -564,7 +623,7 @@ impl Shard {
         if let Some(HalfTerms { group, first_check_ms }) = item.half.clone() {
             self.start_half(position, Half { bytes, group, next_check_ms: first_check_ms, checks: 0 });
         }
-        Stored { position, queue_index, offset: None, queues: 0 }
+        Stored { position, queue_index, offset: None, queues: 0, duplicate: false }
     }
 
     fn store_ms(&self, now: Now, place: &Place) -> u64 {

@@ -7,6 +7,8 @@ mod consumers;
 mod consumption;
 mod counts;
 mod dead_letters;
+mod deduplication;
+mod duplicates;
 mod durability;
 mod expiry;
 mod faults;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::*;
 use crate::access::{AuditEntry, UserSettings};
+use crate::deduplication::RememberedImage;
 use crate::queue::{IndexImage, PackedRun, PrioritySet};
 use crate::schedule::{ScheduleImage, Timer};
 use crate::transaction::HalfImage;
@@ -27,6 +28,8 @@ pub(crate) enum ItemKey {
     Halves(u64),
     User(UserId),
     Audit,
+    /// What a topic remembers of messages in a region of the log.
+    Window(TopicId, u64),
 }
 
 impl ItemKey {
@@ -44,6 +47,7 @@ impl ItemKey {
             ItemKey::Halves(_) => 8,
             ItemKey::User(_) => 9,
             ItemKey::Audit => 10,
+            ItemKey::Window(..) => 11,
         }
     }
 }
@@ -146,6 +150,12 @@ pub(crate) enum Item {
         gaps: Vec<(u64, u64)>,
         removed: Vec<(u64, u64)>,
     },
+    /// Messages by which a topic knows those that are sent again, and whose records lie in one region of the log.
+    Window {
+        topic: TopicId,
+        region: u64,
+        remembered: Vec<RememberedImage>,
+    },
 }
 
 impl Item {
@@ -166,6 +176,7 @@ impl Item {
             Item::Halves { region, .. } => ItemKey::Halves(*region),
             Item::User { id, .. } => ItemKey::User(*id),
             Item::Audit(_) => ItemKey::Audit,
+            Item::Window { topic, region, .. } => ItemKey::Window(*topic, *region),
         }
     }
 
@@ -193,6 +204,7 @@ impl Item {
             Item::Halves { halves, .. } => halves.len(),
             Item::User { settings, .. } => settings.rules.len(),
             Item::Audit(entries) => entries.len(),
+            Item::Window { remembered, .. } => remembered.len(),
         }
     }
 
@@ -220,6 +232,7 @@ impl State {
         keys.extend(self.halves.regions().into_iter().map(ItemKey::Halves));
         keys.extend(self.users.keys().map(|id| ItemKey::User(*id)));
         keys.extend((!self.audit.is_empty()).then_some(ItemKey::Audit));
+        keys.extend(self.windows.pieces().into_iter().map(|(topic, region)| ItemKey::Window(topic, region)));
         keys
     }
 
@@ -287,6 +300,9 @@ impl State {
             ItemKey::Halves(region) => Item::Halves { region, halves: self.halves.image(region)? },
             ItemKey::User(id) => self.user_item(id)?,
             ItemKey::Audit => self.audit_item()?,
+            ItemKey::Window(topic, region) => {
+                Item::Window { topic, region, remembered: self.windows.image(topic, region)? }
+            }
         })
     }
 
@@ -356,6 +372,9 @@ impl State {
             Item::Halves { region, halves } => self.halves.restore(as_of, region, halves),
             Item::User { id, name, settings } => self.put_user(id, &name, &settings),
             Item::Audit(entries) => self.audit.extend(entries),
+            Item::Window { topic, region, remembered } => {
+                self.windows.restore(as_of, topic, region, remembered)
+            }
         }
     }
 
@@ -410,6 +429,7 @@ impl State {
         for key in stray.collect::<Vec<_>>() {
             self.progress.remove(key);
         }
+        self.drop_orphaned_windows();
     }
 
     /// The next checkpoint must hold everything.

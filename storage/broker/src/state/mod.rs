@@ -15,6 +15,7 @@ mod ranges;
 mod routes;
 mod timers;
 mod users;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,6 +32,7 @@ pub(crate) use self::pack::{CheckpointImage, PackError, read_checkpoint};
 pub(crate) use self::picture::Piece;
 pub(crate) use self::progress::{Failed, Progress};
 pub(crate) use self::ranges::Ranges;
+use crate::deduplication::Windows;
 use crate::directory::{Directory, Exchange, Group, Topic};
 use crate::ids::*;
 use crate::policy::Policy;
@@ -127,6 +129,7 @@ pub(crate) struct State {
     progress: Positions,
     schedule: Schedule,
     halves: Halves,
+    windows: Windows,
     pub users: FxHashMap<UserId, Arc<User>>,
     pub audit: Audit,
     /// Topics of which messages are traced.
@@ -378,10 +381,14 @@ impl State {
             self.directory.put_topic(topic.shared.clone());
         }
         self.dirty.insert(ItemKey::Topic(id));
+        if self.window_ms(id).is_none() {
+            self.forget_window(id);
+        }
     }
 
     fn delete_topic(&mut self, id: TopicId) {
         self.remove_target(RouteEnd::Topic(id));
+        self.forget_window(id);
         self.before_change(ItemKey::Topic(id));
         let Some(topic) = self.topics.remove(&id) else { return };
         if let Some(routes) = &topic.routes {

@@ -233,7 +233,7 @@ type Place = (u8, [u64; 2]);
 fn pack_of(key: ItemKey) -> Place {
     let (kind, numbers) = place_of(key);
     let bits = match key {
-        ItemKey::Progress(..) => ID_PAIR_BITS,
+        ItemKey::Progress(..) | ItemKey::Window(..) => ID_PAIR_BITS,
         ItemKey::Waiting(_) => POSITION_BITS,
         _ => ID_BITS,
     };
@@ -252,6 +252,7 @@ fn place_of(key: ItemKey) -> Place {
         ItemKey::Schedule | ItemKey::Audit => [0, 0],
         ItemKey::Halves(region) => [region, 0],
         ItemKey::User(id) => [id.0, 0],
+        ItemKey::Window(topic, region) => [topic.0, region],
     };
     (key.rank(), numbers)
 }

@@ -75,6 +75,7 @@ impl Shard {
 
     fn check_messages(&mut self, now: Now, batch: &PublishBatch) -> Result<usize, Error> {
         let (mut bytes, mut at, mut late) = (0, 0, to_u64(self.state.schedule().stuck()));
+        let mut sequences = FxHashMap::default();
         for item in &batch.items {
             let record = batch.buffer.get(at..at + item.record_len).unwrap_or(&[]);
             at += item.record_len;
@@ -86,11 +87,12 @@ impl Shard {
                 check_due(now, due_ms, late)?;
                 late += 1;
             }
+            check_sequence(&mut sequences, item)?;
             if item.lites.is_some() {
                 let named = self.check_lites(item, record)?;
                 bytes += named.len() * TargetSlot::BYTES;
             }
-            let chosen = self.choose(item, record);
+            let chosen = self.choose(now, item, record);
             // Whoever refuses it refuses the others with it, so that nothing of them is a dead letter.
             drop(self.lengths.take_refused());
             match chosen {
@@ -98,7 +100,7 @@ impl Shard {
                 Ok(Chosen { places, .. }) => {
                     bytes += item.record_len + PLACED_BYTES_MAX + places.len() * TargetSlot::BYTES;
                 }
-                Err(Error::Unroutable) => {}
+                Err(Error::Unroutable | Error::Forgotten { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -118,10 +120,11 @@ impl Shard {
         for item in &items {
             let placed = self.take_message(now, &mut buffer, &mut run, item, (&mut seen, &mut refused));
             debug_assert!(
-                matches!(placed, Ok(_) | Err(Error::Unroutable)),
+                matches!(placed, Ok(_) | Err(Error::Unroutable | Error::Forgotten { .. })),
                 "it was found to be fit: {items:?}"
             );
-            self.outputs.published += u64::from(placed.is_ok());
+            let is_new = placed.as_ref().is_ok_and(|placed| !placed.stored.duplicate);
+            self.outputs.published += u64::from(is_new);
             results.push(placed.map(|placed| placed.stored));
             if planted(Bug::AtomicGroupParted) {
                 self.push_run(&mut buffer, &mut run);
@@ -142,6 +145,18 @@ impl Shard {
         }
         results
     }
+}
+
+/// A producer's numbers increase among messages that are stored together; the same one again is a duplicate. What is not
+/// above those before it would be found too late to be refused.
+fn check_sequence(highest: &mut FxHashMap<DeduplicationKey, u64>, item: &PublishItem) -> Result<(), Error> {
+    let Some(DeduplicationKey::Sequence { producer, sequence }) = item.key else { return Ok(()) };
+    let before = highest.entry(DeduplicationKey::Key(producer)).or_insert(sequence);
+    if sequence < *before {
+        return Err(Error::OutOfSequence { sequence, highest: *before });
+    }
+    *before = sequence;
+    Ok(())
 }
 
 #[cfg(test)]
