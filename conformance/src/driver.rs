@@ -329,6 +329,17 @@ impl Driver {
         self.command("create_topic", json!({"topic": topic, "queues": queues}), COMMAND_MS_MAX).map(drop)
     }
 
+    /// A topic that knows what is sent again for so long; only over REST.
+    pub fn create_deduplicating_topic(
+        &mut self,
+        topic: &str,
+        queues: u32,
+        window_ms: u64,
+    ) -> Result<(), Failure> {
+        let fields = json!({"topic": topic, "queues": queues, "deduplication_window_ms": window_ms});
+        self.command("create_topic", fields, COMMAND_MS_MAX).map(drop)
+    }
+
     pub fn send(&mut self, topic: &str, mode: &str, messages: &[Outgoing]) -> Result<Vec<Receipt>, Failure> {
         let ok = self.command(
             "send",

@@ -29,6 +29,13 @@ pub struct Outgoing {
     /// It is not to be seen before so many milliseconds have passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ms: Option<u64>,
+    /// It is sent so often besides, as the same message: what an SDK does that tries again.
+    #[serde(skip_serializing_if = "is_never")]
+    pub again: u32,
+}
+
+fn is_never(times: &u32) -> bool {
+    *times == 0
 }
 
 impl Outgoing {

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import urllib.parse
+import uuid
 
 import lines
 from lines import Unsupported
@@ -71,7 +72,8 @@ def connect(command):
 
 
 def create_topic(command):
-    call("PUT", f"topics/{part(command['topic'])}", {name: command[name] for name in ("queues", "lite", "trace_sample") if name in command})
+    settings = {name: command[name] for name in ("queues", "lite", "trace_sample", "deduplication_window_ms") if name in command}
+    call("PUT", f"topics/{part(command['topic'])}", settings)
 
 
 def document_of(message):
@@ -112,7 +114,11 @@ def send(command):
                 query = {name: message[name] for name in ("tag", "queue") if name in message}
                 receipts += curl("POST", path, lines.body_of(message), "application/octet-stream", query)["messages"]
             else:
-                receipts += publish(path, [document_of(message)])
+                document = document_of(message)
+                if "again" in message:
+                    document["deduplication_key"] = str(uuid.uuid4())
+                for _ in range(1 + message.get("again", 0)):
+                    receipts += publish(path, [document])
     else:
         raise Unsupported(f"curl has no {command['mode']} send")
     return {"receipts": [{"message_id": r["id"], "queue": r["queue"], "offset": r["offset"], "durability": r["durability"]} for r in receipts]}

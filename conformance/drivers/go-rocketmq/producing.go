@@ -28,6 +28,7 @@ type outgoingMessage struct {
 	Key         *string           `json:"key"`
 	Queue       *int              `json:"queue"`
 	OrderingKey *string           `json:"ordering_key"`
+	Again       int               `json:"again"`
 }
 
 // sender is one started producer.
@@ -125,12 +126,14 @@ func (d *driver) send(ctx context.Context, c *command) (any, error) {
 	var results []*primitive.SendResult
 	switch c.Mode {
 	case "sync":
-		for _, message := range messages {
-			result, err := sender.sendSync(ctx, message)
-			if err != nil {
-				return nil, err
+		for i, message := range messages {
+			for range 1 + c.Messages[i].Again {
+				result, err := sender.sendSync(ctx, message)
+				if err != nil {
+					return nil, err
+				}
+				results = append(results, result)
 			}
-			results = append(results, result)
 		}
 	case "async":
 		results, err = sender.sendAsync(ctx, messages)

@@ -7,6 +7,7 @@ mod access;
 mod across;
 mod balance;
 mod crash;
+mod duplicate;
 mod endings;
 mod expression;
 mod find;
@@ -142,6 +143,7 @@ fn of_some(sdks: &[Sdk]) -> impl Iterator<Item = Case> {
         turns::cases(sdks),
         access::cases(sdks),
         trace::cases(sdks),
+        duplicate::cases(sdks),
     ];
     families.into_iter().flatten()
 }

@@ -46,7 +46,10 @@ final class Producing {
         switch (command.get("mode").getAsString()) {
             case "sync":
                 for (int i = 0; i < messages.size(); i++) {
-                    results.add(sendSync(messages.get(i), wanted.get(i)));
+                    int again = wanted.get(i).has("again") ? wanted.get(i).get("again").getAsInt() : 0;
+                    for (int time = 0; time <= again; time++) {
+                        results.add(sendSync(messages.get(i), wanted.get(i)));
+                    }
                 }
                 break;
             case "async":
