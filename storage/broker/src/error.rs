@@ -45,10 +45,10 @@ pub enum Error {
     NotReadable(String),
     #[error("topic {0:?} does not deduplicate: it has no deduplication window")]
     NoDeduplication(String),
-    /// Not a failure: the message was stored before, and is not stored again. Of so old a message of its producer it is
-    /// no longer remembered where.
+    /// Not a failure: the message is a duplicate and not stored, since its producer's highest sequence is above it. Where
+    /// the first one is, is no longer remembered.
     #[error(
-        "sequence {sequence} of this producer was stored before: its highest is {highest}; where is no longer remembered"
+        "sequence {sequence} of this producer counts as stored: its highest is {highest}, and older receipts are forgotten"
     )]
     Forgotten { sequence: u64, highest: u64 },
     #[error(
