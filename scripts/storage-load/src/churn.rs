@@ -76,8 +76,15 @@ fn pass(client: &mut Client, topic: &Arc<Topic>, body: &[u8]) -> Result<(), Fail
         client.session.keep_held(0);
         let (token, wait_ms, lease_ms) = (Token(4), 10_000, LEASE_MS);
         let (group, name) = (topic.name.clone(), topic.name.clone());
-        let receive =
-            Command::Receive { token, group, topic: name, max: RECEIVE_MESSAGES, wait_ms, lease_ms };
+        let receive = Command::Receive {
+            token,
+            group,
+            topic: name,
+            max: RECEIVE_MESSAGES,
+            wait_ms,
+            lease_ms,
+            filter: None,
+        };
         client.session.submit(vec![receive]);
         let mut receipts = Vec::new();
         for event in client.events()? {

@@ -101,6 +101,7 @@ fn consume(
         max: RECEIVE_MESSAGES,
         wait_ms: 10_000,
         lease_ms: LEASE_MS,
+        filter: None,
     };
     let (begin, mut got) = (Instant::now(), 0);
     client.session.submit((0..WINDOW).map(|_| receive()).collect());

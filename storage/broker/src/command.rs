@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::access::{Identity, UserChange};
+use crate::filter::Filter;
 use crate::ids::*;
 use crate::publish::PublishBatch;
 use crate::settings::*;
@@ -121,6 +122,11 @@ pub enum Command {
     },
 
     /// Leases messages once. Answer: [`crate::Event::Deliveries`], empty when `wait_ms` passed without any.
+    ///
+    /// `filter` says what the group wants of the topic: the group gets what passes, and all else is settled for it, unseen.
+    /// So it is one for all of the group: another one is refused with [`crate::Error::Differs`] while the group consumes the
+    /// topic, and [`crate::limits::FILTER_HELD_MS`] longer. `None` goes by whatever the group's is, as consumers and gets do.
+    /// A group that owns the messages of its topic has none.
     Receive {
         token: Token,
         group: Name,
@@ -128,6 +134,7 @@ pub enum Command {
         max: u32,
         wait_ms: u64,
         lease_ms: u64,
+        filter: Option<Filter>,
     },
     /// Starts a consumer whose leases end with the session, or that settles at once (`no_ack`). It gets deliveries as
     /// long as it has credit and none of a higher priority has; equals take turns. Answer: [`crate::Reply::Done`], before

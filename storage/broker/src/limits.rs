@@ -99,6 +99,9 @@ pub const DEDUPLICATION_PRODUCER_RECEIPTS_MAX: usize = if cfg!(test) { 8 } else 
 pub const READ_ENTRIES_MAX: usize = 1_024;
 /// Entries that a filter may pass over in one read; of their messages it looks at [`READ_BYTES_MAX`] bytes at most.
 pub const FILTERED_ENTRIES_MAX: usize = 4_096;
+/// How long a group's filter on a topic is kept, and another one refused, after somebody last received by it: members that
+/// ask again and again are gone in between.
+pub const FILTER_HELD_MS: u64 = 60_000;
 /// Longest text of a filter.
 pub const FILTER_BYTES_MAX: usize = 16 * 1024;
 /// Deepest nesting of an expression: each level is a frame on the stack of whoever compiles or asks it.

@@ -93,7 +93,15 @@ fn a_receive_ends_where_one_read_ends_and_the_rest_is_there_uncounted() {
     for token in 10..30 {
         let (group, topic) = ("g".into(), "t".into());
         let (max, wait_ms, lease_ms) = (100, 0, 60_000);
-        session.submit(vec![Command::Receive { token: Token(token), group, topic, max, wait_ms, lease_ms }]);
+        session.submit(vec![Command::Receive {
+            token: Token(token),
+            group,
+            topic,
+            max,
+            wait_ms,
+            lease_ms,
+            filter: None,
+        }]);
         let deliveries = loop {
             let found = events(&mut session).into_iter().find_map(|event| match event {
                 Event::Deliveries { deliveries, .. } => Some(deliveries),
@@ -276,6 +284,7 @@ fn whoever_asks_for_messages_waits_while_too_many_are_on_their_way() {
         max: 10,
         wait_ms: 0,
         lease_ms: 60_000,
+        filter: None,
     }]);
     std::thread::sleep(std::time::Duration::from_millis(100));
     let mut none = Vec::new();

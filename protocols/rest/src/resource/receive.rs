@@ -3,11 +3,12 @@
 use axum::extract::Request;
 use axum::response::Response;
 use mailrail_broker::limits::{LEASE_MS_MAX, RECEIVE_WAIT_MS_MAX};
-use mailrail_broker::{Command, Delivery, Error, Name, Receipt, Token};
+use mailrail_broker::{Command, Delivery, Error, Filter, Name, Receipt, Token};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{AskedWithBody, group_for_consumer, in_range, page_messages, topic_of};
 use crate::ask::Line;
+use crate::from_wire;
 use crate::limits::ANSWER_BODY_BYTES_MAX;
 use crate::problem::{Kind, Refusal, refusals};
 use crate::reply::{Leases, leased_json, render};
@@ -19,13 +20,15 @@ use crate::state::{Caller, RestState};
 use crate::to_wire::{Deliveries, open};
 
 refusals! {
-    NotReceived: [Forbidden, AccessDenied, TopicNotFound, ModeConflict, Locked, NoSpace];
+    NotReceived: [Forbidden, AccessDenied, TopicNotFound, ModeConflict, Differs, Locked, NoSpace];
 }
 
 /// Leases messages to the caller.
 ///
 /// The group is made when it does not exist, and begins at the earliest message. What is not settled when the lease
 /// ends counts as failed and is handed out again after the group's backoff. An empty body means the defaults.
+///
+/// With `tag` or `sql` the group gets only what passes; the rest is settled for it.
 #[utoipa::path(
     post, path = "/v1/topics/{topic}/groups/{group}/receive", operation_id = "receiveMessages", tag = "groups",
     params(
@@ -54,12 +57,13 @@ pub(crate) async fn receive_messages(
         let (what, value) = ("milliseconds of waiting", asked.wait_ms);
         return Err(Error::Limit { what, value, max: RECEIVE_WAIT_MS_MAX }.into());
     }
+    let filter = from_wire::filter(asked.tag.as_deref(), asked.sql.as_deref())?;
     topic_of(&state, &topic)?;
     let full = |_| Refusal::new(Kind::Overloaded, "too many receives are waiting; try again later");
     let place = state.receives().clone().try_acquire_owned().map_err(full)?;
     let mut line = state.line();
     group_for_consumer(&state, &mut line, &group).await?;
-    let deliveries = Receive::start(&state, line, place, &topic, &group, &asked).finish().await?;
+    let deliveries = Receive::start(&state, line, place, (&topic, &group), &asked, filter).finish().await?;
     answer(&state, topic, deliveries).await
 }
 
@@ -115,9 +119,9 @@ impl Receive {
         state: &RestState,
         mut line: Line,
         place: OwnedSemaphorePermit,
-        topic: &str,
-        group: &str,
+        (topic, group): (&str, &str),
         asked: &ReceiveRequest,
+        filter: Filter,
     ) -> Receive {
         let token = line.token();
         line.session().submit(vec![Command::Receive {
@@ -127,6 +131,7 @@ impl Receive {
             max: asked.max,
             wait_ms: asked.wait_ms,
             lease_ms: asked.lease_ms,
+            filter: Some(filter),
         }]);
         let (state, wait_ms) = (state.clone(), asked.wait_ms);
         Receive { state, line: Some(line), place: Some(place), token, wait_ms }

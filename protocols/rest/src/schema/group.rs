@@ -120,6 +120,16 @@ pub(crate) struct ReceiveRequest {
     #[serde(default = "lease_ms")]
     #[schema(default = 30000, minimum = 1, maximum = 43200000)]
     pub lease_ms: u64,
+    /// Tags that the group wants, separated by `||`. What has none of them is settled for the group and received by none of
+    /// its members, so that all of them must name the same: another filter, or none, is refused with `differs` while the
+    /// group consumes the topic and for a minute after. Not for the group of the topic's name where messages go when that
+    /// has settled them.
+    #[serde(default)]
+    #[schema(example = "created||paid")]
+    pub tag: Option<String>,
+    /// An expression over properties that must be true as well, such as `amount > 100 AND region IN ('eu', 'us')`.
+    #[serde(default)]
+    pub sql: Option<String>,
 }
 
 fn receive_messages() -> u32 {

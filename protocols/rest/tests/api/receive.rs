@@ -41,6 +41,36 @@ fn bodies(deliveries: &[Value]) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn a_group_receives_what_passes_its_filter_and_the_rest_is_settled_for_it() {
+    let world = World::new();
+    world.put("/v1/topics/t", json!({"queues": 1})).await.expect(201);
+    let messages = json!({"messages": [
+        {"body": "1", "tag": "a", "properties": {"region": "eu"}}, {"body": "2", "tag": "b"}, {"body": "3"},
+        {"body": "4", "tag": "a", "properties": {"region": "us"}}, {"body": "5", "tag": "c", "properties": {"region": "eu"}},
+    ]});
+    world.post("/v1/topics/t/messages", messages).await.expect(201);
+    let path = "/v1/topics/t/groups/g/receive";
+    let filter = json!({"max": 10, "tag": "a||c", "sql": "region = 'eu'"});
+    let got = world.post(path, filter.clone()).await.expect(200);
+    assert_eq!(bodies(got["messages"].as_array().unwrap()), ["1", "5"]);
+    assert_eq!(world.get("/v1/topics/t/groups/g").await.expect(200)["lag"], 2, "what is leased");
+    for other in [json!({"tag": "b"}), json!({"sql": "region = 'us'"}), json!({})] {
+        world.post(path, other).await.problem(409, "differs");
+    }
+    assert!(world.post(path, filter).await.expect(200)["messages"].as_array().unwrap().is_empty());
+    let all = world.post("/v1/topics/t/groups/h/receive", json!({"max": 10})).await.expect(200);
+    assert_eq!(all["messages"].as_array().unwrap().len(), 5, "another group wants all");
+    for wrong in [json!({"tag": "||"}), json!({"sql": "region ="}), json!({"sql": 5})] {
+        world.post(path, wrong).await.problem(400, "invalid-request");
+    }
+    world.put("/v1/topics/jobs", json!({"queues": 1, "retention": "until_settled"})).await.expect(201);
+    world
+        .post("/v1/topics/jobs/groups/jobs/receive", json!({"tag": "a"}))
+        .await
+        .problem(400, "invalid-request");
+}
+
+#[tokio::test]
 async fn what_is_received_and_settled_stays_away() {
     let world = world_with(&["a", "b", "c"]).await;
     let got = receive(&world, json!({"max": 2})).await;

@@ -13,7 +13,7 @@ use super::ranks::{self, Ranks};
 use crate::ids::*;
 use crate::limits::GROUP_LEASES_MAX;
 use crate::queue::{Entry, PrioritySet};
-use crate::state::Progress;
+use crate::state::{Progress, Ranges};
 use crate::time::Now;
 
 /// A run of entries that may be handed out now.
@@ -103,8 +103,19 @@ pub(crate) struct Flow {
     /// Came back and must wait: until a monotonic time, by offset and in the order of time.
     delayed: BTreeMap<u64, Duration>,
     delay_ends: BTreeSet<(Duration, u64)>,
-    /// What decides the sequence could not be read: not before.
+    /// What decides the sequence, or what the group wants, could not be read: not before.
     look_again: Option<Duration>,
+    wanted: Wanted,
+}
+
+/// What is known of the entries of a queue by a group's filter. Those that do not pass were settled.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Number of the filter.
+    by: u64,
+    passed: Ranges,
+    /// Number of the look at others that is under way.
+    look: Option<u64>,
 }
 
 impl Flow {
@@ -190,6 +201,42 @@ impl Flow {
             }
         }
         ranks.looked(priority, to);
+    }
+
+    /// Up to where entries from an offset on are known to pass the filter of a number; `None` for an offset that was not
+    /// looked at by it.
+    pub fn passes_to(&self, filter: u64, offset: u64) -> Option<u64> {
+        if self.wanted.by == filter { self.wanted.passed.run_of(offset) } else { None }
+    }
+
+    /// A look at entries by a filter is to begin; false where one is under way.
+    pub fn begin_look(&mut self, filter: u64, look: u64) -> bool {
+        if self.wanted.by != filter {
+            self.wanted = Wanted { by: filter, ..Wanted::default() };
+        }
+        let may_begin = self.wanted.look.is_none();
+        self.wanted.look.get_or_insert(look);
+        may_begin
+    }
+
+    /// A look has ended; false where the flow has begun anew since, and knows nothing of it.
+    pub fn end_look(&mut self, look: u64) -> bool {
+        self.wanted.look.take_if(|under_way| *under_way == look).is_some()
+    }
+
+    pub fn is_looking(&self) -> bool {
+        self.wanted.look.is_some()
+    }
+
+    /// What is unsettled of a range passes, but for some offsets.
+    pub fn looked_at(&mut self, range: Range<u64>, but: &[u64]) {
+        self.wanted.passed.insert(range.start, range.end);
+        but.iter().for_each(|offset| self.wanted.passed.remove(*offset, offset + 1));
+    }
+
+    /// True while an index that could not be read is not to be asked again.
+    pub fn is_waiting(&self) -> bool {
+        self.look_again.is_some()
     }
 
     /// It could not be told what was asked for: it asks again later.

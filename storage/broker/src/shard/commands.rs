@@ -38,8 +38,8 @@ impl Shard {
                 self.reply(mailbox, token, result);
             }
             Command::Credit { consumer, add } => self.credit(mailbox.session, consumer, add),
-            Command::Receive { token, group, topic, max, wait_ms, lease_ms } => {
-                let asked = consume::Asked { token, max, wait_ms, lease_ms };
+            Command::Receive { token, group, topic, max, wait_ms, lease_ms, filter } => {
+                let asked = consume::Asked { token, max, wait_ms, lease_ms, filter };
                 if let Err(error) = self.receive(now, mailbox, &group, &topic, asked) {
                     self.reply(mailbox, token, Err(error));
                 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::delivery::{Consumer, Receiver};
 use crate::directory::Topic;
 use crate::event::Recipient;
+use crate::filter::Filter;
 use crate::limits::*;
 use crate::settings::Lifetime;
 use crate::state::Progress;
@@ -14,6 +15,7 @@ pub(super) struct Asked {
     pub max: u32,
     pub wait_ms: u64,
     pub lease_ms: u64,
+    pub filter: Option<Filter>,
 }
 
 /// What a consumer wants.
@@ -38,6 +40,9 @@ impl Shard {
         limit("milliseconds of waiting", asked.wait_ms, RECEIVE_WAIT_MS_MAX)?;
         limit("milliseconds of a lease", asked.lease_ms, LEASE_MS_MAX)?;
         let (group, topic) = self.by_lease(now, mailbox.session, group, topic)?;
+        if let Some(filter) = asked.filter {
+            self.subscribe(now, group, &topic, filter)?;
+        }
         let deadline = now.mono + Duration::from_millis(asked.wait_ms);
         let (token, max) = (asked.token, u64::from(asked.max));
         let lease_ms = asked.lease_ms.max(LEASE_MS_MIN);
@@ -233,17 +238,24 @@ impl Shard {
             // One that does not want to wait is served first.
             self.serve(now, (group, topic));
             self.receive_times.remove(&(at, group, topic));
-            let Some(subscription) = self.subscriptions.get_mut(&(group, topic)) else { continue };
-            let waiting = std::mem::take(&mut subscription.receivers);
-            let (over, still): (Vec<Receiver>, Vec<Receiver>) =
-                waiting.into_iter().partition(|receiver| receiver.deadline <= now.mono);
-            subscription.receivers = still.into();
-            for receiver in over {
-                let to = Recipient::Request(receiver.token);
-                self.send(&receiver.mailbox, Letter::Event(Event::Deliveries { to, deliveries: Vec::new() }));
+            if !self.is_looking((group, topic)) {
+                self.end_receives(now, (group, topic));
             }
-            self.left((group, topic));
         }
+    }
+
+    /// Answers the receives whose time is over.
+    pub(super) fn end_receives(&mut self, now: Now, key: (GroupId, TopicId)) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else { return };
+        let waiting = std::mem::take(&mut subscription.receivers);
+        let (over, still): (Vec<Receiver>, Vec<Receiver>) =
+            waiting.into_iter().partition(|receiver| receiver.deadline <= now.mono);
+        subscription.receivers = still.into();
+        for receiver in over {
+            let to = Recipient::Request(receiver.token);
+            self.send(&receiver.mailbox, Letter::Event(Event::Deliveries { to, deliveries: Vec::new() }));
+        }
+        self.left(key);
     }
 }
 

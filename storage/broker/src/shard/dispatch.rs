@@ -219,7 +219,7 @@ impl Shard {
                 Live::LookAgain => continue,
             };
             match self.without_expired(now, line, run)? {
-                Live::Run(run) => return Some(run),
+                Live::Run(run) => return self.without_unwanted(line, run),
                 Live::LookAgain => {}
             }
         }

@@ -61,6 +61,7 @@ pub(crate) enum Input {
     TracedReads,
     Swept(Sweep),
     Compacted(Compacted),
+    Looked(Look),
     DeadReady(Dead),
     DispatchReady(Dispatch),
     RecallReady(Recall),
@@ -92,6 +93,7 @@ pub(crate) enum Work {
     Survey(Survey),
     Sweep(Sweep),
     Compact(Box<Compaction>),
+    Look(Look),
     /// Makes key files of parts of the log that are complete.
     MakeKeys,
 }
@@ -113,6 +115,7 @@ impl Work {
             Work::Survey(survey) => Input::Surveyed(survey.carry_out(context)),
             Work::Compact(compaction) => Input::Compacted((compaction.queue.id, compaction.step(context))),
             Work::Sweep(sweep) => Input::Swept(sweep.look(context)),
+            Work::Look(look) => Input::Looked(look.carry_out(context)),
             Work::MakeKeys => Input::KeysMade { more: context.make_keys() },
         }
     }

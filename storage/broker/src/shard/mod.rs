@@ -14,6 +14,7 @@ mod dead_letter;
 mod disconnect;
 mod dispatch;
 mod exchange;
+mod filtering;
 mod idle;
 mod journal;
 mod keys;
@@ -51,6 +52,7 @@ use self::compact::Compactions;
 use self::counts::Counts;
 use self::dead_letter::Dead;
 pub(crate) use self::exchange::{Input, Outputs, Work};
+use self::filtering::{Look, Wishes};
 use self::idle::Idle;
 pub(crate) use self::journal::Journal;
 use self::keys::Keys;
@@ -104,6 +106,7 @@ pub(crate) struct Shard {
     leased: FxHashMap<SessionId, FxHashSet<Line>>,
     owned: FxHashMap<TopicId, SessionId>,
     members: Members,
+    wishes: Wishes,
     waits: Waits,
     endings: Endings,
     producers: Producers,
@@ -169,6 +172,7 @@ impl Shard {
             leased: FxHashMap::default(),
             owned: FxHashMap::default(),
             members: Members::default(),
+            wishes: Wishes::default(),
             waits: Waits::default(),
             endings: Endings::default(),
             producers: Producers::default(),
@@ -230,6 +234,7 @@ impl Shard {
             Input::Compacted(compacted) => self.compacted(now, compacted),
             Input::TracedReads => self.trace_reads(now),
             Input::Swept(sweep) => self.swept(now, sweep),
+            Input::Looked(look) => self.looked(now, look),
             Input::DeadReady(dead) => self.bury(now, dead),
             Input::DispatchReady(dispatch) => self.dispatch_waiting(now, dispatch),
             Input::RecallReady(recall) => self.go_on_with_recall(recall),

@@ -27,7 +27,15 @@ fn check_refused(sim: &mut Simulation, client: &Client, max: u64, command: impl 
 }
 
 fn receive(max: u32, wait_ms: u64, lease_ms: u64) -> impl FnOnce(Token) -> Command {
-    move |token| Command::Receive { token, group: "g".into(), topic: "t".into(), max, wait_ms, lease_ms }
+    move |token| Command::Receive {
+        token,
+        group: "g".into(),
+        topic: "t".into(),
+        max,
+        wait_ms,
+        lease_ms,
+        filter: None,
+    }
 }
 
 #[test]

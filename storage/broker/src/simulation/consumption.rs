@@ -133,6 +133,7 @@ fn a_receive_waits_for_a_message_or_its_time() {
         max: 5,
         wait_ms: 1_000,
         lease_ms: 60_000,
+        filter: None,
     };
     sim.tell(&client, receive(token));
     assert!(sim.events(&client).is_empty());
@@ -313,7 +314,10 @@ fn one_read_of_grants_is_bounded_by_bytes() {
     }
     let token = client.token();
     let (group, name) = ("g".into(), "t".into());
-    sim.tell(&client, Command::Receive { token, group, topic: name, max: 30, wait_ms: 0, lease_ms: 1_000 });
+    sim.tell(
+        &client,
+        Command::Receive { token, group, topic: name, max: 30, wait_ms: 0, lease_ms: 1_000, filter: None },
+    );
     let Some(Letter::Granted { mut grants, .. }) = client.mailbox.take_letters().pop() else { panic!() };
     let (mut read, mut sizes) = (Vec::new(), Vec::new());
     while !grants.is_empty() {
@@ -333,7 +337,10 @@ fn deleting_a_group_answers_whoever_waits_for_it() {
     let other = sim.connect();
     let token = client.token();
     let (group, name) = ("g".into(), "t".into());
-    sim.tell(&client, Command::Receive { token, group, topic: name, max: 1, wait_ms: 50_000, lease_ms: 1 });
+    sim.tell(
+        &client,
+        Command::Receive { token, group, topic: name, max: 1, wait_ms: 50_000, lease_ms: 1, filter: None },
+    );
     let delete = |token| Command::DeleteGroup { token, group: "g".into(), topic: "t".into() };
     sim.ask(&other, delete).unwrap();
     let events = sim.events(&client);
@@ -355,7 +362,10 @@ fn a_member_by_offset_is_refused_while_somebody_waits_for_or_holds_a_lease() {
     };
     let token = client.token();
     let (group, name) = ("g".into(), "t".into());
-    sim.tell(&client, Command::Receive { token, group, topic: name, max: 1, wait_ms: 50_000, lease_ms: 500 });
+    sim.tell(
+        &client,
+        Command::Receive { token, group, topic: name, max: 1, wait_ms: 50_000, lease_ms: 500, filter: None },
+    );
     let other = sim.connect();
     assert!(matches!(sim.ask(&other, join), Err(Error::Mode { .. })), "a receive waits");
     sim.publish(&other, &topic, &["a"]);

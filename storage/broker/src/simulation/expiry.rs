@@ -113,7 +113,10 @@ fn a_message_that_lives_no_time_goes_to_whoever_waits_or_to_nobody() {
     assert_eq!(received(&mut sim, &client, "q"), Vec::<String>::new());
     let (token, topic): (_, Name) = (client.token(), "q".into());
     let (group, lease_ms) = (topic.clone(), MINUTE_MS);
-    sim.tell(&client, Command::Receive { token, group, topic, max: 1, wait_ms: 5_000, lease_ms });
+    sim.tell(
+        &client,
+        Command::Receive { token, group, topic, max: 1, wait_ms: 5_000, lease_ms, filter: None },
+    );
     let topic = sim.topic("q");
     let token = client.token();
     let mut batch = PublishBatch::default();
@@ -190,7 +193,8 @@ fn no_group_and_no_reader_gets_what_is_over_in_a_topic_that_keeps_messages() {
     assert_eq!(sim.read("t", 0, 0), [(1, "stays".to_owned())]);
     let token = client.token();
     let (group, topic) = ("g".into(), "t".into());
-    let receive = Command::Receive { token, group, topic, max: 10, wait_ms: 0, lease_ms: MINUTE_MS };
+    let receive =
+        Command::Receive { token, group, topic, max: 10, wait_ms: 0, lease_ms: MINUTE_MS, filter: None };
     sim.tell(&client, receive);
     let Some(Letter::Granted { grants, .. }) = client.mailbox.take_letters().pop() else { panic!("nothing") };
     assert!(reader::deliveries_in_memory(&sim.reader, &grants).is_none(), "one is over");

@@ -35,7 +35,15 @@ fn lock(sim: &mut Simulation, client: &Client, name: &str, queues: &[QueueId]) -
 
 fn receive(sim: &mut Simulation, client: &Client) -> Result<Reply, Error> {
     let (group, topic) = ("g".into(), "t".into());
-    sim.ask(client, |token| Command::Receive { token, group, topic, max: 1, wait_ms: 1, lease_ms: 1_000 })
+    sim.ask(client, |token| Command::Receive {
+        token,
+        group,
+        topic,
+        max: 1,
+        wait_ms: 1,
+        lease_ms: 1_000,
+        filter: None,
+    })
 }
 
 #[test]

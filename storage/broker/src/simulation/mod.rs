@@ -13,6 +13,7 @@ mod durability;
 mod expiry;
 mod faults;
 mod filtered;
+mod filtering;
 mod histories;
 mod idle;
 mod length;
@@ -440,7 +441,7 @@ impl Simulation {
     ) -> Vec<Delivery> {
         let token = client.token();
         let (group, topic) = (group.into(), topic.into());
-        self.tell(client, Command::Receive { token, group, topic, max, wait_ms: 0, lease_ms });
+        self.tell(client, Command::Receive { token, group, topic, max, wait_ms: 0, lease_ms, filter: None });
         match self.events(client).pop() {
             Some(Event::Deliveries { deliveries, .. }) => deliveries,
             other => panic!("{other:?}"),

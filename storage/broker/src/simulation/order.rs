@@ -129,7 +129,8 @@ fn a_message_that_is_given_up_makes_way_for_who_waits() {
         let first = receive(&mut sim, &client, "strict", 1);
         let waiting = sim.connect();
         let (token, group, topic) = (waiting.token(), "strict".into(), "t".into());
-        let receive = Command::Receive { token, group, topic, max: 1, wait_ms: 60_000, lease_ms: 1_000 };
+        let receive =
+            Command::Receive { token, group, topic, max: 1, wait_ms: 60_000, lease_ms: 1_000, filter: None };
         sim.tell(&waiting, receive);
         assert!(sim.events(&waiting).is_empty());
         sim.settle(&client, &first, Outcome::Reject);
@@ -157,7 +158,8 @@ fn a_message_that_is_dropped_makes_way_for_who_waits() {
     sim.settle(&client, &first, Outcome::Retry { delay_ms: Some(1_000) });
     let waiting = sim.connect();
     let (token, group, topic) = (waiting.token(), "t".into(), "t".into());
-    let receive = Command::Receive { token, group, topic, max: 1, wait_ms: 60_000, lease_ms: 1_000 };
+    let receive =
+        Command::Receive { token, group, topic, max: 1, wait_ms: 60_000, lease_ms: 1_000, filter: None };
     sim.tell(&waiting, receive);
     assert!(sim.events(&waiting).is_empty());
     publish(&mut sim, &client, &["a"]);

@@ -213,7 +213,10 @@ fn what_the_default_group_settled_is_lost_to_others_and_holds_them_up_no_longer(
     sim.ask(&client, seek).unwrap();
     let token = client.token();
     let (group, topic) = ("late".into(), "q".into());
-    sim.tell(&client, Command::Receive { token, group, topic, max: 1_000, wait_ms: 0, lease_ms: 60_000 });
+    sim.tell(
+        &client,
+        Command::Receive { token, group, topic, max: 1_000, wait_ms: 0, lease_ms: 60_000, filter: None },
+    );
     let Some(Letter::Granted { mut grants, .. }) = client.mailbox.take_letters().pop() else { panic!() };
     let mut found = Vec::new();
     while !grants.is_empty() {

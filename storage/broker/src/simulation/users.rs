@@ -216,7 +216,15 @@ fn who_may_no_longer_consume_is_told_so() {
     sim.ask(&ann, consume).unwrap();
     let waiting = ann.token();
     let (group, topic) = ("g".into(), "t".into());
-    let receive = Command::Receive { token: waiting, group, topic, max: 1, wait_ms: 10_000, lease_ms: 1_000 };
+    let receive = Command::Receive {
+        token: waiting,
+        group,
+        topic,
+        max: 1,
+        wait_ms: 10_000,
+        lease_ms: 1_000,
+        filter: None,
+    };
     sim.tell(&ann, receive);
     sim.ask(&root, put("ann", rules(Vec::new()))).unwrap();
     let events = sim.events(&ann);
@@ -407,7 +415,7 @@ fn what_holds_for_a_topic_holds_for_its_light_queues() {
     assert_eq!(sim.receive(&ann, a, a, 9, 1_000).len(), 1);
     let receive = |token| {
         let (group, topic) = (b.into(), b.into());
-        Command::Receive { token, group, topic, max: 1, wait_ms: 0, lease_ms: 1_000 }
+        Command::Receive { token, group, topic, max: 1, wait_ms: 0, lease_ms: 1_000, filter: None }
     };
     assert!(matches!(sim.ask(&ann, receive), Err(Error::Denied(_))));
     for (name, parent) in [("%LMQ%c", "t"), ("%LMQ%b", "t"), (a, "t")] {

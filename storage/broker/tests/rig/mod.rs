@@ -199,7 +199,15 @@ impl Rig {
     pub fn receive(&mut self, group: &str, topic: &str, max: u32) -> Vec<Delivery> {
         let (group, topic) = (group.into(), topic.into());
         let (token, wait_ms, lease_ms) = (Token(4), 0, 60_000);
-        self.session.submit(vec![Command::Receive { token, group, topic, max, wait_ms, lease_ms }]);
+        self.session.submit(vec![Command::Receive {
+            token,
+            group,
+            topic,
+            max,
+            wait_ms,
+            lease_ms,
+            filter: None,
+        }]);
         self.find(|event| match event {
             Event::Deliveries { deliveries, .. } => Some(deliveries),
             _ => None,

@@ -106,7 +106,10 @@ fn damaged(text: &[u8], settings: GroupSettings) -> (Simulation, Client) {
 fn consume(sim: &mut Simulation, client: &Client) -> (Vec<String>, usize) {
     let token = client.token();
     let (group, topic) = ("g".into(), "t".into());
-    sim.tell(client, Command::Receive { token, group, topic, max: 32, wait_ms: 0, lease_ms: 60_000 });
+    sim.tell(
+        client,
+        Command::Receive { token, group, topic, max: 32, wait_ms: 0, lease_ms: 60_000, filter: None },
+    );
     match client.mailbox.take_letters().pop() {
         Some(Letter::Granted { grants, .. }) => {
             let mut fetched = sim.context.fetch(grants, crate::limits::FETCH_BYTES_MAX);

@@ -265,7 +265,7 @@ impl Rig {
             self.model.choose_active(key);
         }
         let max = u32::try_from(max).unwrap();
-        self.tell(session, Command::Receive { token, group, topic, max, wait_ms, lease_ms })?;
+        self.tell(session, Command::Receive { token, group, topic, max, wait_ms, lease_ms, filter: None })?;
         self.expect((session, token), self.model.is_there(key), "a receive")
     }
 

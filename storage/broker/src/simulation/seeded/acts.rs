@@ -81,7 +81,7 @@ impl World {
         let max = 1 + self.random.below(20) as u32;
         let (lease_ms, wait_ms) = (self.random.pick(&LEASES_MS), self.random.pick(&[0, 0, 2_000]));
         let group = group.into();
-        let receive = |token| Command::Receive { token, group, topic, max, wait_ms, lease_ms };
+        let receive = |token| Command::Receive { token, group, topic, max, wait_ms, lease_ms, filter: None };
         self.tell(Ask::Receive { lease_ms }, receive);
     }
 

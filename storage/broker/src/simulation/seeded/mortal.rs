@@ -77,7 +77,7 @@ impl World {
         let max = 1 + self.random.below(8) as u32;
         let (lease_ms, wait_ms) = (self.random.pick(&LEASES_MS), self.random.pick(&[0, 500]));
         let (group, topic) = ("mortal".into(), "mortal".into());
-        let receive = |token| Command::Receive { token, group, topic, max, wait_ms, lease_ms };
+        let receive = |token| Command::Receive { token, group, topic, max, wait_ms, lease_ms, filter: None };
         self.tell(Ask::Receive { lease_ms }, receive);
     }
 
