@@ -291,7 +291,16 @@ impl Flow {
             return None;
         }
         let mut first = progress.floor;
-        while let Some(end) = progress.settled.run_of(first).or_else(|| self.leases.end_of(first)) {
+        let passed_over = |first: u64| {
+            let is_passed = planted(Bug::FifoPassesRetry) && self.delayed.contains_key(&first);
+            is_passed.then_some(first + 1)
+        };
+        while let Some(end) = progress
+            .settled
+            .run_of(first)
+            .or_else(|| self.leases.end_of(first))
+            .or_else(|| passed_over(first))
+        {
             first = end;
         }
         let mut stop = ask.end.min(first.saturating_add(max));
