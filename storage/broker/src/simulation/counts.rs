@@ -158,3 +158,23 @@ fn what_nobody_uses_has_no_history() {
     let has_history = |index| topic.queue(index).unwrap().meter().is_some_and(|meter| meter.has_history());
     assert_eq!([has_history(0), has_history(1), has_history(2)], [false, true, false]);
 }
+
+#[test]
+fn light_queues_and_their_groups_take_no_memory_for_counts() {
+    let attributes = [(crate::lite::LITE.to_owned(), "true".to_owned())];
+    let settings = TopicSettings { queues: 1, attributes: attributes.into(), ..TopicSettings::default() };
+    let (mut sim, client, topic) = scene(settings);
+    let mut batch = PublishBatch::default();
+    let destination = Destination::Topic { topic: topic.id, queue_index: None };
+    let properties = format!("{}\u{1}%LMQ%lamp\u{2}", property::LITE_QUEUES);
+    let draft = Draft { properties: properties.as_bytes(), ..draft("t", "m") };
+    batch.push(&draft, destination, 0, Durability::Disk).unwrap();
+    sim.send(&client, batch).remove(0).unwrap();
+    let lamp = sim.topic("%LMQ%lamp");
+    let got = sim.receive(&client, "g", "%LMQ%lamp", 1, 60_000);
+    assert_eq!(sim.settle(&client, &got, Outcome::Ack), [Ok(())]);
+    assert_eq!((received(&topic, 0).0, lamp.queue(0).unwrap().meter().is_none()), (1, true));
+    assert_eq!(of_group(&sim, &lamp), []);
+    let [messages, ..] = totals(sim.shard.directory().statistics().all.read(Duration::ZERO, Duration::ZERO));
+    assert_eq!(messages, 2, "the broker counts the message in each queue");
+}
