@@ -12,19 +12,6 @@ const FOLDERS: [&str; 3] = ["storage/", "protocols/", "gateway/"];
 /// Nothing may be added, and what gets a test must go.
 const UNTESTED: &[(&str, &[&str])] = &[
     (
-        "gateway",
-        &[
-            "ANSWER_BYTES_MAX",
-            "CACHE_BYTES_MAX",
-            "CACHE_BYTES_MIN",
-            "DISK_FREE_MIB_MIN",
-            "OUTPUT_BYTES_MAX",
-            "READ_BYTES_MAX",
-            "READ_BYTES_MIN",
-            "SILENCE_MAX",
-        ],
-    ),
-    (
         "protocols/amqp",
         &["BATCH_BYTES_MIN", "BODY_RESERVED_BYTES_MAX", "COPIED_BODY_BYTES_MAX", "KNOWN_COUNT_MAX"],
     ),
