@@ -11,7 +11,6 @@ const FOLDERS: [&str; 3] = ["storage/", "protocols/", "gateway/"];
 /// By crate, limits that no test names. Most bound memory, or how much is done at once, where no boundary shows outside.
 /// Nothing may be added, and what gets a test must go.
 const UNTESTED: &[(&str, &[&str])] = &[
-    ("protocols/remoting", &["ANSWER_BYTES_MAX", "HEX_CHARS_MAX", "MESSAGES_MAX", "YOUNG_QUEUE_ENTRIES_MAX"]),
     (
         "protocols/rest",
         &[
