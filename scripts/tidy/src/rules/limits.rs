@@ -12,19 +12,6 @@ const FOLDERS: [&str; 3] = ["storage/", "protocols/", "gateway/"];
 /// Nothing may be added, and what gets a test must go.
 const UNTESTED: &[(&str, &[&str])] = &[
     (
-        "protocols/rest",
-        &[
-            "ANSWER_BODY_BYTES_MAX",
-            "EVENT_TURN_BYTES_MAX",
-            "EVENT_TURN_UNCOUNTED_BYTES_MAX",
-            "FILTER_READS_MAX",
-            "RENDER_INLINE_BYTES_MAX",
-            "SESSIONS_IDLE_MAX",
-            "STEP_BYTES_MIN",
-            "TEXT_BYTES_MAX",
-        ],
-    ),
-    (
         "storage/broker",
         &[
             "BACKUP_CHUNK_BYTES_MAX",
