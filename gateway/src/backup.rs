@@ -42,8 +42,7 @@ async fn fetch(asked: &Asked, to: &Path) -> Result<Contents, String> {
         return Err(format!("{} exists already", to.display()));
     }
     let unasked = |error: client::Error| format!("{address} cannot be asked: {error}");
-    let answer = tokio::time::timeout(SILENCE_MAX, asked.get("/v1/backup")).await;
-    let response = answer.map_err(|_| silent(address))?.map_err(unasked)?;
+    let response = heard(address, asked.get("/v1/backup")).await?.map_err(unasked)?;
     if response.status() != StatusCode::OK {
         let status = response.status();
         let body = client::whole_body(response).await.unwrap_or_default();
@@ -55,8 +54,10 @@ async fn fetch(asked: &Asked, to: &Path) -> Result<Contents, String> {
     Ok(contents)
 }
 
-fn silent(address: SocketAddr) -> String {
-    format!("{address} was silent for {} s", SILENCE_MAX.as_secs())
+/// What the broker says next, if it is not silent for too long.
+async fn heard<T>(address: SocketAddr, next: impl Future<Output = T>) -> Result<T, String> {
+    let silent = |_| format!("{address} was silent for {} s", SILENCE_MAX.as_secs());
+    tokio::time::timeout(SILENCE_MAX, next).await.map_err(silent)
 }
 
 /// Writes an archive as it arrives. A file that nobody else waits for may be written on this thread.
@@ -64,9 +65,7 @@ async fn receive(address: SocketAddr, body: Body, partial: &mut Partial) -> Resu
     let wrong = |error| format!("what {address} sends is no whole backup, {error}");
     let mut unpacker = Unpacker::default();
     let mut chunks = pin!(body.into_data_stream());
-    while let Some(chunk) =
-        tokio::time::timeout(SILENCE_MAX, chunks.next()).await.map_err(|_| silent(address))?
-    {
+    while let Some(chunk) = heard(address, chunks.next()).await? {
         let chunk: Bytes = chunk.map_err(|error| format!("{address} cut the backup off: {error}"))?;
         let mut input = &chunk[..];
         while unpacker.next(&mut input).map_err(wrong)?.is_some() {}
@@ -112,5 +111,32 @@ impl Drop for Partial {
         if !self.has_name {
             let _ = fs::remove_file(&self.path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    /// Why there is no backup of a broker whose only chunk, which is none of a backup's, comes after a silence.
+    async fn told_after(silence: Duration) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let chunk = async move {
+            tokio::time::sleep(silence).await;
+            Ok::<_, std::io::Error>(Bytes::from_static(&[b'x'; 4096]))
+        };
+        let mut partial = Partial::create(&folder.path().join("backup")).unwrap();
+        let body = Body::from_stream(stream::once(chunk));
+        receive("127.0.0.1:8600".parse().unwrap(), body, &mut partial).await.unwrap_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_may_be_silent_up_to_the_limit_and_no_longer() {
+        let told = told_after(SILENCE_MAX).await;
+        assert!(told.starts_with("what 127.0.0.1:8600 sends is no whole backup"), "{told}");
+        let told = told_after(SILENCE_MAX + Duration::from_millis(1)).await;
+        assert_eq!(told, "127.0.0.1:8600 was silent for 60 s");
     }
 }

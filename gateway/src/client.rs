@@ -106,6 +106,13 @@ pub fn say(line: &str) {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn an_answer_is_read_up_to_its_limit_and_no_farther() {
+        let read = async |bytes| whole_body(Response::new(Body::from(vec![b'x'; bytes]))).await;
+        assert_eq!(read(ANSWER_BYTES_MAX).await.unwrap().len(), ANSWER_BYTES_MAX);
+        assert!(read(ANSWER_BYTES_MAX + 1).await.is_err());
+    }
+
     #[test]
     fn every_address_is_asked_over_loopback() {
         for (listened, asked) in [

@@ -90,7 +90,7 @@ struct Driver<'a, C> {
 /// Runs a connection to its end.
 pub async fn drive<C: Connection>(
     stream: Stream,
-    mut connection: C,
+    connection: C,
     mut phase: watch::Receiver<Phase>,
     meter: &ConnectionMeter,
     buffers: Arc<Buffers>,
@@ -98,24 +98,7 @@ pub async fn drive<C: Connection>(
     if let Err(error) = stream.set_nodelay() {
         return Ended::Failed(error);
     }
-    let broker = connection.session().broker();
-    let (now, output_bytes_max) = (broker.now().mono, broker.delivery_step_bytes_max().min(OUTPUT_BYTES_MAX));
-    let mut driver = Driver {
-        stream,
-        connection,
-        input: BytesMut::new(),
-        output: Output::default(),
-        events: Vec::new(),
-        read_bytes: READ_BYTES_MIN,
-        meter,
-        is_stalled: false,
-        buffer: Buffer::new(buffers),
-        is_held_back: false,
-        output_bytes_max,
-        read_at: now,
-        written_at: now,
-        turn_at: None,
-    };
+    let mut driver = Driver::new(stream, connection, meter, buffers);
     let ended = driver.run(&mut phase).await.unwrap_or_else(Ended::Failed);
     if matches!(ended, Ended::ForMemory(_)) {
         return ended;
@@ -125,7 +108,29 @@ pub async fn drive<C: Connection>(
     ended
 }
 
-impl<C: Connection> Driver<'_, C> {
+impl<'a, C: Connection> Driver<'a, C> {
+    fn new(stream: Stream, mut connection: C, meter: &'a ConnectionMeter, buffers: Arc<Buffers>) -> Self {
+        let broker = connection.session().broker();
+        let now = broker.now().mono;
+        let output_bytes_max = broker.delivery_step_bytes_max().min(OUTPUT_BYTES_MAX);
+        Driver {
+            stream,
+            connection,
+            input: BytesMut::new(),
+            output: Output::default(),
+            events: Vec::new(),
+            read_bytes: READ_BYTES_MIN,
+            meter,
+            is_stalled: false,
+            buffer: Buffer::new(buffers),
+            is_held_back: false,
+            output_bytes_max,
+            read_at: now,
+            written_at: now,
+            turn_at: None,
+        }
+    }
+
     async fn run(&mut self, phase: &mut watch::Receiver<Phase>) -> io::Result<Ended> {
         let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
         // The deadline that the timer is set for: one that moves away is looked at again when that is over.
@@ -312,11 +317,7 @@ impl<C: Connection> Driver<'_, C> {
         let mut input = (&mut self.input).limit(room);
         let polled = pin!(self.stream.read_buf(&mut input)).poll(context);
         if let Poll::Ready(Ok(read)) = polled {
-            self.read_bytes = match read {
-                read if read == room => (self.read_bytes * 2).min(READ_BYTES_MAX),
-                read if read < self.read_bytes / 4 => (self.read_bytes / 2).max(READ_BYTES_MIN),
-                _ => self.read_bytes,
-            };
+            self.read_bytes = next_read_bytes(self.read_bytes, room, read);
         }
         polled
     }
@@ -353,3 +354,15 @@ impl<C: Connection> Driver<'_, C> {
         self.write().map(|_| ())
     }
 }
+
+/// What to make room for after a read of so many bytes into so much room.
+fn next_read_bytes(read_bytes: usize, room: usize, read: usize) -> usize {
+    match read {
+        read if read == room => (read_bytes * 2).min(READ_BYTES_MAX),
+        read if read < read_bytes / 4 => (read_bytes / 2).max(READ_BYTES_MIN),
+        _ => read_bytes,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -304,6 +304,25 @@ mod tests {
     }
 
     #[test]
+    fn a_cache_is_its_part_between_its_least_and_its_most() {
+        let cache_bytes = |limit_bytes| {
+            let budget = MemoryBudget::split(1_024 * MIB, Some(limit_bytes), Wanted::default()).unwrap();
+            assert_eq!(budget.log_cache_bytes, budget.store_cache_bytes);
+            budget.store_cache_bytes
+        };
+        for (part, expected) in [
+            (CACHE_BYTES_MIN - 1, CACHE_BYTES_MIN),
+            (CACHE_BYTES_MIN, CACHE_BYTES_MIN),
+            (CACHE_BYTES_MIN + 1, CACHE_BYTES_MIN + 1),
+            (CACHE_BYTES_MAX - 1, CACHE_BYTES_MAX - 1),
+            (CACHE_BYTES_MAX, CACHE_BYTES_MAX),
+            (CACHE_BYTES_MAX + 1, CACHE_BYTES_MAX),
+        ] {
+            assert_eq!(cache_bytes(part * CACHE_PART), expected);
+        }
+    }
+
+    #[test]
     fn what_somebody_sets_is_kept_or_refused() {
         let split = |cache_mib: u64, connections| {
             let log_cache_bytes = Some(cache_mib * MIB);

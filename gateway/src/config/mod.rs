@@ -81,9 +81,9 @@ const AMQP_LISTEN: &str = "127.0.0.1:5672";
 const DATA: &str = "./mailrail-data";
 const SEGMENT_MIB: u64 = 128;
 const RETENTION_HOURS: u64 = 72;
-const DISK_FREE_MIB_MIN: u64 = 512;
 const METRICS_TOPICS: u64 = 100;
 const METRICS_TOPICS_MAX: u64 = 10_000;
+const DISK_FREE_MIB: u64 = 512;
 
 impl Settings {
     /// Puts the sources together and checks the outcome.
@@ -150,7 +150,7 @@ impl Settings {
             retention: retention(raw.retention_hours, raw.retention_mib)?,
             disk_free_bytes_min: mebibytes(
                 "disk-free-mib-min",
-                raw.disk_free_mib_min.unwrap_or(DISK_FREE_MIB_MIN),
+                raw.disk_free_mib_min.unwrap_or(DISK_FREE_MIB),
                 0,
                 1 << 30,
             )?,
@@ -331,6 +331,7 @@ mod tests {
         assert_eq!(settings.store_engine, StoreEngine::Sled);
         assert_eq!(settings.advertised, settings.remoting_listen.ip());
         assert_eq!(settings.retention, RetentionPolicy::default());
+        assert_eq!(settings.disk_free_bytes_min, 512 << 20);
     }
 
     #[test]

@@ -130,6 +130,22 @@ async fn connections_take_places_and_give_them_back() {
 }
 
 #[tokio::test]
+async fn a_head_may_fill_what_is_held_of_it_and_no_more() {
+    let server = Server::start(9, patient()).await;
+    let start = "GET /peer HTTP/1.1\r\nConnection: close\r\nX: ";
+    let unfinished = |bytes| format!("{start}{}", "x".repeat(bytes - start.len())).into_bytes();
+    // What fits is held although its end, which is the last byte that fits, is still to come.
+    let mut client = server.dial(&[&unfinished(READ_BYTES_MAX - 4)[..], b"\r\n\r"].concat()).await;
+    assert!(server.serves().await, "meanwhile it has read that");
+    client.write_all(b"\n").await.unwrap();
+    let answer = rest(client).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let answer = rest(server.dial(&unfinished(READ_BYTES_MAX)).await).await;
+    assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
+    server.close().await;
+}
+
+#[tokio::test]
 async fn routes_know_the_peer() {
     let server = Server::start(9, patient()).await;
     let client = server.dial(b"GET /peer HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;

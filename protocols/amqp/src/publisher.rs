@@ -24,8 +24,8 @@ use crate::transaction::Transactions;
 
 /// Look-ups kept per connection.
 const KNOWN_COUNT_MAX: usize = 1_024;
-/// Least room for a batch.
-const BATCH_BYTES_MIN: usize = 4 * 1024;
+/// Room for a batch of little input.
+const SMALL_BATCH_BYTES: usize = 4 * 1024;
 /// Part of the input added as room for what storing adds.
 const BATCH_OVERHEAD_DIVISOR: usize = 4;
 
@@ -167,10 +167,7 @@ impl Publisher {
         };
         // A topic in an exchange's place is not kept: an exchange of that name may be declared any time.
         if publish.exchange.is_empty() || matches!(known, Known::Exchange(_)) {
-            if map.len() >= KNOWN_COUNT_MAX {
-                map.clear();
-            }
-            map.insert(Name::from(name), known.clone());
+            keep_known(map, name, known.clone());
         }
         Some(known)
     }
@@ -230,7 +227,7 @@ impl Publisher {
                 if self.sent.is_empty() {
                     let whole = envelope.input_bytes + envelope.input_bytes / BATCH_OVERHEAD_DIVISOR;
                     let bytes = if self.is_split { publish.body.len() } else { whole };
-                    self.batch = PublishBatch::with_capacity(bytes.max(BATCH_BYTES_MIN), 1);
+                    self.batch = PublishBatch::with_capacity(bytes.max(SMALL_BATCH_BYTES), 1);
                     self.durability = Some(meant.durability);
                 }
                 self.batch.push(&draft, destination, meant.tag_hash, meant.durability).map_err(illegal)?;
@@ -273,6 +270,14 @@ impl Publisher {
     }
 }
 
+/// Keeps a look-up for the next message. One too many takes the place of all the others.
+fn keep_known<T>(map: &mut HashMap<Name, T>, name: &str, known: T) {
+    if map.len() >= KNOWN_COUNT_MAX {
+        map.clear();
+    }
+    map.insert(Name::from(name), known);
+}
+
 /// A batch that is complete.
 fn hand_over(
     batch: PublishBatch,
@@ -300,5 +305,21 @@ impl Copy {
             properties: publish.properties.to_vec(),
             body: Bytes::copy_from_slice(publish.body),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn look_ups_are_kept_up_to_their_limit_and_the_next_is_kept_too() {
+        let mut map = HashMap::new();
+        for number in 0..KNOWN_COUNT_MAX {
+            keep_known(&mut map, &number.to_string(), number);
+        }
+        assert_eq!(map.len(), KNOWN_COUNT_MAX);
+        keep_known(&mut map, "one more", 7);
+        assert_eq!(map, HashMap::from([("one more".into(), 7)]));
     }
 }

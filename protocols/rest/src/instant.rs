@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 /// Last millisecond that RFC 3339 can name: the end of the year 9999.
 const WALL_MS_MAX: u64 = 253_402_300_799_999;
 /// Bytes of the longest RFC 3339 text that is written here.
-const TEXT_BYTES_MAX: usize = 40;
+const TEXT_BYTES_MAX: usize = 24;
 
 /// Milliseconds of the Unix epoch, written and read as RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +63,7 @@ mod tests {
             assert_eq!(WallTime::parse(text), Ok(WallTime(ms)));
         }
         assert_eq!(serde_json::to_value(WallTime(u64::MAX)).unwrap(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(TEXT_BYTES_MAX, cases[2].1.len(), "no text is longer, and this one fits");
         assert_eq!(WallTime::parse("1970-01-01T02:00:00.0019+01:00"), Ok(WallTime(3_600_001)));
         for bad in ["", "now", "2026-01-01", "1969-12-31T23:59:59Z", "2026-13-01T00:00:00Z"] {
             assert!(WallTime::parse(bad).is_err(), "{bad}");

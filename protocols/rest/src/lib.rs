@@ -19,6 +19,8 @@ mod room;
 mod router;
 mod schema;
 mod state;
+#[cfg(test)]
+mod testing;
 mod to_wire;
 
 pub use router::{guarded, openapi, router};

@@ -128,3 +128,19 @@ impl http_body::Body for LeasedBody {
         SizeHint::with_exact(u64::try_from(bytes).unwrap_or(u64::MAX))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn short_work_is_done_in_place_and_longer_work_elsewhere() {
+        for (bytes, in_place) in [(RENDER_INLINE_BYTES_MAX, true), (RENDER_INLINE_BYTES_MAX + 1, false)] {
+            let stored = [Bytes::from_static(b"x"), Bytes::from(vec![0; bytes - 1])];
+            let worker = render(stored.iter(), || Ok(thread::current().id())).await.unwrap();
+            assert_eq!(worker == thread::current().id(), in_place, "{bytes}");
+        }
+    }
+}

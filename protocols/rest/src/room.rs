@@ -140,6 +140,23 @@ mod tests {
     }
 
     #[test]
+    fn a_document_grows_by_so_much_at_least() {
+        let answers = Arc::new(Semaphore::new(10_000));
+        let room = Room::claim(&answers, 0).unwrap();
+        let mut writer = Writer { room, text: Vec::new(), refusal: None };
+        let mut taken_with = |bytes: usize| {
+            let missing = bytes - writer.text.len();
+            io::Write::write_all(&mut writer, &vec![b'x'; missing]).unwrap();
+            10_000 - answers.available_permits()
+        };
+        assert_eq!((taken_with(1), taken_with(STEP_BYTES_MIN)), (STEP_BYTES_MIN, STEP_BYTES_MIN));
+        assert_eq!(taken_with(STEP_BYTES_MIN + 1), 2 * STEP_BYTES_MIN);
+        // An eighth of what is there is more than that from some length on.
+        assert_eq!(taken_with(8 * STEP_BYTES_MIN + 8), 8 * STEP_BYTES_MIN + 8);
+        assert_eq!(taken_with(8 * STEP_BYTES_MIN + 9), 9 * STEP_BYTES_MIN + 9);
+    }
+
+    #[test]
     fn what_finds_no_room_leaves_none_taken() {
         let answers = Arc::new(Semaphore::new(100));
         assert_eq!(Room::claim(&answers, 101).unwrap_err().kind, Kind::Overloaded);

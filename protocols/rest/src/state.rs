@@ -234,3 +234,22 @@ impl RestState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Rig;
+
+    #[test]
+    fn sessions_are_kept_up_to_their_limit() {
+        let rig = Rig::new();
+        let kept = || rig.state.inner.idle.lock().unwrap().len();
+        let lines: Vec<Line> = (0..=SESSIONS_IDLE_MAX).map(|_| rig.state.line()).collect();
+        for (number, line) in lines.into_iter().enumerate() {
+            rig.state.keep(line);
+            assert_eq!(kept(), (number + 1).min(SESSIONS_IDLE_MAX));
+        }
+        drop(rig.state.line());
+        assert_eq!(kept(), SESSIONS_IDLE_MAX - 1, "the next request takes a kept one");
+    }
+}

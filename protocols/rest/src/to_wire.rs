@@ -489,11 +489,8 @@ mod tests {
 
     use super::*;
 
-    /// A read sees damage to a body and to lengths; any other field may still be anything.
-    #[test]
-    fn no_damage_to_a_stored_message_makes_its_reader_panic() {
+    fn stored(body: &[u8], properties: &[u8], annexes: &[(AnnexKind, &[u8])]) -> BytesMut {
         let host = "127.0.0.1:1".parse().unwrap();
-        let properties = "TAGS\u{1}a\u{2}KEYS\u{1}k l\u{2}TTL\u{1}5\u{2}own\u{1}value\u{2}";
         let draft = Draft {
             topic: "t",
             flag: 0,
@@ -502,13 +499,36 @@ mod tests {
             born_host: host,
             store_host: host,
             reconsume_times: 1,
-            body: b"body",
-            properties: properties.as_bytes(),
+            body,
+            properties,
             more_properties: &[],
-            annexes: &[(AnnexKind::Amqp, b"\x01x\x01k\x10\x00\x02")],
+            annexes,
         };
         let mut whole = BytesMut::new();
         draft.encode(&mut whole);
+        whole
+    }
+
+    #[test]
+    fn bodies_are_opened_up_to_their_limit_and_one_always() {
+        let opened = |lengths: &[usize]| {
+            let messages: Vec<Bytes> =
+                lengths.iter().map(|bytes| stored(&vec![b'x'; *bytes], b"", &[]).freeze()).collect();
+            open(messages.iter()).len()
+        };
+        let half = ANSWER_BODY_BYTES_MAX / 2;
+        assert_eq!(opened(&[half, half - 1, 1]), 3);
+        assert_eq!(opened(&[half, half - 1, 2]), 2);
+        assert_eq!(opened(&[half]), 1);
+    }
+
+    /// A read sees damage to a body and to lengths; any other field may still be anything.
+    #[test]
+    fn no_damage_to_a_stored_message_makes_its_reader_panic() {
+        let host = "127.0.0.1:1".parse().unwrap();
+        let properties = "TAGS\u{1}a\u{2}KEYS\u{1}k l\u{2}TTL\u{1}5\u{2}own\u{1}value\u{2}";
+        let annex: &[u8] = b"\x01x\x01k\x10\x00\x02";
+        let whole = stored(b"body", properties.as_bytes(), &[(AnnexKind::Amqp, annex)]);
         let mut read = 0;
         for (at, value) in (0..whole.len()).flat_map(|at| (0..=u8::MAX).map(move |value| (at, value))) {
             let mut damaged = whole.clone();

@@ -111,6 +111,7 @@ impl CacheFiller {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::width::wide;
 
     fn piece(fill: u8, len: usize) -> Bytes {
         Bytes::from(vec![fill; len])
@@ -155,6 +156,18 @@ mod tests {
             filler.add(&cache, index * 8, piece(index as u8, 8));
         }
         assert!((0..5000u64).all(|index| cache.get(index * 8, 8) == Some(piece(index as u8, 8))));
+    }
+
+    #[test]
+    fn a_span_has_so_many_pieces_and_the_next_begins_another() {
+        let cache = Cache::new();
+        let mut filler = CacheFiller::new(1 << 20);
+        for index in 0..=wide(SPAN_PIECES_MAX) {
+            filler.add(&cache, index * 8, piece(7, 8));
+            let expected = if index < wide(SPAN_PIECES_MAX) { 1 } else { 2 };
+            assert_eq!(cache.spans.load().len(), expected, "after {index}");
+            assert_eq!(cache.get(index * 8, 8), Some(piece(7, 8)));
+        }
     }
 
     #[test]

@@ -143,3 +143,26 @@ fn copied_name(file_name: &str) -> String {
 }
 
 const _: () = assert!(narrow(SEGMENT_BYTES_MAX) > SEGMENT_HEADER_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copied_file_has_its_least_bytes_and_a_segment_no_more_than_its_most() {
+        let kept = format!("{:020}-{:020}-{:010}.kept", 0, 4096, 1);
+        let segment = file_name(4096);
+        let header_bytes = wide(SEGMENT_HEADER_BYTES);
+        for (name, bytes, expected) in [
+            (&kept, kept::FILE_BYTES_MIN, true),
+            (&kept, kept::FILE_BYTES_MIN - 1, false),
+            (&segment, header_bytes, true),
+            (&segment, header_bytes - 1, false),
+            (&segment, SEGMENT_BYTES_MAX, true),
+            (&segment, SEGMENT_BYTES_MAX + 1, false),
+        ] {
+            let file = CopiedFile { name: copied_name(name), bytes };
+            assert_eq!(is_copied_file(&file), expected, "{file:?}");
+        }
+    }
+}

@@ -274,3 +274,20 @@ fn wait<'a>(on: &Condvar, hand: MutexGuard<'a, Hand>, longest: Option<Duration>)
         Some(longest) => on.wait_timeout(hand, longest).unwrap_or_else(PoisonError::into_inner).0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::SegmentHeader;
+
+    #[test]
+    fn so_many_written_bytes_are_synced_though_nobody_asked() {
+        let header = SegmentHeader { log_id: 1, base: 0, segment_bytes: 1 << 30, epoch: 1, recycled: false };
+        let segment = Arc::new(Segment::new(&header, "a".into(), None));
+        let mut hand = Hand { synced: 100, ..Hand::default() };
+        hand.note_written(&segment, 100 + UNSYNCED_BYTES_MAX - 1, false);
+        assert_eq!(hand.sync_to, 0);
+        hand.note_written(&segment, 100 + UNSYNCED_BYTES_MAX, false);
+        assert_eq!(hand.sync_to, 100 + UNSYNCED_BYTES_MAX);
+    }
+}

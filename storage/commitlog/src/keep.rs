@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::LogEvents;
+use crate::disk::Disk;
 use crate::error::{AppendError, LogFault, is_broken};
 use crate::log::Log;
 use crate::planted::{Bug, planted};
@@ -112,7 +113,7 @@ impl Keeper {
     fn remove_used(&self) {
         for path in self.log.take_used() {
             // The next open removes what stays.
-            let _ = give_back(&self.log, &path, self.log.config.segment_bytes);
+            let _ = give_back(&*self.log.disk, &path, self.log.config.segment_bytes);
         }
     }
 }
@@ -131,19 +132,19 @@ fn remove_one(log: &Log, segment: &Segment, is_free: bool) -> io::Result<()> {
     if is_free && log.keep_used(segment, trimmed.clone()) {
         return Ok(());
     }
-    give_back(log, &trimmed, segment.bytes())
+    give_back(&*log.disk, &trimmed, segment.bytes())
 }
 
 /// In parts: a large file that goes at once holds up the file system's journal, and with it every sync, for tens of
 /// milliseconds.
-fn give_back(log: &Log, path: &Path, bytes: u64) -> io::Result<()> {
-    let file = log.disk.open(path)?;
+fn give_back(disk: &dyn Disk, path: &Path, bytes: u64) -> io::Result<()> {
+    let file = disk.open(path)?;
     let mut left = bytes;
     while left > 0 {
         left = left.saturating_sub(REMOVED_BYTES_MAX);
         file.truncate(left)?;
     }
-    log.disk.remove(path)
+    disk.remove(path)
 }
 
 fn not_removed(log: &Log, path: &Path, error: &io::Error) {
@@ -151,5 +152,25 @@ fn not_removed(log: &Log, path: &Path, error: &io::Error) {
         log.poison(LogFault::io("removing", path, error));
     } else {
         tracing::warn!(file = %path.display(), %error, "a trimmed segment was not removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::FaultDisk;
+
+    #[test]
+    fn a_file_goes_in_parts_of_so_many_bytes() {
+        let disk = FaultDisk::new(1);
+        let path = Path::new("/file");
+        for (bytes, parts) in [(REMOVED_BYTES_MAX, 1), (REMOVED_BYTES_MAX + 1, 2), (3 * REMOVED_BYTES_MAX, 3)]
+        {
+            disk.create(path).unwrap().allocate(bytes).unwrap();
+            let before = disk.changes();
+            give_back(&disk, path, bytes).unwrap();
+            assert_eq!(disk.changes() - before, parts + 1, "the parts of {bytes} bytes, and the name");
+            assert_eq!(disk.paths(), [""; 0].map(Path::new));
+        }
     }
 }

@@ -189,3 +189,62 @@ fn gather<'a>(segment: &'a Arc<Segment>, ranges: &'a [(Position, u32)], limit: P
     }
     Run { segment, start, end, ranges: ranges.get(..count).unwrap_or_default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::disk::{Disk, FaultDisk};
+    use crate::format::SegmentHeader;
+    use crate::width::wide;
+    use crate::{LogConfig, Visitor};
+
+    struct Blind;
+
+    impl Visitor for Blind {
+        fn record(&mut self, _position: Position, _kind: u8, _payload: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    fn segment(base: Position) -> Arc<Segment> {
+        let header = SegmentHeader { log_id: 1, base, segment_bytes: 1 << 30, epoch: 1, recycled: false };
+        Arc::new(Segment::new(&header, "/file".into(), None))
+    }
+
+    #[test]
+    fn one_read_fetches_so_many_bytes_and_one_range_always() {
+        let segment = segment(0);
+        let fetched = |first: u64, second: u64| {
+            let ranges = [(0, first.try_into().unwrap()), (first, second.try_into().unwrap())];
+            gather(&segment, &ranges, 1 << 30).ranges.len()
+        };
+        assert_eq!(fetched(READ_RUN_BYTES_MAX - 1, 1), 2);
+        assert_eq!(fetched(READ_RUN_BYTES_MAX - 1, 2), 1);
+        assert_eq!(fetched(READ_RUN_BYTES_MAX + 1, 1), 1);
+    }
+
+    #[test]
+    fn so_many_files_are_kept_open_for_readers() {
+        let disk = FaultDisk::new(1);
+        let config = LogConfig { sync_interval: Duration::from_secs(3600), ..LogConfig::default() };
+        let log = crate::open(Arc::new(disk.clone()), Path::new("/data"), config, None, &mut Blind).unwrap();
+        disk.create(Path::new("/file")).unwrap();
+        let segments: Vec<_> = (0..=wide(READ_FILES_MAX)).map(|number| segment(number << 30)).collect();
+        let open = || {
+            let is_listed = |segment: &&Arc<Segment>| segment.listed_for_readers.load(Ordering::Relaxed);
+            segments.iter().filter(is_listed).map(|segment| segment.base >> 30).collect::<Vec<_>>()
+        };
+        let (last, first) = (segments.last().unwrap(), segments.first().unwrap());
+        for segment in segments.iter().take(READ_FILES_MAX) {
+            log.reader.file(segment).unwrap();
+        }
+        assert_eq!(open(), (0..wide(READ_FILES_MAX)).collect::<Vec<_>>());
+        log.reader.file(last).unwrap();
+        assert_eq!(open(), (1..=wide(READ_FILES_MAX)).collect::<Vec<_>>());
+        log.reader.file(first).unwrap();
+        assert_eq!(open().len(), READ_FILES_MAX, "the one closed is opened again, in place of another");
+    }
+}

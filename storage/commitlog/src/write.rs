@@ -264,3 +264,47 @@ fn resume(log: &Log) {
     log.hand.lock().refused_from = None;
     log.halted.store(log.poisoned(), Ordering::Release);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::SegmentHeader;
+    use crate::segment::Segment;
+
+    /// How many groups one write takes of these, which are told by their bytes and pieces.
+    fn taken(groups: &[(usize, usize)]) -> usize {
+        let header = SegmentHeader { log_id: 1, base: 0, segment_bytes: 1 << 30, epoch: 1, recycled: false };
+        let segment = Arc::new(Segment::new(&header, "a".into(), None));
+        let mut batch = Batch::default();
+        for &(bytes, pieces) in groups {
+            batch.groups.push(Group {
+                segment: segment.clone(),
+                position: 0,
+                prev_group: 0,
+                payload_bytes: (bytes - GROUP_HEADER_BYTES).try_into().unwrap(),
+                records: 1,
+                pieces,
+                seals: false,
+                sync: false,
+            });
+            batch.pieces.extend((0..pieces).map(|_| Bytes::new()));
+        }
+        next_run(&batch, 0, 0).unwrap().groups.len()
+    }
+
+    #[test]
+    fn one_write_takes_so_many_bytes_and_one_group_always() {
+        let half = WRITE_BYTES_MAX / 2;
+        assert_eq!(taken(&[(half, 1), (half, 1)]), 2);
+        assert_eq!(taken(&[(half, 1), (half + 1, 1)]), 1);
+        assert_eq!(taken(&[(WRITE_BYTES_MAX + 1, 1), (half, 1)]), 1);
+    }
+
+    #[test]
+    fn one_write_takes_so_many_pieces_with_the_headers() {
+        let headers = 2;
+        assert_eq!(taken(&[(1_000, 500), (1_000, WRITE_PIECES_MAX - 500 - headers)]), 2);
+        assert_eq!(taken(&[(1_000, 500), (1_000, WRITE_PIECES_MAX - 500 - headers + 1)]), 1);
+        assert_eq!(taken(&[(1_000, WRITE_PIECES_MAX), (1_000, 1)]), 1);
+    }
+}

@@ -129,3 +129,38 @@ fn unexpected(text: impl Into<String>) -> Fault {
 fn malformed(reason: Malformed) -> Fault {
     Fault::new(ReplyCode::FrameError, BasicPublish::ID, format!("a content header is malformed: {reason}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The state after the first byte of a body of so many.
+    fn begun(body_bytes: usize) -> Assembly {
+        let mut assembly = Assembly { stage: Stage::Header, ..Assembly::default() };
+        let mut header = BytesMut::new();
+        header.put_u16(CLASS_BASIC);
+        header.put_u16(0);
+        header.put_u64(body_bytes.try_into().unwrap());
+        header.put_u16(0);
+        assert_eq!(assembly.header(&header, u64::MAX), Ok(None));
+        assert_eq!(assembly.body(b"x"), Ok(None));
+        assembly
+    }
+
+    #[test]
+    fn room_is_reserved_up_to_its_limit_whatever_the_header_claims() {
+        for (body_bytes, reserved) in [
+            (BODY_RESERVED_BYTES_MAX - 1, BODY_RESERVED_BYTES_MAX - 1),
+            (BODY_RESERVED_BYTES_MAX, BODY_RESERVED_BYTES_MAX),
+            (BODY_RESERVED_BYTES_MAX + 1, BODY_RESERVED_BYTES_MAX),
+        ] {
+            let mut assembly = begun(body_bytes);
+            assert_eq!(assembly.body.capacity(), reserved);
+            // More finds its place once it is there, and room beyond the limit is not kept for the next message.
+            assert_eq!(assembly.body(&vec![b'x'; body_bytes - 1]), Ok(Some(BodyAt::Buffer)));
+            assert_eq!(assembly.body.len(), body_bytes);
+            assembly.forget_body();
+            assert_eq!(assembly.body.capacity() > 0, body_bytes <= BODY_RESERVED_BYTES_MAX, "{body_bytes}");
+        }
+    }
+}

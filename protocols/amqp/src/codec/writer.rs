@@ -118,3 +118,40 @@ fn frame(out: &mut BytesMut, kind: FrameKind, channel: u16, write: impl FnOnce(&
     }
     out.put_u8(FRAME_END);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::methods::ChannelCloseOk;
+
+    /// What went by reference.
+    #[derive(Default)]
+    struct Pushed {
+        gathered: BytesMut,
+        pushed: Vec<Bytes>,
+    }
+
+    impl Outgoing for Pushed {
+        fn append(&mut self, write: impl FnOnce(&mut BytesMut)) {
+            write(&mut self.gathered);
+        }
+
+        fn push(&mut self, bytes: Bytes) {
+            self.pushed.push(bytes);
+        }
+    }
+
+    #[test]
+    fn a_body_is_copied_up_to_the_limit_and_goes_by_reference_beyond() {
+        let pushed = |body_bytes| {
+            let mut out = Pushed::default();
+            let owner = Bytes::from(vec![b'x'; body_bytes]);
+            let content = Content { properties: &[], body: Body { bytes: &owner, owner: &owner } };
+            message(&mut out, 1, 131_072, &ChannelCloseOk, content);
+            assert!(out.pushed.iter().all(|bytes| bytes.as_ptr() == owner.as_ptr()));
+            out.pushed.iter().map(Bytes::len).collect::<Vec<_>>()
+        };
+        assert_eq!(pushed(COPIED_BODY_BYTES_MAX), []);
+        assert_eq!(pushed(COPIED_BODY_BYTES_MAX + 1), [COPIED_BODY_BYTES_MAX + 1]);
+    }
+}

@@ -50,6 +50,18 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn the_longest_id_is_an_ipv6_address_and_fills_its_room() {
+        let id = |ip| OffsetId { host: SocketAddr::new(ip, u16::MAX), position: u64::MAX };
+        let longest = HexId::new(id(IpAddr::from([0xab; 16])));
+        assert_eq!(
+            std::str::from_utf8(longest.as_bytes()).unwrap(),
+            id(IpAddr::from([0xab; 16])).to_string()
+        );
+        assert_eq!(longest.as_bytes().len(), HEX_CHARS_MAX);
+        assert_eq!(HexId::new(id(IpAddr::from([0xab; 4]))).as_bytes().len(), HEX_CHARS_MAX - 24);
+    }
+
     proptest! {
         #[test]
         fn the_text_is_that_of_the_message_crate(ip: IpAddr, port: u16, position: u64) {

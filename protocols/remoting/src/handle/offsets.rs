@@ -46,13 +46,17 @@ pub(crate) fn put_committed(
         Ok(_) | Err(Error::NoGroup { .. }) => None,
         Err(error) => return to_wire::put_refusal(output, asker, &error.into()),
     };
-    let (min, end) = (queue.min_offset(), queue.end_offset());
-    let is_young = min == 0 && end > 0 && end <= YOUNG_QUEUE_ENTRIES_MAX;
     match committed {
         Some(offset) => to_wire::put_number(output, asker, "offset", to_wire::signed(offset)),
-        None if is_young && zero_if_young => to_wire::put_number(output, asker, "offset", 0),
+        None if zero_if_young && is_young(queue.min_offset(), queue.end_offset()) => {
+            to_wire::put_number(output, asker, "offset", 0)
+        }
         None => to_wire::put_refusal(output, asker, &not_found()),
     }
+}
+
+fn is_young(min: u64, end: u64) -> bool {
+    min == 0 && end > 0 && end <= YOUNG_QUEUE_ENTRIES_MAX
 }
 
 /// A negative position is no position: ali-ons writes -1 for a queue of which it has consumed nothing. RocketMQ takes it as
@@ -177,4 +181,22 @@ fn queue_of(connection: &mut Connection, queue: &QueueOf<'_>) -> Option<Arc<Queu
 fn not_found() -> Refusal {
     let remark = "Not found, V3_0_6_SNAPSHOT maybe this group consumer boot first";
     Refusal::new(response::QUERY_NOT_FOUND, remark)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_is_young_with_its_first_message_and_no_more_than_the_limit() {
+        for (min, end, expected) in [
+            (0, 0, false),
+            (0, 1, true),
+            (0, YOUNG_QUEUE_ENTRIES_MAX, true),
+            (0, YOUNG_QUEUE_ENTRIES_MAX + 1, false),
+            (1, 2, false),
+        ] {
+            assert_eq!(is_young(min, end), expected, "{min}..{end}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 use crate::to_wire;
 
 /// Most messages of one answer.
-const MESSAGES_MAX: usize = 1_024;
+pub(crate) const MESSAGES_MAX: usize = 1_024;
 
 pub(crate) fn query(
     connection: &mut Connection,

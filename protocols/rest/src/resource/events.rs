@@ -381,3 +381,85 @@ enum Waited {
     Silence,
     Stopped,
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use mailrail_message::Draft;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::testing::Rig;
+
+    /// A stream of a topic with one queue.
+    async fn stream(state: &RestState) -> EventStream {
+        let request = Request::put("/v1/topics/t").header("content-type", "application/json");
+        let request = request.body(Body::from(r#"{"queues": 1}"#)).unwrap();
+        assert_eq!(crate::router(state.clone()).oneshot(request).await.unwrap().status(), 201);
+        let topic = topic_of(state, "t").unwrap();
+        EventStream {
+            state: state.clone(),
+            session: state.session(),
+            queues: topic.queues().to_vec(),
+            cursor: Cursor { topic: topic.id.0, next: vec![0] },
+            topic,
+            waiting: vec![false],
+            filter: Filter::all(),
+            turn: 0,
+            has_begun: true,
+            is_ahead: false,
+            has_ended: false,
+            _permit: state.streams().clone().try_acquire_owned().unwrap(),
+        }
+    }
+
+    fn entry(offset: u64) -> ReadEntry {
+        let host = "127.0.0.1:1".parse().unwrap();
+        let draft = Draft {
+            topic: "t",
+            flag: 0,
+            sys_flags: 0,
+            born_ms: 0,
+            born_host: host,
+            store_host: host,
+            reconsume_times: 0,
+            body: b"x",
+            properties: b"",
+            more_properties: &[],
+            annexes: &[],
+        };
+        let mut message = bytes::BytesMut::new();
+        draft.encode(&mut message);
+        ReadEntry { offset, store_ms: 0, message: message.freeze() }
+    }
+
+    #[tokio::test]
+    async fn a_turn_takes_no_further_message_once_it_has_its_bytes() {
+        let rig = Rig::new();
+        let mut stream = stream(&rig.state).await;
+        let queue = stream.queues[0].clone();
+        for (bytes, next) in [(EVENT_TURN_BYTES_MAX - 1, 1), (EVENT_TURN_BYTES_MAX, 0)] {
+            let mut out = "x".repeat(bytes);
+            let entries = vec![entry(0), entry(1)];
+            let batch = ReadBatch { entries, next_offset: 2, min_offset: 0, end_offset: 2 };
+            stream.append(&mut out, 0, &queue, batch).unwrap();
+            assert_eq!(stream.cursor.next, [next], "the rest is for the next turn");
+            assert_eq!(out.len() > bytes, next == 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_counted_among_the_answers_beyond_the_limit() {
+        let rig = Rig::new();
+        let mut stream = stream(&rig.state).await;
+        let free = rig.state.answers().available_permits();
+        for (bytes, counted) in [
+            (EVENT_TURN_UNCOUNTED_BYTES_MAX, 0),
+            (EVENT_TURN_UNCOUNTED_BYTES_MAX + 1, EVENT_TURN_UNCOUNTED_BYTES_MAX + 1),
+        ] {
+            let turn = stream.counted("x".repeat(bytes));
+            assert_eq!((turn.len(), free - rig.state.answers().available_permits()), (bytes, counted));
+        }
+        assert_eq!(rig.state.answers().available_permits(), free);
+    }
+}

@@ -102,6 +102,15 @@ pub(super) async fn first_offset(line: &mut Line, queue: &Arc<Queue>, start: Sta
     }
 }
 
+fn has_more(batch: &ReadBatch) -> bool {
+    batch.next_offset < batch.end_offset
+}
+
+/// Whether a request answers with what its last read brought, of so many.
+fn is_enough(batch: &ReadBatch, reads: u32) -> bool {
+    !batch.entries.is_empty() || (has_more(batch) && reads >= FILTER_READS_MAX)
+}
+
 struct Reader {
     queue: Arc<Queue>,
     max: u32,
@@ -121,13 +130,12 @@ impl Reader {
         let mut reads = 0;
         loop {
             let (batch, room) = self.read(state, line, offset).await?;
-            let more = batch.next_offset < batch.end_offset;
             reads += 1;
-            if !batch.entries.is_empty() || (more && reads >= FILTER_READS_MAX) {
+            if is_enough(&batch, reads) {
                 return Ok((batch, room));
             }
             offset = batch.next_offset;
-            if more {
+            if has_more(&batch) {
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -197,4 +205,18 @@ pub(crate) async fn get_message(
     let place =
         Place { topic: stored.topic(), queue: stored.queue_index(), offset: stored.queue_offset(), host };
     Ok(json_document(room.write(&message(&opened, place))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_finds_nothing_reads_so_often_and_waits_only_at_the_end() {
+        let passed_to =
+            |next_offset| ReadBatch { entries: Vec::new(), next_offset, min_offset: 0, end_offset: 9 };
+        assert!(!is_enough(&passed_to(8), FILTER_READS_MAX - 1));
+        assert!(is_enough(&passed_to(8), FILTER_READS_MAX));
+        assert!(!is_enough(&passed_to(9), FILTER_READS_MAX + 1), "there is nothing more to look at");
+    }
 }

@@ -169,3 +169,26 @@ impl Drop for Receive {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mailrail_broker::{GroupId, QueueId};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_has_room_for_so_many_bytes_and_for_one_message_always() {
+        let delivery = |bytes| Delivery {
+            receipt: Receipt { group: GroupId(1), queue: QueueId(1), offset: 0, epoch: 1, lease: 1 },
+            queue_index: 0,
+            attempts: 0,
+            message: vec![0; bytes].into(),
+        };
+        let fitting =
+            |lengths: &[usize]| first_fitting(&lengths.iter().copied().map(delivery).collect::<Vec<_>>());
+        let half = ANSWER_BODY_BYTES_MAX / 2;
+        assert_eq!(fitting(&[half, half]), (2, ANSWER_BODY_BYTES_MAX));
+        assert_eq!(fitting(&[half, half + 1]), (1, half));
+        assert_eq!(fitting(&[ANSWER_BODY_BYTES_MAX + 1, 1]), (1, ANSWER_BODY_BYTES_MAX + 1));
+    }
+}

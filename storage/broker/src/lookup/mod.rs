@@ -152,6 +152,7 @@ impl ReadContext {
     /// Finds messages by key, the newest first. Blocks for as long as the disk takes.
     pub fn find(&self, request: &FindRequest) -> Result<Vec<Found>, Error> {
         let (mut found, mut bytes) = (Vec::new(), 0);
+        let bytes_max = request.max_bytes.min(READ_BYTES_MAX);
         if request.key.is_empty() {
             return Ok(found);
         }
@@ -165,9 +166,12 @@ impl ReadContext {
             if let Some((queue, offset)) = self.place_in(&request.topic, position, &stored)? {
                 let entry = ReadEntry { offset, store_ms: stored.store_ms(), message: message.clone() };
                 bytes += entry.message.len();
+                if !found.is_empty() && bytes > bytes_max {
+                    break;
+                }
                 found.push(Found { queue, entry });
             }
-            if found.len() >= request.max || bytes >= request.max_bytes.min(READ_BYTES_MAX) {
+            if found.len() >= request.max || bytes >= bytes_max {
                 break;
             }
         }

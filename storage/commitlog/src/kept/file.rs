@@ -131,10 +131,7 @@ impl Kept {
         let (count, blocks_end, record_bytes) =
             (fields.get_u64_le(), fields.get_u64_le(), fields.get_u64_le());
         let directory_crc = fields.get_u32_le();
-        let directory_bytes =
-            trailer_at.checked_sub(blocks_end).filter(|bytes| *bytes <= DIRECTORY_BYTES_MAX);
-        let directory_bytes = directory_bytes
-            .filter(|bytes| count.checked_mul(wide(DIRECTORY_ENTRY_BYTES)) == Some(*bytes))
+        let directory_bytes = directory_bytes(count, blocks_end..trailer_at)
             .ok_or_else(|| corrupt("the trailer and the length of the file do not agree"))?;
         let mut packed = vec![0; narrow(directory_bytes)];
         read_full(&*file, &mut packed, blocks_end).map_err(io)?;
@@ -205,6 +202,12 @@ impl Kept {
         }
         Ok(())
     }
+}
+
+/// Bytes of a directory with so many entries that lies there, if it can.
+fn directory_bytes(count: u64, place: Range<u64>) -> Option<u64> {
+    let bytes = place.end.checked_sub(place.start).filter(|bytes| *bytes <= DIRECTORY_BYTES_MAX)?;
+    (count.checked_mul(wide(DIRECTORY_ENTRY_BYTES)) == Some(bytes)).then_some(bytes)
 }
 
 /// What a kept file's name says.
@@ -392,5 +395,21 @@ impl<'a> KeptWriter<'a> {
         let Self { log_id, name, directory, record_bytes, .. } = self;
         let Name { range, generation } = name;
         Ok(Kept { range, generation, path, log_id, record_bytes, directory, blocks_end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_read_up_to_its_most_bytes() {
+        let entry = wide(DIRECTORY_ENTRY_BYTES);
+        let most = DIRECTORY_BYTES_MAX / entry;
+        assert_eq!(most * entry, DIRECTORY_BYTES_MAX);
+        assert_eq!(directory_bytes(most, 64..64 + DIRECTORY_BYTES_MAX), Some(DIRECTORY_BYTES_MAX));
+        assert_eq!(directory_bytes(most + 1, 64..64 + DIRECTORY_BYTES_MAX + entry), None);
+        assert_eq!(directory_bytes(most, 64..64 + DIRECTORY_BYTES_MAX - entry), None, "of another count");
+        assert_eq!(directory_bytes(0, Range { start: 64, end: 63 }), None, "it would end before it begins");
     }
 }

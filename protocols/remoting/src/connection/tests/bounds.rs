@@ -1,6 +1,10 @@
 //! What a client can make a connection hold, how long it may be silent, and what nonsense costs.
 
+use mailrail_broker::{Filter, ReadRequest, Token};
+
 use super::*;
+use crate::handle::pull::ANSWER_BYTES_MAX;
+use crate::handle::query::MESSAGES_MAX;
 
 #[test]
 fn a_malformed_frame_or_long_silence_ends_the_connection() {
@@ -197,4 +201,77 @@ fn a_silent_connection_is_kept_until_its_time_is_over() {
     };
     assert!(!pass(last + IDLE_SECONDS_MAX - Duration::from_millis(1)));
     assert!(pass(last + IDLE_SECONDS_MAX));
+}
+
+/// Bodies of messages with these properties, of which four, as they are stored, fill an answer to its last byte, and the same with one more.
+fn quarters(client: &mut Client, properties: &str) -> (Vec<u8>, Vec<u8>) {
+    client.send(1, "T", 3, properties, b"");
+    let queue = client.connection.topic("T").unwrap().queue(3).unwrap();
+    let request = ReadRequest { queue, offset: 0, max_entries: 1, max_bytes: 1, filter: Filter::all() };
+    let read = client.connection.session().read(Token(0), request).expect("it is in memory").unwrap();
+    let body = vec![b'x'; ANSWER_BYTES_MAX / 4 - read.entries[0].message.len()];
+    (body.clone(), [&body[..], b"x"].concat())
+}
+
+#[test]
+fn an_answer_to_a_pull_has_at_most_so_many_bytes() {
+    let house = House::open();
+    let mut client = house.client();
+    let (body, one_more) = quarters(&mut client, "");
+    for (queue, last) in [(0, &body), (1, &one_more)] {
+        for body in [&body, &body, &body, last] {
+            assert_eq!(client.send(3, "T", queue, "", body).code, 0);
+        }
+    }
+    let fields = |queue: i32, offset: i32| {
+        format!(
+            r#""consumerGroup":"g","topic":"T","queueId":"{queue}","queueOffset":"{offset}","maxMsgNums":"32","sysFlag":"4","commitOffset":"0","subscription":"*","subVersion":"1","maxMsgBytes":"2147483647""#
+        )
+    };
+    let found = client.call(11, 4, &fields(0, 0), b"");
+    assert_eq!(messages(&found).len(), 4);
+    assert_eq!(messages(&client.call(11, 5, &fields(1, 0), b"")).len(), 3, "one byte more has no room");
+    assert_eq!(bodies(&client.call(11, 6, &fields(1, 3), b"")), [one_more], "it comes with the next");
+}
+
+fn found_by_key(client: &mut Client, key: &str, max: i32) -> Seen {
+    let fields = format!(
+        r#""topic":"T","key":"{key}","maxNum":"{max}","beginTimestamp":"0","endTimestamp":"{}""#,
+        i64::MAX
+    );
+    let found = client.call(12, 1, &fields, b"");
+    Seen { remark: Some("FOUND".to_owned()), ..found }
+}
+
+#[test]
+fn an_answer_to_a_query_has_at_most_so_many_bytes() {
+    let house = House::open();
+    let mut client = house.client();
+    let (body, one_more) = quarters(&mut client, "KEYS=0;");
+    for (properties, first) in [("KEYS=1;", &body), ("KEYS=2;", &one_more)] {
+        for body in [first, &body, &body, &body] {
+            assert_eq!(client.send(3, "T", 0, properties, body).code, 0);
+        }
+    }
+    let found = found_by_key(&mut client, "1", 32);
+    assert_eq!(messages(&found).len(), 4);
+    let found = found_by_key(&mut client, "2", 32);
+    assert_eq!(bodies(&found), [&body[..]; 3], "the oldest has one byte more than there is room for");
+}
+
+#[test]
+fn an_answer_to_a_query_has_at_most_so_many_messages() {
+    let house = House::open();
+    let mut client = house.client();
+    let limit = i32::try_from(MESSAGES_MAX).unwrap();
+    client.send(0, "T", 0, "KEYS=k;", b"");
+    let mut input = BytesMut::new();
+    for opaque in 0..limit {
+        input.extend_from_slice(&request(310, opaque, 0, &send_fields("T", 0, "KEYS=k;"), b""));
+    }
+    client.input(&mut input);
+    (0..limit).for_each(|_| assert_eq!(client.next().code, 0));
+    for (max, expected) in [(limit - 1, MESSAGES_MAX - 1), (limit, MESSAGES_MAX), (limit + 1, MESSAGES_MAX)] {
+        assert_eq!(messages(&found_by_key(&mut client, "k", max)).len(), expected, "{max}");
+    }
 }
