@@ -191,7 +191,7 @@ impl PublishBatch {
             durability,
             due_ms: None,
             half: None,
-            key: DeduplicationKey::of_draft(&draft),
+            key: DeduplicationKey::of_draft(draft),
             needs_deduplication: false,
         })
     }
