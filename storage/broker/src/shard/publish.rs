@@ -258,34 +258,9 @@ impl Shard {
         item: &PublishItem,
         (seen, refused): (&mut FxHashMap<QueueId, Seen>, &mut Vec<(TopicId, Bytes)>),
     ) -> Result<Placed, Error> {
-        if let Some(passing) = item.lites
-            && let Err(error) = self.make_lites(now, buffer, run, item, passing)
+        let Chosen { places, durability, full, first } = match self.find_room(now, buffer, run, item, refused)
         {
-            self.cut_out(buffer, run, item);
-            return Err(error);
-        }
-        let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
-        let chosen = self.choose(now, item, record);
-        for topic in self.lengths.take_refused() {
-            let message = record.get(RECORD_HEADER_BYTES..).unwrap_or_default();
-            refused.push((topic, Bytes::copy_from_slice(message)));
-        }
-        let taken = chosen.and_then(|chosen| {
-            if chosen.is_duplicate() {
-                return Ok(chosen);
-            }
-            if let Some(due_ms) = item.due_ms {
-                check_due(now, due_ms, to_u64(self.state.schedule().stuck()))?;
-            }
-            if let Some(half) = &item.half {
-                check_half(now, half, self.state.halves().len())?;
-            }
-            self.make_room(buffer, run, item.record_len)?;
-            self.reserve_offsets(buffer, run, item, &chosen.places, chosen.durability)?;
-            Ok(chosen)
-        });
-        let Chosen { places, durability, full, first } = match taken {
-            Ok(taken) => taken,
+            Ok(chosen) => chosen,
             Err(error) => {
                 self.cut_out(buffer, run, item);
                 return Err(error);
@@ -301,7 +276,6 @@ impl Shard {
         let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
         let unique_id = if may_trace { unique_id_of(record) } else { None };
         let position = self.journal.position() + to_u64(run.bytes);
-        let store_ms = places.first().map_or(now.wall_ms, |place| self.store_ms(now, place));
         let stored = match places.as_slice() {
             places if item.waits() => self.store_waiting(now, buffer, run, item, (places, position)),
             [place] => self.store_one(now, buffer, run, item, place, position),
@@ -316,7 +290,8 @@ impl Shard {
             }
         }
         if let Some(key) = item.key {
-            let store_ms = if item.waits() { now.wall_ms } else { store_ms };
+            let stored_now = places.first().filter(|_| !item.waits());
+            let store_ms = stored_now.map_or(now.wall_ms, |place| self.store_ms(now, place));
             self.remember(item, key, &places, (stored.position, store_ms));
         }
         // A waiting message is in no queue yet.
@@ -331,6 +306,39 @@ impl Shard {
             seen.is_synced |= is_synced;
         }
         Ok(Placed { stored, durability, full })
+    }
+
+    /// Chooses where a message goes, and makes room for it there and in the log; a duplicate needs none.
+    fn find_room(
+        &mut self,
+        now: Now,
+        buffer: &mut BytesMut,
+        run: &mut Run,
+        item: &PublishItem,
+        refused: &mut Vec<(TopicId, Bytes)>,
+    ) -> Result<Chosen, Error> {
+        if let Some(passing) = item.lites {
+            self.make_lites(now, buffer, run, item, passing)?;
+        }
+        let record = buffer.get(run.bytes..run.bytes + item.record_len).unwrap_or(&[]);
+        let chosen = self.choose(now, item, record);
+        for topic in self.lengths.take_refused() {
+            let message = record.get(RECORD_HEADER_BYTES..).unwrap_or_default();
+            refused.push((topic, Bytes::copy_from_slice(message)));
+        }
+        let chosen = chosen?;
+        if chosen.is_duplicate() {
+            return Ok(chosen);
+        }
+        if let Some(due_ms) = item.due_ms {
+            check_due(now, due_ms, to_u64(self.state.schedule().stuck()))?;
+        }
+        if let Some(half) = &item.half {
+            check_half(now, half, self.state.halves().len())?;
+        }
+        self.make_room(buffer, run, item.record_len)?;
+        self.reserve_offsets(buffer, run, item, &chosen.places, chosen.durability)?;
+        Ok(chosen)
     }
 
     /// The record of a message that is not stored goes out of the buffer.
