@@ -9,7 +9,7 @@ use super::*;
 const PLANTED: [(Bug, u64); 12] = [
     (Bug::LeaseEndsEarly, 1),
     (Bug::AttemptNotCounted, 1),
-    (Bug::FifoPassesRetry, 2),
+    (Bug::FifoPassesRetry, 39),
     (Bug::DeathForgotten, 1),
     (Bug::OwnExpiryIgnored, 2),
     (Bug::LeasedDropped, 1),
