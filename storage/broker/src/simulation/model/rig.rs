@@ -1,7 +1,7 @@
 //! The broker and the model side by side: each act is done to both, each thing that the broker appends or sends is looked
 //! up in the model at once, and whenever the broker is at rest both must stand alike.
 
-use super::acts::{Act, GROUPS, KEYS, SESSIONS, Setup, TOPICS};
+use super::acts::{Act, GROUPS, HOUR_MS, KEYS, SESSIONS, Setup, TOPICS};
 use super::broker::{Key, Model, Taker, Topic as ModelTopic};
 use super::queue::{Name as Known, Queue as ModelQueue};
 use super::subscription::Receiver;
@@ -16,8 +16,22 @@ pub struct Held {
     pub receipt: Receipt,
 }
 
-/// A publish to a topic: its messages, and whether each is taken.
-type Unanswered = (Token, Known, Vec<(u64, bool)>);
+/// A publish to a topic.
+#[derive(Clone, Debug)]
+pub struct Published {
+    pub topic: Known,
+    pub waits: bool,
+    /// The messages, and whether each is taken.
+    pub messages: Vec<(u64, bool)>,
+}
+
+/// A message that waits, or waited.
+#[derive(Clone, Copy, Debug)]
+pub struct Timed {
+    pub number: u64,
+    pub topic: Known,
+    pub position: u64,
+}
 
 pub struct Rig {
     pub sim: Simulation,
@@ -38,7 +52,12 @@ pub struct Rig {
     /// Leases that were granted before.
     pub granted_synced: usize,
     /// Publishes of that time that are not answered.
-    pub unanswered: Vec<Unanswered>,
+    pub unanswered: Vec<(Token, Published)>,
+    /// Recalls of that time, and whether each withdraws something.
+    pub recalls: Vec<(Token, bool)>,
+    /// Every message that was told to wait, in their order, and how many there were when all was synced.
+    pub timed: Vec<Timed>,
+    pub timed_synced: usize,
 }
 
 impl Rig {
@@ -59,6 +78,9 @@ impl Rig {
             unsynced: None,
             granted_synced: 0,
             unanswered: Vec::new(),
+            recalls: Vec::new(),
+            timed: Vec::new(),
+            timed_synced: 0,
         };
         rig.set_clock(0);
         TOPICS.into_iter().for_each(|name| rig.make_topic(name));
@@ -148,6 +170,8 @@ impl Rig {
                 }
             }
             Act::PassMs(ms) => return self.pass_ms(*ms),
+            Act::Jump { ms } => self.jump(*ms),
+            Act::Recall { back, names } => self.recall(*back, *names)?,
             Act::Get { key, session, no_ack } => self.get(KEYS[*key], *session, *no_ack)?,
             Act::Consume { .. } => self.consume(act)?,
             Act::Credit { which, add } => self.add_credit(*which, (*add).into())?,
@@ -243,12 +267,33 @@ impl Rig {
         Ok(())
     }
 
+    fn jump(&mut self, ms: i64) {
+        self.sim.now.wall_ms = self.sim.now.wall_ms.saturating_add_signed(ms);
+        self.model.wall_ms = self.sim.now.wall_ms;
+        self.model.count("clock jumps", 1);
+        let (wall_ms, mono_ms) = (self.model.wall_ms, self.model.mono_ms);
+        for (group, topic, index) in self.untouched() {
+            self.model.line((group, topic), index).0.wait_by_wall(wall_ms, mono_ms);
+        }
+    }
+
+    /// Lines that nobody has asked for since the start.
+    fn untouched(&self) -> Vec<(Known, Known, u32)> {
+        let directory = self.sim.shard.directory();
+        let is_untouched = |(group, topic, index): &(Known, Known, u32)| {
+            let queue = QueueId(self.model.queue(topic, *index).id);
+            let line = directory.group(group).map(|group| (group.id, queue));
+            line.is_some_and(|line| !self.sim.shard.has_flow(line))
+        };
+        self.model.lines.keys().copied().filter(is_untouched).collect()
+    }
+
     /// Time passes from one moment at which something happens to the next.
     pub fn pass_ms(&mut self, ms: u64) -> Said {
         let end = self.model.mono_ms + ms;
         while self.model.mono_ms < end {
             let broker = self.sim.shard.deadline(self.sim.now).map(to_ms);
-            let model = self.model.next_time_ms();
+            let model = self.model.next_time_ms(&self.untouched());
             must!(
                 model.is_none_or(|model| broker.is_some_and(|broker| broker <= model)),
                 "the broker sleeps until {broker:?}, and something happens at {model:?}"
@@ -268,10 +313,25 @@ impl Rig {
             self.disconnect(session)?;
             self.rest()?;
         }
+        // All that waits comes, however far the clock was set back.
+        for round in 0.. {
+            self.jump(HOUR_MS);
+            self.rest()?;
+            self.pass_ms(1_001)?;
+            if self.model.waiting.is_empty() {
+                break;
+            }
+            must!(round < 50, "these do not come: {:?}", self.model.waiting);
+            // There must be room for it.
+            for topic in self.model.put_off() {
+                self.purge((topic, topic))?;
+                self.rest()?;
+            }
+        }
         for key in KEYS {
             // Leases end, then backoffs.
             for round in 0.. {
-                self.pass_ms(21_000)?;
+                self.pass_ms(if round < 5 { 21_000 } else { 600_000 })?;
                 self.receive(key, 0, 1_000, 60_000, 0)?;
                 self.rest()?;
                 let held: Vec<Held> = self.held().into_iter().filter(|held| held.key == key).collect();
