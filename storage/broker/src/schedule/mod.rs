@@ -219,13 +219,16 @@ impl Schedule {
         }
     }
 
-    /// With too many timers in memory, the furthest give way, but none that the shard has taken.
+    /// With too many timers in memory, the furthest give way, but none that the shard has taken, nor the next of the
+    /// others.
     fn spill(&mut self) {
         if self.near.len() <= NEAR_TIMERS_MAX {
             return;
         }
+        let beyond_next = self.near.range(self.handed_to..).nth(NEAR_TIMERS_LOW);
+        let Some(kept_to) = beyond_next.map(|(key, _)| *key) else { return };
         while self.near.len() > NEAR_TIMERS_MAX / 2
-            && let Some(last) = self.near.last_entry().filter(|last| *last.key() >= self.handed_to)
+            && let Some(last) = self.near.last_entry().filter(|last| *last.key() >= kept_to)
         {
             self.horizon = *last.key();
             let timer = timer((last.key(), last.get()));
@@ -329,9 +332,11 @@ impl Schedule {
         (self.near.len() + self.late.len()).saturating_sub(NEAR_TIMERS_MAX)
     }
 
-    /// Timers below the horizon should be gathered, and can be.
+    /// Timers below the horizon should be gathered, and can be. What the shard has taken may stay, where there is no
+    /// room for it.
     pub fn is_short(&self) -> bool {
-        let is_low = self.near.len() < NEAR_TIMERS_LOW || self.horizon < self.floor;
+        let has_few = self.near.len() < NEAR_TIMERS_LOW || self.next().is_none();
+        let is_low = has_few || self.horizon < self.floor;
         is_low && !self.is_gathering && !(self.blocks.is_empty() && self.fresh.is_empty())
     }
 

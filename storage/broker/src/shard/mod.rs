@@ -317,6 +317,12 @@ impl Shard {
         &self.state
     }
 
+    /// Whether a group's deliveries from a queue have begun since the start.
+    #[cfg(test)]
+    pub fn has_flow(&self, line: Line) -> bool {
+        self.flows.contains_key(&line)
+    }
+
     /// True while there is more to do than one turn has time for.
     pub fn is_amid_work(&self) -> bool {
         // What the end of a turn took away may have held back what somebody waits for.

@@ -196,6 +196,19 @@ impl Simulation {
         boot: &str,
         now: Now,
     ) -> Result<Self, OpenError> {
+        let mut simulation = Self::before_first_turn(segment_bytes, disk, store, boot, now)?;
+        simulation.run();
+        Ok(simulation)
+    }
+
+    /// A broker that has opened what there is, and has done nothing yet.
+    pub fn before_first_turn(
+        segment_bytes: u64,
+        disk: FaultDisk,
+        store: Arc<dyn Store>,
+        boot: &str,
+        now: Now,
+    ) -> Result<Self, OpenError> {
         let config = LogConfig { segment_bytes, free_bytes_min: 2 * segment_bytes, ..LogConfig::default() };
         let data = PathBuf::from("/data");
         let (mut state, log) = crate::open::bring_up(Arc::new(disk.clone()), &data, &config, &store)?;
@@ -216,7 +229,7 @@ impl Simulation {
             ReadContext { log: log.reader.clone(), blocks, directory, lookup, damage: Damage::default() };
         let (writer, syncer, reader) = (log.writer, log.syncer, log.reader);
         let (reports, boot) = (Reports::default(), boot.to_owned());
-        let mut simulation = Simulation {
+        Ok(Simulation {
             shard,
             now,
             disk,
@@ -234,9 +247,7 @@ impl Simulation {
             writing: true,
             syncing: true,
             checkpoints: Checkpoints::Stored,
-        };
-        simulation.run();
-        Ok(simulation)
+        })
     }
 
     /// The process is killed, or the machine loses power, and the broker starts again.

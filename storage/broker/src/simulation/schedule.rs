@@ -63,6 +63,33 @@ fn messages_come_by_time_and_then_as_they_were_published_however_they_were_kept(
 }
 
 #[test]
+fn messages_that_a_full_topic_has_no_room_for_hold_up_no_others() {
+    for put_off in [NEAR_TIMERS_MAX / 2, NEAR_TIMERS_MAX, 3 * NEAR_TIMERS_MAX] {
+        let (mut sim, client, _) = scene();
+        let attributes = [(LENGTH_MAX, "1"), (OVERFLOW, "reject-publish")];
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let attributes = attributes.into_iter().collect();
+        let settings = TopicSettings { attributes, ..TopicSettings::settled_queue() };
+        let full = sim.make_topic(&client, "full", settings);
+        sim.make_group(&client, "full", GroupSettings::at_once());
+        sim.publish(&client, &full, &["there"]);
+        let due_ms = sim.now.wall_ms + 1_000;
+        let mut batch = PublishBatch::default();
+        for _ in 0..put_off {
+            batch.push_due(&draft("full", "late"), full.id, None, 0, Durability::Disk, due_ms).unwrap();
+        }
+        sim.send(&client, batch);
+        // Enough of them that some lie in blocks.
+        for _ in 0..5 {
+            wait(&mut sim, &client, &[("comes", 2_000); 6]);
+        }
+        sim.pass_ms(1_500);
+        sim.pass_ms(1_500);
+        assert_eq!(seen(&sim).len(), 30, "{put_off} are put off");
+    }
+}
+
+#[test]
 fn what_is_recalled_never_comes_and_what_does_not_wait_is_not_recalled() {
     let (mut sim, client, topic) = scene();
     // Near ones, and some in blocks.

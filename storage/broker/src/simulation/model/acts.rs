@@ -53,6 +53,15 @@ pub enum Act {
         lease_ms: u64,
     },
     PassMs(u64),
+    /// The wall clock is set.
+    Jump {
+        ms: i64,
+    },
+    /// A message that waits, or waited, the newest first.
+    Recall {
+        back: usize,
+        names: Names,
+    },
     /// Leases one message for a session, or settles it at once.
     Get {
         key: usize,
@@ -117,12 +126,22 @@ pub enum To {
     Offset { queue: u32, offset: u64 },
 }
 
+/// Which topic a recall names.
+#[derive(Clone, Copy, Debug)]
+pub enum Names {
+    None,
+    Its,
+    Another,
+}
+
 /// What a message says of itself.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub ttl_ms: Option<u64>,
     pub key: u8,
     pub priority: u8,
+    /// It is seen so much later.
+    pub delay_ms: Option<u64>,
 }
 
 pub fn history(acts_max: usize) -> impl Strategy<Value = (Setup, Vec<Act>)> {
@@ -205,7 +224,14 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 fn sent() -> impl Strategy<Value = Sent> {
     let ttl_ms = prop_oneof![5 => Just(None), 1 => (1u64..3_000).prop_map(Some)];
     let priority = prop_oneof![2 => 0u8..5, 1 => Just(200)];
-    (ttl_ms, 0u8..4, priority).prop_map(|(ttl_ms, key, priority)| Sent { ttl_ms, key, priority })
+    let delay_ms = prop_oneof![
+        9 => Just(None),
+        3 => (0u64..3_000).prop_map(Some),
+        1 => Just(Some(20_000)),
+        1 => (3_590_000u64..3_610_000).prop_map(Some)
+    ];
+    let sent = (ttl_ms, 0u8..4, priority, delay_ms);
+    sent.prop_map(|(ttl_ms, key, priority, delay_ms)| Sent { ttl_ms, key, priority, delay_ms })
 }
 
 fn lease_ms() -> impl Strategy<Value = u64> {
@@ -239,6 +265,13 @@ fn to() -> impl Strategy<Value = To> {
     ]
 }
 
+/// As far as a clock is set.
+pub const HOUR_MS: i64 = 3_600_000;
+
+fn names() -> impl Strategy<Value = Names> {
+    prop_oneof![3 => Just(Names::None), 3 => Just(Names::Its), 1 => Just(Names::Another)]
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let queue = prop_oneof![2 => Just(None), 1 => (0u32..3).prop_map(Some)];
     let wait_ms = prop_oneof![3 => Just(0u64), 1 => Just(10), 1 => Just(2_000)];
@@ -252,6 +285,8 @@ fn act() -> impl Strategy<Value = Act> {
         4 => (0usize..20, outcome()).prop_map(|(back, outcome)| Act::SettleAny { back, outcome }),
         3 => (any::<usize>(), lease_ms()).prop_map(|(which, lease_ms)| Act::Extend { which, lease_ms }),
         12 => prop_oneof![Just(1u64), 1u64..100, 100u64..1_000, 1_000u64..4_000].prop_map(Act::PassMs),
+        1 => prop_oneof![Just(-HOUR_MS), Just(HOUR_MS)].prop_map(|ms| Act::Jump { ms }),
+        3 => (0usize..12, names()).prop_map(|(back, names)| Act::Recall { back, names }),
         4 => (key(), 0..SESSIONS, any::<bool>()).prop_map(|(key, session, no_ack)| Act::Get { key, session, no_ack }),
         7 => consume(),
         5 => (any::<usize>(), 1u8..6).prop_map(|(which, add)| Act::Credit { which, add }),

@@ -7,6 +7,7 @@ use mailrail_message::DeathReason;
 use super::line::Line;
 use super::queue::{Entry, Message, Name, Queue};
 use super::subscription::{ConsumerKey, Subscription};
+use super::waiting::{WaitKey, Waiting};
 use super::{Said, must};
 use crate::policy::Overflow;
 use crate::settings::Order;
@@ -78,6 +79,7 @@ pub struct Model {
     pub lines: BTreeMap<(Name, Name, u32), Line>,
     pub subscriptions: BTreeMap<Key, Subscription>,
     pub coming: Vec<Coming>,
+    pub waiting: BTreeMap<WaitKey, Waiting>,
     pub batches: u64,
     /// Of the batch that is being handed out: what the group does without.
     pub passed_over: Vec<(Key, u32, u64)>,
@@ -183,6 +185,7 @@ impl Model {
                 && coming.message.deaths == deaths
                 && coming.queue.is_none_or(|queue| queue == index)
         };
+        self.end_wait(number)?;
         if !self.coming.iter().any(is_it) {
             self.end_late_by_death(topic, number)?;
         }

@@ -101,6 +101,7 @@ impl Rig {
         self.takers.retain(|(client, _), _| *client != session);
         if session == 0 {
             self.unanswered.clear();
+            self.recalls.clear();
         }
         self.model.count("disconnects", 1);
         self.sim.shard.handle(self.sim.now, Input::Disconnected { mailbox: client.mailbox });

@@ -99,6 +99,13 @@ impl Line {
         }
     }
 
+    /// What failed before the start waits as long as the wall clock says when the first is handed out.
+    pub fn wait_by_wall(&mut self, wall_ms: u64, now_ms: u64) {
+        for (offset, failed) in self.failed.clone() {
+            self.come_back(offset, now_ms + failed.not_before_ms.saturating_sub(wall_ms), now_ms);
+        }
+    }
+
     /// Waits that are over.
     pub fn end_waits(&mut self, now_ms: u64) -> usize {
         let over: Vec<u64> = self.delayed.iter().filter(|(_, at)| **at <= now_ms).map(|(o, _)| *o).collect();

@@ -7,12 +7,15 @@ mod broker;
 mod consuming;
 mod leases;
 mod line;
+mod observing;
 mod planted;
+mod publishing;
 mod queue;
 mod restarts;
 mod rig;
 mod subscription;
 mod time;
+mod waiting;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -43,9 +46,10 @@ const HISTORIES: u64 = 50;
 type Counts = BTreeMap<&'static str, u64>;
 
 /// What must happen in the quick suite, at least ten times.
-const HAPPENS: [&str; 28] = [
+const HAPPENS: [&str; 33] = [
     "acks",
     "cancels",
+    "clock jumps",
     "commits",
     "consumers",
     "credits",
@@ -60,8 +64,11 @@ const HAPPENS: [&str; 28] = [
     "leases that ended with their session",
     "leases that ended with time",
     "messages purged",
+    "messages that waited",
     "passed over: expired",
     "power cuts",
+    "recalls",
+    "recalls that were too late",
     "receives of nothing",
     "redeliveries",
     "refused because full",
@@ -71,6 +78,7 @@ const HAPPENS: [&str; 28] = [
     "releases",
     "retries",
     "seeks",
+    "waits of messages",
     "waits that ended",
 ];
 

@@ -6,19 +6,23 @@ use mailrail_commitlog::planted::{Bug, plant};
 use super::*;
 
 /// Each bug with the first history that finds it.
-const PLANTED: [(Bug, u64); 12] = [
+const PLANTED: [(Bug, u64); 16] = [
     (Bug::LeaseEndsEarly, 1),
     (Bug::AttemptNotCounted, 1),
-    (Bug::FifoPassesRetry, 2),
-    (Bug::DeathForgotten, 1),
-    (Bug::OwnExpiryIgnored, 2),
+    (Bug::FifoPassesRetry, 23),
+    (Bug::DeathForgotten, 5),
+    (Bug::OwnExpiryIgnored, 1),
     (Bug::LeasedDropped, 1),
-    (Bug::SeekKeepsLeases, 1),
+    (Bug::SeekKeepsLeases, 2),
     (Bug::CreditNotReduced, 1),
-    (Bug::TwoActive, 4),
+    (Bug::TwoActive, 6),
     (Bug::NewestOfPriorityFirst, 1),
     (Bug::LengthNotLimited, 1),
-    (Bug::ExpiredHandedOut, 21),
+    (Bug::ExpiredHandedOut, 3),
+    (Bug::DispatchedEarly, 1),
+    (Bug::DispatchedInAnyOrder, 1),
+    (Bug::DispatchNotReplayed, 1),
+    (Bug::RecallNotReplayed, 1),
 ];
 
 /// What a history says with a bug planted; `None` when it does not find it.

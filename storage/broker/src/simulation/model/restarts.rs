@@ -11,9 +11,13 @@ impl Rig {
         self.sim.syncing = true;
         self.unsynced = None;
         self.come_to_rest()?;
-        for (token, topic, expected) in std::mem::take(&mut self.unanswered) {
+        for (token, published) in std::mem::take(&mut self.unanswered) {
             let results = self.receipts.remove(&(0, token)).ok_or("a publish was not answered")?;
-            self.check_receipts(topic, expected, results)?;
+            self.check_receipts(published, results)?;
+        }
+        for (token, expected) in std::mem::take(&mut self.recalls) {
+            let reply = self.replies.remove(&(0, token)).ok_or("a recall was not answered")?;
+            self.check_recall(expected, &reply)?;
         }
         Ok(())
     }
@@ -24,6 +28,7 @@ impl Rig {
             must!(written == synced, "at rest {written} is written, and {synced} synced");
             self.unsynced = Some(Box::new(self.model.clone()));
             self.granted_synced = self.granted.len();
+            self.timed_synced = self.timed.len();
             self.sim.syncing = false;
         }
         Ok(())
@@ -40,6 +45,8 @@ impl Rig {
             self.model.take_over_from(lost);
             // Of a lease that was lost nobody knows; its receipt may be valid or not.
             self.granted.truncate(self.granted_synced);
+            // Another message may be where one was that is lost.
+            self.timed.truncate(self.timed_synced);
             self.sim.syncing = true;
         }
         self.model.count("power cuts", 1);
@@ -71,10 +78,13 @@ impl Rig {
         let store: Arc<dyn Store> =
             if loses_store { Arc::new(MemoryStore::default()) } else { self.sim.store.clone() };
         let disk = self.sim.disk.power_cut(loss);
-        self.sim = Simulation::on(disk, store, &format!("boot-{}", self.boots), self.sim.now);
+        let (boot, now) = (format!("boot-{}", self.boots), self.sim.now);
+        let opened = Simulation::before_first_turn(SEGMENT_BYTES, disk, store, &boot, now);
+        self.sim = opened.map_err(|error| error.to_string())?;
         self.clients = (0..SESSIONS).map(|_| self.sim.connect()).collect();
         self.takers.clear();
         self.unanswered.clear();
+        self.recalls.clear();
         self.model.stop();
         self.find_ends(lost_power)?;
         for (group, topic, index) in self.model.lines.keys().copied().collect::<Vec<_>>() {

@@ -12,12 +12,13 @@ use crate::policy::Overflow;
 use crate::settings::Order;
 
 impl Model {
-    /// When something happens next by itself, in monotonic time.
-    pub fn next_time_ms(&self) -> Option<u64> {
+    /// When something happens next by itself, in monotonic time. Some lines nobody has asked for since the start.
+    pub fn next_time_ms(&self, untouched: &[(Name, Name, u32)]) -> Option<u64> {
         let leases = self.all_leases().into_iter().filter_map(|(.., lease)| lease.ends_ms);
-        let waits = self.lines.values().flat_map(|line| line.delayed.values().copied());
+        let begun = self.lines.iter().filter(|(at, _)| !untouched.contains(at));
+        let waits = begun.flat_map(|(_, line)| line.delayed.values().copied());
         let receives = self.subscriptions.values().flat_map(|s| s.receivers.iter().map(|r| r.deadline_ms));
-        leases.chain(waits).chain(receives).min()
+        leases.chain(waits).chain(receives).chain(self.next_due_ms()).min()
     }
 
     /// The clock shows another time: leases and waits may be over.
@@ -51,7 +52,9 @@ impl Model {
             for offset in line.ready(queue) {
                 if self.owns(key) && self.is_expired(key.1, &queue.entries[&offset]) {
                     late.push((index, offset, DeathReason::Expired));
-                } else if self.groups[key.0].is_used_up(line.attempts(offset)) {
+                } else if self.groups[key.0].is_used_up(line.attempts(offset))
+                    && !line.delayed.contains_key(&offset)
+                {
                     late.push((index, offset, DeathReason::DeliveryLimit));
                 }
             }
@@ -148,10 +151,9 @@ impl Model {
             );
             if let Some(now) = now {
                 line.failed.insert(offset, now);
-                let wait_ms = now.not_before_ms.saturating_sub(wall_ms);
-                line.come_back(offset, mono_ms + wait_ms, mono_ms);
             }
         }
+        line.wait_by_wall(wall_ms, mono_ms);
         Ok(())
     }
 
@@ -159,6 +161,8 @@ impl Model {
 
     pub fn check_rest(&mut self) -> Said {
         must!(self.coming.is_empty(), "these have not come: {:?}", self.coming);
+        let overdue = self.overdue();
+        must!(overdue.is_none(), "{overdue:?} is due and has not come");
         for key in self.subscriptions.keys().copied().collect::<Vec<_>>() {
             let single_active = self.groups[key.0].single_active;
             let subscription = &self.subscriptions[&key];
