@@ -152,6 +152,9 @@ pub const TRACE_COPIES_FOLLOWED_MAX: usize = if cfg!(test) { 20 } else { 65_536 
 /// What is kept of the name that a client gives itself.
 pub const CLIENT_NAME_BYTES_MAX: usize = 255;
 
+/// Entries that one consumer gets before the next one's turn.
+pub const TURN_ENTRIES_MAX: u64 = 64;
+
 /// Pieces of the state (a queue, a group's position ...) that a checkpoint, a snapshot or a survey looks at in one turn
 /// of the shard; less where they are large.
 pub const TURN_PIECES_MAX: usize = 256;

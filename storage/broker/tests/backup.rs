@@ -3,6 +3,7 @@ mod rig;
 
 use std::path::{Path, PathBuf};
 
+use mailrail_broker::limits::BACKUP_CHUNK_BYTES_MAX;
 use mailrail_broker::*;
 use rig::*;
 
@@ -41,6 +42,26 @@ fn restored(bytes: &[u8]) -> (tempfile::TempDir, PathBuf, Result<Restored, Resto
     let data = folder.path().join("data");
     let outcome = restore(&file, &data);
     (folder, data, outcome)
+}
+
+#[test]
+fn a_backup_reads_so_many_bytes_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = config(folder.path(), 1_700_000_000_000);
+    config.log.segment_bytes = 4 << 20;
+    let mut rig = Rig::with(config);
+    let topic = rig.put_topic("t", TopicSettings { queues: 1, ..TopicSettings::default() });
+    for _ in 0..3 {
+        rig.publish(&topic, &vec![b'x'; BACKUP_CHUNK_BYTES_MAX / 2]);
+    }
+    let mut backup = rig.broker.backup().unwrap();
+    let chunks: Vec<usize> =
+        std::iter::from_fn(|| backup.next_chunk().unwrap()).map(|chunk| chunk.len()).collect();
+    rig.stop();
+    // The manifest, the log's only file behind its header, the rest of it, and the end.
+    let [_, first, rest, _] = chunks[..] else { panic!("{chunks:?}") };
+    assert_eq!(first, 512 + BACKUP_CHUNK_BYTES_MAX);
+    assert!(rest > BACKUP_CHUNK_BYTES_MAX / 2, "{chunks:?}");
 }
 
 #[test]

@@ -70,3 +70,49 @@ impl Blocks {
         Ok(Some(entries))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::block::pack;
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn so_many_blocks_stay_unpacked_and_others_are_read_again() {
+        let store = Arc::new(MemoryStore::default());
+        let (blocks, queue) = (Blocks::new(store.clone()), QueueId(1));
+        let packed: Vec<_> = (0..=u64::try_from(UNPACKED_BLOCKS_MAX).unwrap())
+            .map(|offset| {
+                let (position, bytes) = (offset * 100, 100);
+                let entry = Entry {
+                    offset,
+                    position,
+                    bytes,
+                    tag_hash: 0,
+                    store_ms: 0,
+                    expires_ms: 0,
+                    key_hash: 0,
+                    priority: 0,
+                };
+                pack([entry].into_iter()).unwrap()
+            })
+            .collect();
+        let change = |at: usize, is_there: bool| {
+            let (block, bytes) = &packed[at];
+            let value = is_there.then(|| bytes.clone());
+            store.apply(vec![(block_key(queue, block.first_offset), value)]).unwrap();
+        };
+        let is_found = |at: usize| blocks.unpacked(queue, &packed[at].0).unwrap().is_some();
+        for at in 0..UNPACKED_BLOCKS_MAX {
+            change(at, true);
+            assert!(is_found(at));
+            change(at, false);
+        }
+        assert!((0..UNPACKED_BLOCKS_MAX).all(is_found), "without the store");
+        change(UNPACKED_BLOCKS_MAX, true);
+        assert!(is_found(UNPACKED_BLOCKS_MAX));
+        assert!(!is_found(0) && is_found(1), "one more takes the place of the first");
+        change(0, true);
+        assert!(is_found(0), "which the store still has");
+    }
+}

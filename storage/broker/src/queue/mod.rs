@@ -584,3 +584,6 @@ pub(crate) fn block_key(queue: QueueId, first_offset: u64) -> Vec<u8> {
     key.extend_from_slice(&first_offset.to_be_bytes());
     key
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,13 +8,12 @@ use super::sweep::Live;
 use super::*;
 use crate::delivery::{Lease, LeaseEnd, Run, Sequence};
 use crate::event::Recipient;
+use crate::limits::TURN_ENTRIES_MAX;
 use crate::queue::Queue;
 use crate::session::Grant;
 use crate::settings::AfterFailure;
 use crate::statistics::group as counted;
 
-/// Most entries one consumer gets before the next one's turn.
-const TURN_ENTRIES_MAX: u64 = 64;
 /// How far the logged mark runs ahead of what was handed out.
 const GRANTED_AHEAD: u64 = 256;
 

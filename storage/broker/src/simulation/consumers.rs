@@ -1,6 +1,7 @@
 //! Which of several consumers gets a message: by priority, or the one that is active.
 
 use super::*;
+use crate::limits::TURN_ENTRIES_MAX;
 
 fn scene(single_active: bool) -> (Simulation, Client) {
     let mut sim = Simulation::new();
@@ -42,6 +43,21 @@ fn got(sim: &Simulation, client: &Client) -> (Got, Vec<Delivery>) {
 fn bodies_of(sim: &Simulation, client: &Client, consumer: u64) -> Vec<String> {
     let (mut by_consumer, _) = got(sim, client);
     by_consumer.remove(&consumer).unwrap_or_default().into_iter().map(|(body, _)| body).collect()
+}
+
+#[test]
+fn a_consumer_gets_so_many_before_the_next_ones_turn() {
+    let limit = usize::try_from(TURN_ENTRIES_MAX).unwrap();
+    for (count, second) in [(limit, 0), (limit + 1, 1), (2 * limit, limit)] {
+        let (mut sim, client) = scene(false);
+        for number in [1, 2] {
+            consume(&mut sim, &client, number, 0, 1_000);
+        }
+        publish(&mut sim, &vec!["m"; count]);
+        let (got, _) = got(&sim, &client);
+        let count_of = |number| got.get(&number).map_or(0, Vec::len);
+        assert_eq!((count_of(1), count_of(2)), (limit, second), "of {count}");
+    }
 }
 
 #[test]

@@ -595,3 +595,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,19 +61,25 @@ pub fn open_sled(dir: &Path, cache_bytes: u64) -> Result<OpenedStore, StoreError
 fn attempt(dir: &Path, cache_bytes: u64) -> Result<SledStore, StoreError> {
     let config = Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None);
     let started = Instant::now();
-    let db = loop {
-        match guarded(dir, classify, || config.open()) {
-            // sled's threads let go of the folder a little after its handle was dropped or its open failed.
-            Err(StoreError::InUse { .. }) if started.elapsed() < IN_USE_WAIT_MAX => {
-                thread::sleep(IN_USE_RETRY)
-            }
-            opened => break opened?,
-        }
-    };
+    let db = patiently(|| started.elapsed(), || guarded(dir, classify, || config.open()))?;
     let store = SledStore { db, dir: dir.to_owned() };
     // What is damaged at its ends or root would only show later, when setting it aside is not possible any more.
     store.guarded(|db| db.first().and_then(|_| db.last()))?;
     Ok(store)
+}
+
+/// Opens again while the folder is in use, and `waited` was not too long: sled's threads let go of it a little after its
+/// handle was dropped or its open failed.
+fn patiently<T>(
+    mut waited: impl FnMut() -> Duration,
+    mut open: impl FnMut() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    loop {
+        match open() {
+            Err(StoreError::InUse { .. }) if waited() < IN_USE_WAIT_MAX => thread::sleep(IN_USE_RETRY),
+            opened => return opened,
+        }
+    }
 }
 
 fn remove_snapshots(dir: &Path, suffix: &str) -> Result<usize, StoreError> {
@@ -194,5 +200,28 @@ impl Store for SledStore {
         sync(&blobs)?;
         sync(&self.dir)?;
         sync(self.dir.parent().unwrap_or(&self.dir))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_in_use_is_tried_again_for_so_long() {
+        let opened_when_free_after = |tries: u32| {
+            let mut opens = 0;
+            let before = IN_USE_WAIT_MAX - Duration::from_millis(1);
+            let mut waited = [Duration::ZERO, before, IN_USE_WAIT_MAX].into_iter();
+            let open = || {
+                opens += 1;
+                if opens > tries { Ok(()) } else { Err(StoreError::InUse { path: "folder".into() }) }
+            };
+            let opened = patiently(|| waited.next().unwrap(), open).is_ok();
+            (opened, opens)
+        };
+        assert_eq!(opened_when_free_after(0), (true, 1));
+        assert_eq!(opened_when_free_after(2), (true, 3));
+        assert_eq!(opened_when_free_after(3), (false, 3));
     }
 }
