@@ -1,5 +1,6 @@
 //! What a queue's state remembers of offsets that no message has.
 
+use super::queues::{GAPS_MAX, MISSING_ENTRIES_MAX};
 use super::*;
 use crate::queue::Blocks;
 use crate::store::MemoryStore;
