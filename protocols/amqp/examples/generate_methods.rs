@@ -1,5 +1,6 @@
-//! Writes `src/codec/methods.rs` from `methods.table`. Run it after a change of the table:
-//! `cargo run -p mailrail-amqp --example generate_methods`. A test compares its output with the committed file.
+//! Writes `src/codec/methods.rs` and a file for each class in `src/codec/methods` from `methods.table`. Run it after a
+//! change of the table: `cargo run -p mailrail-amqp --example generate_methods`. A test compares its output with the
+//! committed files.
 //!
 //! It does not format beyond what rustfmt would leave alone and knows no method's meaning.
 
@@ -74,31 +75,61 @@ pub fn read_table(table: &str) -> Vec<Method> {
     methods
 }
 
-/// The whole generated file.
-pub fn generate(table: &str) -> String {
+/// The generated files: path below `src/codec`, and text.
+pub fn generate(table: &str) -> Vec<(String, String)> {
     let methods = read_table(table);
-    let mut out = String::from(HEAD);
-    for method in &methods {
+    let classes: Vec<&[Method]> = methods.chunk_by(|one, other| one.class == other.class).collect();
+    let mut files = vec![("methods.rs".to_owned(), all(&methods, &classes))];
+    for class in classes {
+        files.push((format!("methods/{}.rs", class[0].class), one_class(class)));
+    }
+    files
+}
+
+const GENERATED: &str = "@generated from methods.table by examples/generate_methods.rs.";
+
+/// What all methods are together.
+fn all(methods: &[Method], classes: &[&[Method]]) -> String {
+    let mut out = format!(
+        "\
+//! Every method of AMQP 0-9-1 with its arguments: read by borrowing, written straight into the output.
+//!
+//! {GENERATED} Knows no state: which method may come when is the
+//! connection's and the channel's matter.
+
+"
+    );
+    for class in classes {
+        let _ = writeln!(out, "mod {};", class[0].class);
+    }
+    out.push_str(
+        "\nuse bytes::BytesMut;\n\nuse super::method::{Arguments, MethodError, MethodId, finish};\n\n",
+    );
+    for class in classes {
+        let _ = writeln!(out, "pub use self::{}::*;", class[0].class);
+    }
+    method_enum(&mut out, methods);
+    out
+}
+
+/// The methods of one class.
+fn one_class(methods: &[Method]) -> String {
+    let mut out = format!("//! Methods of the class `{}`. {GENERATED}\n\n", methods[0].class);
+    let mut fields = methods.iter().flat_map(|method| &method.fields);
+    let is_number = |kind: &str| matches!(kind, "octet" | "short" | "long" | "longlong" | "bit");
+    let puts = fields.clone().any(|field| is_number(&field.kind));
+    let _ = writeln!(out, "use bytes::{};\n", if puts { "{BufMut, BytesMut}" } else { "BytesMut" });
+    out.push_str("use crate::codec::method::{Arguments, MethodId};\nuse crate::codec::primitive::*;\n");
+    if fields.any(|field| field.kind == "table") {
+        out.push_str("use crate::codec::table::Table;\n");
+    }
+    for method in methods {
         structure(&mut out, method);
         reading(&mut out, method);
         writing(&mut out, method);
     }
-    method_enum(&mut out, &methods);
     out
 }
-
-const HEAD: &str = "\
-//! Every method of AMQP 0-9-1 with its arguments: read by borrowing, written straight into the output.
-//!
-//! @generated from methods.table by examples/generate_methods.rs. Knows no state: which method may come when is the
-//! connection's and the channel's matter.
-
-use bytes::{BufMut, BytesMut};
-
-use super::method::{Arguments, MethodError, MethodId, finish};
-use super::primitive::*;
-use super::table::Table;
-";
 
 fn structure(out: &mut String, method: &Method) {
     let _ = writeln!(out, "\n/// `{}.{}`", method.class, method.name);
@@ -121,7 +152,7 @@ fn reading(out: &mut String, method: &Method) {
         if method.borrows() { ("<'a>", lifetime, "&'a [u8]") } else { ("", "", "&[u8]") };
     let result = if method.borrows() { "Parsed<'a, Self>" } else { "Parsed<'_, Self>" };
     let _ = writeln!(out, "\nimpl{scope} {name}{of} {{");
-    let _ = writeln!(out, "    fn read(input: {input}) -> {result} {{");
+    let _ = writeln!(out, "    pub(super) fn read(input: {input}) -> {result} {{");
     let mut bit = 0;
     for (at, field) in method.fields.iter().enumerate() {
         if field.kind != "bit" {
@@ -302,5 +333,7 @@ fn snake(name: &str) -> String {
 fn main() -> std::io::Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let table = std::fs::read_to_string(folder.join("methods.table"))?;
-    std::fs::write(folder.join("src/codec/methods.rs"), generate(&table))
+    let codec = folder.join("src/codec");
+    std::fs::create_dir_all(codec.join("methods"))?;
+    generate(&table).into_iter().try_for_each(|(path, text)| std::fs::write(codec.join(path), text))
 }
