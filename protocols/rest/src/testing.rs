@@ -1,9 +1,10 @@
-//! What tests inside the crate stand on: a broker at a time that stands still.
+//! What tests inside the crate stand on: a broker at a time that stands still, and messages.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use mailrail_broker::{Broker, BrokerConfig, Clock, Now};
+use mailrail_message::Draft;
 
 use crate::{RestConfig, RestState};
 
@@ -34,5 +35,23 @@ impl Drop for Rig {
     fn drop(&mut self) {
         let stopped = self.state.broker().stop();
         assert!(stopped.is_ok() || std::thread::panicking(), "{stopped:?}");
+    }
+}
+
+/// A message that says nothing but its body.
+pub(crate) fn draft(body: &[u8]) -> Draft<'_> {
+    let host = "127.0.0.1:1".parse().unwrap();
+    Draft {
+        topic: "t",
+        flag: 0,
+        sys_flags: 0,
+        born_ms: 1_700_000_000_000,
+        born_host: host,
+        store_host: host,
+        reconsume_times: 0,
+        body,
+        properties: b"",
+        more_properties: &[],
+        annexes: &[],
     }
 }

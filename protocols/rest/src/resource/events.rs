@@ -385,11 +385,10 @@ enum Waited {
 #[cfg(test)]
 mod tests {
     use axum::http::Request;
-    use mailrail_message::Draft;
     use tower::ServiceExt;
 
     use super::*;
-    use crate::testing::Rig;
+    use crate::testing::{Rig, draft};
 
     /// A stream of a topic with one queue.
     async fn stream(state: &RestState) -> EventStream {
@@ -414,22 +413,8 @@ mod tests {
     }
 
     fn entry(offset: u64) -> ReadEntry {
-        let host = "127.0.0.1:1".parse().unwrap();
-        let draft = Draft {
-            topic: "t",
-            flag: 0,
-            sys_flags: 0,
-            born_ms: 0,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 0,
-            body: b"x",
-            properties: b"",
-            more_properties: &[],
-            annexes: &[],
-        };
         let mut message = bytes::BytesMut::new();
-        draft.encode(&mut message);
+        draft(b"x").encode(&mut message);
         ReadEntry { offset, store_ms: 0, message: message.freeze() }
     }
 

@@ -1,9 +1,13 @@
 //! Groups: settings, position, and the list of those a topic has.
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
-use mailrail_broker::{Action, Command, Group, GroupView as CoreGroupView, Name, Reply, Resource, Topic};
+use mailrail_broker::{
+    Action, Command, Error, Group, GroupView as CoreGroupView, Name, Reply, Resource, Topic,
+};
 
 use super::{Asked, AskedWithBody, group_for_consumer, list_items, topic_of};
 use crate::ask::{Line, unexpected};
@@ -75,21 +79,27 @@ pub(crate) async fn get_group(
     Caller(state): Caller,
     PathOf((topic, group)): PathOf<(String, String)>,
 ) -> Result<Response, Refusal> {
-    let missing = || mailrail_broker::Error::NoGroup { group: group.clone(), topic: topic.clone() };
-    let shared_topic = topic_of(&state, &topic)?;
-    state.check(Action::Describe, Resource::group(&group))?;
-    let shared = state.broker().directory().group(&group).ok_or_else(missing)?;
+    let (topic, group, view) = group_on(&state, &topic, &group).await?;
+    json(StatusCode::OK, &group_view(&topic, &group, &view))
+}
+
+/// The topic and the group of a path, and how far the group has got there.
+pub(super) async fn group_on(
+    state: &RestState,
+    topic: &str,
+    group: &str,
+) -> Result<(Arc<Topic>, Arc<Group>, CoreGroupView), Refusal> {
+    let missing = || Error::NoGroup { group: group.to_owned(), topic: topic.to_owned() };
+    let shared_topic = topic_of(state, topic)?;
+    state.check(Action::Describe, Resource::group(group))?;
+    let shared = state.broker().directory().group(group).ok_or_else(missing)?;
     let mut line = state.line();
     let view = state_of(&mut line, &shared_topic, &shared).await?;
     state.keep(line);
-    json(StatusCode::OK, &group_view(&shared_topic, &shared, &view))
+    Ok((shared_topic, shared, view))
 }
 
-pub(super) async fn state_of(
-    line: &mut Line,
-    topic: &Topic,
-    group: &Group,
-) -> Result<CoreGroupView, Refusal> {
+async fn state_of(line: &mut Line, topic: &Topic, group: &Group) -> Result<CoreGroupView, Refusal> {
     let (group, topic) = (group.name.clone(), topic.name.clone());
     match line.ask(|token| Command::GroupState { token, group, topic }).await? {
         Reply::Group(view) => Ok(view),

@@ -4,13 +4,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use mailrail_broker::{Action, Resource};
 
-use super::groups::state_of;
+use super::groups::group_on;
 use super::{Asked, Refused, list_items, topic_of};
 use crate::problem::{Refusal, refusals};
 use crate::reply::json;
 use crate::request::{PathOf, QueryOf};
 use crate::schema::statistics::*;
 use crate::state::Caller;
+use crate::to_wire::group_summary;
 use crate::to_wire::statistics::{broker_view, connection_view, group_view, topic_view};
 
 refusals! {
@@ -57,15 +58,9 @@ pub(crate) async fn get_group_statistics(
     Caller(state): Caller,
     PathOf((topic, group)): PathOf<(String, String)>,
 ) -> Result<Response, Refusal> {
-    let missing = || mailrail_broker::Error::NoGroup { group: group.clone(), topic: topic.clone() };
-    let shared_topic = topic_of(&state, &topic)?;
-    state.check(Action::Describe, Resource::group(&group))?;
-    let shared = state.broker().directory().group(&group).ok_or_else(missing)?;
-    let mut line = state.line();
-    let view = state_of(&mut line, &shared_topic, &shared).await?;
-    state.keep(line);
-    let counts = state.broker().group_statistics(&shared, &shared_topic);
-    json(StatusCode::OK, &group_view(crate::to_wire::group_summary(&shared_topic, &group, &view), counts))
+    let (topic, group, view) = group_on(&state, &topic, &group).await?;
+    let counts = state.broker().group_statistics(&group, &topic);
+    json(StatusCode::OK, &group_view(group_summary(&topic, &group.name, &view), counts))
 }
 
 /// Lists the clients that are connected, whatever protocol they speak.

@@ -241,24 +241,11 @@ mod tests {
     use mailrail_message::{AnnexKind, Draft};
 
     use super::*;
+    use crate::testing::draft;
 
     fn stored(body: &[u8], properties: &[u8], annexes: &[(AnnexKind, &[u8])]) -> BytesMut {
-        let host = "127.0.0.1:1".parse().unwrap();
-        let draft = Draft {
-            topic: "t",
-            flag: 0,
-            sys_flags: 0,
-            born_ms: 1_700_000_000_000,
-            born_host: host,
-            store_host: host,
-            reconsume_times: 1,
-            body,
-            properties,
-            more_properties: &[],
-            annexes,
-        };
         let mut whole = BytesMut::new();
-        draft.encode(&mut whole);
+        Draft { reconsume_times: 1, properties, annexes, ..draft(body) }.encode(&mut whole);
         whole
     }
 
