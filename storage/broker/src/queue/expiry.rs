@@ -20,8 +20,8 @@ pub(crate) const NEVER_MS: u64 = u64::MAX;
 /// What a slice of a sweep found.
 #[derive(Debug)]
 pub(crate) struct Slice {
-    /// Offsets whose time is over, whether or not they are settled or leased.
-    pub expired: Vec<u64>,
+    /// Entries whose time is over, whether or not they are settled or leased.
+    pub expired: Vec<Entry>,
     /// Where to go on; `None` at the end of the queue.
     pub next: Option<u64>,
     /// Earliest deadline of what it passed and is not due.
@@ -151,7 +151,7 @@ impl Queue {
         for entry in entries.filter(Entry::is_there) {
             let deadline_ms = self.deadline_ms(&entry);
             if deadline_ms <= now_ms && entry.offset < end {
-                slice.expired.push(entry.offset);
+                slice.expired.push(entry);
             } else {
                 left_ms = left_ms.min(deadline_ms);
             }
@@ -173,6 +173,14 @@ impl Queue {
             swept.pop_first();
         }
         swept.insert(first_offset, left_ms);
+    }
+
+    /// An entry that a sweep has found is due again.
+    pub(crate) fn unsweep(&self, entry: &Entry) {
+        let Some(block) = self.block_of(entry.offset) else { return };
+        if let Some(left_ms) = self.swept().get_mut(&block.first_offset) {
+            *left_ms = self.deadline_ms(entry).min(*left_ms);
+        }
     }
 
     fn swept(&self) -> std::sync::MutexGuard<'_, Swept> {

@@ -22,7 +22,7 @@ impl Shard {
             Command::Publish { .. } if self.is_short_of_room => self.refuse(mailbox, command, Error::NoSpace),
             Command::Publish { token, batch } => self.publish(now, mailbox, token, batch),
             Command::Commit { token, group, commits } => {
-                let result = self.commit(&group, &commits);
+                let result = self.commit(now, &group, &commits);
                 if let Some(token) = token {
                     self.reply_when_written(mailbox, token, result.map(|()| Reply::Done));
                 }
@@ -63,7 +63,7 @@ impl Shard {
                 self.reply(mailbox, token, Ok(Reply::Offsets(offsets)));
             }
             Command::Seek { token, group, topic, to } => {
-                let result = self.seek(mailbox.session, &group, &topic, to).map(Reply::Offsets);
+                let result = self.seek(now, mailbox.session, &group, &topic, to).map(Reply::Offsets);
                 self.reply_when_written(mailbox, token, result);
             }
             Command::Purge { token, group, topic } => {

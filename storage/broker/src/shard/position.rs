@@ -10,7 +10,7 @@ use crate::statistics::group as counted;
 
 impl Shard {
     /// Consumption by offset: everything below is settled.
-    pub(super) fn commit(&mut self, group: &str, commits: &[(QueueId, u64)]) -> Result<(), Error> {
+    pub(super) fn commit(&mut self, now: Now, group: &str, commits: &[(QueueId, u64)]) -> Result<(), Error> {
         let missing = || Error::NoGroup { group: group.to_owned(), topic: String::new() };
         let group_id = self.state.directory.group(group).ok_or_else(missing)?.id;
         for (queue, offset) in commits {
@@ -28,7 +28,7 @@ impl Shard {
             if let Some(before) = before {
                 self.trace_committed_to(line, before..offset);
             }
-            self.move_to(line, offset)?;
+            self.move_to(now, line, offset)?;
             // Where a group begins is no consumption.
             if let Some(passed) =
                 before.and_then(|before| offset.checked_sub(before)).filter(|passed| *passed > 0)
@@ -47,6 +47,7 @@ impl Shard {
 
     pub(super) fn seek(
         &mut self,
+        now: Now,
         session: SessionId,
         group: &str,
         topic: &str,
@@ -68,7 +69,7 @@ impl Shard {
                 }
             };
             if let Some(target) = target {
-                self.move_to((group, queue.id), target)?;
+                self.move_to(now, (group, queue.id), target)?;
             }
             offsets.push(self.state.progress(group, queue.id).map(|progress| progress.floor));
         }
@@ -81,7 +82,7 @@ impl Shard {
         Ok(offsets)
     }
 
-    fn move_to(&mut self, line: Line, offset: u64) -> Result<(), Error> {
+    fn move_to(&mut self, now: Now, line: Line, offset: u64) -> Result<(), Error> {
         let (group, queue) = line;
         let progress = self.state.progress(group, queue);
         let there = |progress: &crate::state::Progress| {
@@ -95,6 +96,7 @@ impl Shard {
         if let Some(flow) = self.flows.get_mut(&line).filter(|_| !planted(Bug::SeekKeepsLeases)) {
             flow.reset(offset);
         }
+        self.end_all_overdue(now, line);
         self.reschedule(line);
         self.look_at(line);
         Ok(())

@@ -66,7 +66,7 @@ impl Shard {
                 if let Some(flow) = self.flows.get_mut(&line) {
                     offsets.iter().for_each(|offset| flow.come_back(*offset, now.mono, now));
                 }
-                self.end_overdue(line, offsets.iter().copied());
+                self.end_overdue(now, line, offsets.iter().copied());
             }
             Outcome::Reject => {
                 for offset in offsets {
@@ -180,7 +180,7 @@ impl Shard {
         if let Some(flow) = self.flows.get_mut(&line) {
             (run.first..run.first + run.count).for_each(|offset| flow.come_back(offset, from, now));
         }
-        self.end_overdue(line, run.first..run.first + run.count);
+        self.end_overdue(now, line, run.first..run.first + run.count);
     }
 
     /// Lets timed leases end later, or earlier.

@@ -38,7 +38,7 @@ struct Noted {
     passed_ms: u64,
     passed_blocks: u64,
     /// Leased when their time came: they go when they come back.
-    overdue: BTreeSet<u64>,
+    overdue: BTreeMap<u64, Entry>,
 }
 
 impl Default for Noted {
@@ -49,7 +49,7 @@ impl Default for Noted {
             is_under_way: false,
             passed_ms: NEVER_MS,
             passed_blocks: 0,
-            overdue: BTreeSet::new(),
+            overdue: BTreeMap::new(),
         }
     }
 }
@@ -218,12 +218,14 @@ impl Shard {
         else {
             return Ok(());
         };
-        let unsettled = slice.expired.iter().filter(|offset| !progress.is_settled(**offset));
-        let (leased, free): (Vec<u64>, Vec<u64>) =
-            unsettled.copied().partition(|offset| flow.lease(*offset).is_some());
+        let unsettled = slice.expired.iter().filter(|entry| !progress.is_settled(entry.offset));
+        let (leased, free): (Vec<&Entry>, Vec<&Entry>) =
+            unsettled.partition(|entry| flow.lease(entry.offset).is_some());
         if let Some(noted) = self.sweeps.queues.get_mut(&line.1) {
-            noted.overdue.extend(leased);
+            noted.overdue = noted.overdue.split_off(&progress.floor);
+            noted.overdue.extend(leased.into_iter().map(|entry| (entry.offset, *entry)));
         }
+        let free: Vec<u64> = free.into_iter().map(|entry| entry.offset).collect();
         self.end_expired(line, &free)
     }
 
@@ -250,18 +252,37 @@ impl Shard {
         Ok(())
     }
 
-    /// Entries came back: those whose time was over meanwhile go now.
-    pub(super) fn end_overdue(&mut self, line: Line, offsets: impl Iterator<Item = u64>) {
-        let Some(noted) = self.sweeps.queues.get_mut(&line.1).filter(|noted| !noted.overdue.is_empty())
+    /// Entries came back: those whose time was over meanwhile go now, unless the clock was set back since.
+    pub(super) fn end_overdue(&mut self, now: Now, line: Line, offsets: impl Iterator<Item = u64>) {
+        let has_any = |sweeps: &Sweeps| sweeps.queues.get(&line.1).is_some_and(|n| !n.overdue.is_empty());
+        if !has_any(&self.sweeps) || self.owner_of(line.1) != Some(line) {
+            return;
+        }
+        let queue = self.state.queues.get(&line.1).map(|queue| queue.shared.clone());
+        let (Some(queue), Some(noted)) = (queue, self.sweeps.queues.get_mut(&line.1)) else { return };
+        let back = offsets.filter_map(|offset| noted.overdue.remove(&offset));
+        let (late, early): (Vec<Entry>, Vec<Entry>) =
+            back.partition(|entry| queue.is_overdue(entry, now.wall_ms));
+        for entry in early {
+            queue.unsweep(&entry);
+            self.sweeps.note_due(line.1, queue.deadline_ms(&entry));
+        }
+        let late: Vec<u64> = late.iter().map(|entry| entry.offset).collect();
+        if let Err(error) = self.end_expired(line, &late) {
+            tracing::warn!(%error, "expired messages are still there: that could not be recorded");
+        }
+    }
+
+    /// No lease of a line goes on: as if all entries had come back.
+    pub(super) fn end_all_overdue(&mut self, now: Now, line: Line) {
+        let (Some(noted), Some(progress)) =
+            (self.sweeps.queues.get(&line.1), self.state.progress(line.0, line.1))
         else {
             return;
         };
-        let late: Vec<u64> = offsets.filter(|offset| noted.overdue.remove(offset)).collect();
-        if self.owner_of(line.1) == Some(line)
-            && let Err(error) = self.end_expired(line, &late)
-        {
-            tracing::warn!(%error, "expired messages are still there: that could not be recorded");
-        }
+        let unsettled = noted.overdue.keys().copied().filter(|offset| !progress.is_settled(*offset));
+        let unsettled: Vec<u64> = unsettled.collect();
+        self.end_overdue(now, line, unsettled.into_iter());
     }
 
     /// The first part of a run of which nothing is expired; what is expired before it is ended. `None` while that has

@@ -103,6 +103,67 @@ fn what_is_leased_when_its_time_comes_may_be_settled_and_goes_when_it_comes_back
     assert_eq!((ready(&mut sim, &client, "q"), sim.read("dead", 0, 0).len()), ((0, 0), 3));
 }
 
+/// One message that lives a second, leased beside others that live for ever; in a block of the store or not.
+fn leased_living(in_block: bool) -> (Simulation, Client, Vec<Delivery>) {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    sim.make_topic(&client, "dead", TopicSettings::settled_queue());
+    sim.make_topic(&client, "q", policy(&[(DEAD_LETTER_TOPIC, "dead")]));
+    sim.make_group(&client, "q", GroupSettings::at_once());
+    let others = if in_block { 2_100 } else { 3 };
+    let lives: Vec<_> = [Some(1_000)].into_iter().chain((0..others).map(|_| None)).collect();
+    publish_living(&mut sim, &client, "q", &lives.into_iter().map(|lives| ("m", lives)).collect::<Vec<_>>());
+    if in_block {
+        sim.checkpoint();
+        sim = sim.crash(Loss::Nothing);
+    }
+    let client = sim.connect();
+    let held = sim.receive(&client, "q", "q", 1, 10 * MINUTE_MS);
+    (sim, client, held)
+}
+
+#[test]
+fn what_comes_back_before_its_time_as_the_clock_was_set_back_stays_until_then() {
+    for in_block in [false, true] {
+        let (mut sim, client, held) = leased_living(in_block);
+        sim.pass_ms(2_000);
+        sim.now.wall_ms -= MINUTE_MS;
+        assert_eq!(sim.settle(&client, &held, Outcome::Release), [Ok(())]);
+        sim.pass_ms(MINUTE_MS - 2_000);
+        assert_eq!(sim.read("dead", 0, 0).len(), 0, "in a block: {in_block}");
+        let again = sim.receive(&client, "q", "q", 1, 10 * MINUTE_MS);
+        assert_eq!(again[0].receipt.offset, 0);
+        sim.settle(&client, &again, Outcome::Release);
+        sim.pass_ms(1_000);
+        assert_eq!(sim.read("dead", 0, 0).len(), 1, "in a block: {in_block}");
+    }
+}
+
+#[test]
+fn what_was_leased_when_its_time_came_goes_when_a_seek_ends_its_lease() {
+    for in_block in [false, true] {
+        let (mut sim, client, _) = leased_living(in_block);
+        sim.pass_ms(2_000);
+        let (group, topic, to) = ("q".into(), "q".into(), crate::command::SeekTo::Earliest);
+        sim.ask(&client, |token| Command::Seek { token, group, topic, to }).unwrap();
+        assert_eq!(sim.read("dead", 0, 0).len(), 1, "in a block: {in_block}");
+        assert_eq!(sim.receive(&client, "q", "q", 1, 1_000)[0].receipt.offset, 1);
+    }
+}
+
+#[test]
+fn what_another_group_brings_back_goes_all_the_same_when_its_owner_does() {
+    let (mut sim, client, held) = leased_living(true);
+    sim.make_group(&client, "other", GroupSettings::at_once());
+    let others = sim.receive(&client, "other", "q", 1, 10 * MINUTE_MS);
+    assert_eq!(others[0].receipt.offset, 0);
+    sim.pass_ms(2_000);
+    sim.settle(&client, &others, Outcome::Release);
+    sim.settle(&client, &held, Outcome::Release);
+    assert_eq!(sim.read("dead", 0, 0).len(), 1);
+    assert_eq!(sim.receive(&client, "q", "q", 1, 1_000)[0].receipt.offset, 1);
+}
+
 #[test]
 fn a_message_that_lives_no_time_goes_to_whoever_waits_or_to_nobody() {
     let mut sim = Simulation::new();
