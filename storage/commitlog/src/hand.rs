@@ -62,6 +62,8 @@ pub(crate) struct Hand {
     pub queue: Batch,
     pub written: Position,
     pub synced: Position,
+    /// Bytes of a sync, on the average of the newest dozen.
+    pub sync_bytes: u64,
     /// The segment with all that is written and not synced: a next one is begun only after a sync.
     pub unsynced: Option<Arc<Segment>>,
     pub unsynced_since: Option<Instant>,
@@ -181,6 +183,7 @@ impl Hand {
 
     /// Notes that everything below `to` is synced.
     pub fn note_synced(&mut self, to: Position) {
+        self.sync_bytes = (self.sync_bytes * 7 + (to - self.synced)) / 8;
         self.synced = to;
         // What was written while the sync ran waits from now on, which is later than its write by one sync at most.
         self.unsynced_since = (self.written > to).then(Instant::now);

@@ -1,6 +1,6 @@
 //! The segment that will be used next: made ahead, so that a full disk shows before anything depends on it, of a trimmed
-//! file where there is one, and else with zeros written ahead. Into blocks that were written before, a group can be
-//! synced without the file system having to record anything but its bytes, in half the time.
+//! file where there is one, and else, by a log of small syncs, with zeros written ahead. Into blocks that were written
+//! before, a group can be synced without the file system having to record anything but its bytes.
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,8 +11,11 @@ use crate::log::{Log, locked};
 use crate::segment::{self, MakeError, Segment};
 use crate::width::wide;
 
-/// Bytes of zeros that are written at once.
-const FILL_BYTES: u64 = 4 << 20;
+/// Bytes of zeros that are written at once: a sync waits for them.
+const FILL_BYTES: u64 = 256 << 10;
+/// Nothing is filled where a sync has more to write than this on the average: what the file system records besides is
+/// little then, and the zeros keep the disk from writing what counts.
+const FILL_SYNC_BYTES_MAX: u64 = 16 << 10;
 /// Trimmed files that are kept to make segments of; together with the ready segment they are what a log holds too much.
 const USED_FILES_MAX: usize = 1;
 
@@ -21,7 +24,7 @@ const USED_FILES_MAX: usize = 1;
 pub(crate) struct Spare {
     next_base: Position,
     ready: Option<Arc<Segment>>,
-    /// How much of the ready segment's file is written.
+    /// How much of the ready segment's file is written, or stays as it is.
     filled: u64,
     /// Files of trimmed segments, of the right length, under names that mean nothing.
     used: Vec<PathBuf>,
@@ -72,8 +75,8 @@ impl Log {
         Ok(taken)
     }
 
-    /// Fills a part of the next segment if it is time; returns how far the log must be written for another one. It
-    /// holds the segment back while it writes, since nobody else may write there.
+    /// Fills a part of the next segment, or leaves it as it is, if it is time; returns how far the log must be written for
+    /// another one. It holds the segment back while it writes, since nobody else may write there.
     pub fn fill_spare(&self) -> Option<Position> {
         let mut spare = locked(&self.spare);
         let (from, ready) = (spare.fill_from()?, spare.ready.clone()?);
@@ -81,7 +84,9 @@ impl Log {
             return Some(from);
         }
         let part = spare.filled..ready.bytes().min(spare.filled + FILL_BYTES);
-        spare.filled = match self.disk.fill(&ready.path, part.clone()) {
+        let is_worth_it = self.hand.lock().sync_bytes <= FILL_SYNC_BYTES_MAX;
+        let filled = if is_worth_it { self.disk.fill(&ready.path, part.clone()) } else { Ok(()) };
+        spare.filled = match filled {
             Ok(()) => part.end,
             Err(error) => {
                 // The segment is as good without.

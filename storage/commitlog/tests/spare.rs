@@ -2,10 +2,10 @@
 //! be taken for anything.
 mod rig;
 
-use mailrail_commitlog::SEGMENT_BYTES_MIN;
 use mailrail_commitlog::disk::{FaultDisk, Loss, Op};
-use mailrail_commitlog::record::padded;
-use rig::{Rig, held_by, open_from, segment_path};
+use mailrail_commitlog::record::{RECORD_HEADER_BYTES, padded};
+use mailrail_commitlog::{GROUP_HEADER_BYTES, LogConfig, SEGMENT_BYTES_MIN};
+use rig::{Rig, held_by, open_from, segment_path, small_segments};
 
 /// Bodies that never repeat, so that old bytes differ from new ones.
 fn fill(rig: &mut Rig, groups: u32) {
@@ -177,4 +177,27 @@ fn the_next_segment_is_filled_as_the_present_one_is_written_and_not_by_a_log_at_
         rig.disk.changes() - before
     });
     assert_eq!(spent, [2 + 6 + 1, 2, 2, 2]);
+}
+
+/// Changes of the disk that a segment costs besides writes and syncs, where each sync has so many bytes.
+fn changes_beside(sync_bytes: usize) -> u64 {
+    let config = LogConfig { segment_bytes: 1 << 20, ..small_segments() };
+    let mut rig = Rig::with(FaultDisk::new(1), config).unwrap();
+    let body = vec![7; sync_bytes - GROUP_HEADER_BYTES - RECORD_HEADER_BYTES];
+    let groups = (1 << 20) / sync_bytes as u64;
+    let [_, spent] = [(); 2].map(|()| {
+        let before = rig.disk.changes();
+        for _ in 0..groups {
+            rig.group(&[&body], true);
+            rig.pump();
+        }
+        rig.disk.changes() - before
+    });
+    spent - 2 * groups
+}
+
+#[test]
+fn a_segment_is_filled_in_parts_unless_syncs_are_long() {
+    let (filled, left) = (changes_beside(15 << 10), changes_beside(17 << 10));
+    assert_eq!(filled - left, 4, "{filled} and {left}");
 }

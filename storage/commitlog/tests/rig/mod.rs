@@ -93,8 +93,16 @@ impl Visitor for Seen {
 }
 
 pub fn open_from(disk: &FaultDisk, from: Option<Position>) -> Result<(Opened, Vec<Held>), OpenError> {
+    open_with(disk, small_segments(), from)
+}
+
+fn open_with(
+    disk: &FaultDisk,
+    config: LogConfig,
+    from: Option<Position>,
+) -> Result<(Opened, Vec<Held>), OpenError> {
     let mut seen = Seen::default();
-    let opened = open(Arc::new(disk.clone()), Path::new(DIR), small_segments(), from, &mut seen)?;
+    let opened = open(Arc::new(disk.clone()), Path::new(DIR), config, from, &mut seen)?;
     Ok((opened, seen.0))
 }
 
@@ -122,7 +130,11 @@ impl Rig {
     }
 
     pub fn on(disk: FaultDisk) -> Result<Self, OpenError> {
-        let (log, found) = open_from(&disk, None)?;
+        Self::with(disk, small_segments())
+    }
+
+    pub fn with(disk: FaultDisk, config: LogConfig) -> Result<Self, OpenError> {
+        let (log, found) = open_with(&disk, config, None)?;
         Ok(Self { disk, log, told: Arc::default(), submitted: Vec::new(), found, whole: vec![0] })
     }
 
