@@ -2,6 +2,8 @@
 //! a few readers. Everything that decides anything about messages is in [`crate::shard`]; this file only carries
 //! inputs to it and its outputs away.
 
+mod host;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,9 +12,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use mailrail_commitlog::disk::DirLock;
-use mailrail_commitlog::{LogConfig, LogEvents, LogFault, LogReader, LogThreads, Position};
+use mailrail_commitlog::{LogConfig, LogReader, LogThreads, Position};
 use mailrail_message::RECORD_MESSAGE_BYTES_MAX;
 
+use self::host::{EndOfShard, Host, ToShard};
 use crate::access::{Claim, Identity, Logins, SealedSecret, SecretKeyFile, check_signature};
 use crate::backup::Backup;
 use crate::command::{Command, Name};
@@ -29,7 +32,7 @@ use crate::read::{ReadBatch, ReadRequest};
 use crate::reader::{Fetched, Job, Pool, ReadContext};
 use crate::retention::RetentionPolicy;
 use crate::session::{Grant, Letter, Mailbox, Session};
-use crate::shard::{Input, Shard};
+use crate::shard::Input;
 use crate::share::{Held, Share};
 use crate::stages::{ReadMeter, ShardMeter, WakeMeter};
 use crate::statistics::ClientEntry;
@@ -435,122 +438,6 @@ impl Broker {
             let Fetched { deliveries, rest, .. } = fetched;
             mailbox.put([Letter::Fetched { to, deliveries, unread, rest, held }]);
         }));
-    }
-}
-
-/// Carries the log's news to the shard.
-struct ToShard {
-    inbox: Arc<Inbox<Input>>,
-    faulted: Arc<AtomicBool>,
-    /// Something waits for a write rather than for a sync; without it, the news of a write wakes nobody.
-    writes_awaited: Arc<AtomicBool>,
-    clock: Arc<dyn Clock>,
-}
-
-impl LogEvents for ToShard {
-    fn written(&self, to: Position) {
-        let news = Input::Written { to, at: self.clock.now().mono };
-        if self.writes_awaited.load(Ordering::SeqCst) {
-            self.inbox.put(news);
-        } else {
-            self.inbox.put_quietly(news);
-        }
-    }
-
-    fn synced(&self, to: Position) {
-        self.inbox.put(Input::Synced { to, at: self.clock.now().mono });
-    }
-
-    fn refused(&self, from: Position, _why: &LogFault) {
-        self.inbox.put(Input::Refused { from });
-    }
-
-    fn short_of_room(&self, is_short: bool) {
-        self.inbox.put(Input::ShortOfRoom { is_short });
-    }
-
-    fn poisoned(&self, why: &LogFault) {
-        metrics::counter!("mailrail_log_faults_total").increment(1);
-        self.faulted.store(true, Ordering::Release);
-        self.inbox.put(Input::Poisoned(why.to_string()));
-    }
-}
-
-/// The shard thread.
-struct Host {
-    shard: Shard,
-    inbox: Arc<Inbox<Input>>,
-    pool: Pool,
-    store: crate::store_thread::Handle,
-    clock: Arc<dyn Clock>,
-    in_flight: Arc<Share>,
-    meter: ShardMeter,
-    _end: EndOfShard,
-    _lock: DirLock,
-}
-
-/// Takes no further inputs when the shard thread has ended; if it panicked, the process should end too.
-struct EndOfShard {
-    inbox: Arc<Inbox<Input>>,
-    faulted: Arc<AtomicBool>,
-}
-
-impl Drop for EndOfShard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.faulted.store(true, Ordering::Release);
-        }
-        self.inbox.close();
-    }
-}
-
-impl Host {
-    fn run(mut self) {
-        let mut stopping = false;
-        let mut inputs = Vec::new();
-        while !(stopping && self.shard.is_idle()) {
-            let now = self.clock.now();
-            let deadline = self.shard.deadline(now);
-            self.inbox.take(deadline.map(|at| at.saturating_sub(now.mono)), &mut inputs);
-            let now = self.clock.now();
-            for input in inputs.drain(..) {
-                stopping |= matches!(input, Input::Stop);
-                self.measure(now, &input);
-                self.shard.handle(now, input);
-            }
-            if let Some(end) = self.shard.finish_turn(now) {
-                self.meter.submitted(end, now.mono);
-            }
-            self.carry_away();
-        }
-    }
-
-    fn measure(&mut self, now: Now, input: &Input) {
-        match input {
-            Input::Commands { since, .. } => self.meter.waited(*since, now.mono),
-            Input::Written { to, at } => self.meter.written(*to, *at),
-            Input::Synced { to, at } => self.meter.synced(*to, *at),
-            _ => {}
-        }
-    }
-
-    fn carry_away(&mut self) {
-        let outputs = self.shard.take_outputs();
-        self.meter.counted(outputs.published, outputs.freed_bytes, outputs.delivered);
-        for (mailbox, letters) in outputs.letters {
-            mailbox.put(letters);
-        }
-        if outputs.freed_bytes > 0 {
-            self.in_flight.sub(outputs.freed_bytes);
-        }
-        for work in outputs.work {
-            let (inbox, is_long) = (self.inbox.clone(), work.is_long());
-            let job: Job = Box::new(move |context| inbox.put(work.carry_out(context)));
-            if is_long { self.pool.run_long(job) } else { self.pool.run(job) }
-        }
-        for job in outputs.store_jobs {
-            self.store.run(job);
-        }
     }
 }
 

@@ -5,7 +5,6 @@ mod rig;
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use fixture::*;
 use mailrail_broker::*;
@@ -18,25 +17,14 @@ const FORMAT_2: Fixture = Fixture { version: 2, waiting: 3, furnish, described }
 /// messages in each state, a group of messages that were stored together, and users; most of it before a snapshot.
 fn furnish(folder: &Path) {
     let mut rig = Rig::at(folder, WALL_MS);
-    let filler = rig.put_topic("filler", TopicSettings { queues: 1, ..TopicSettings::default() });
-    for number in 0..20u8 {
-        rig.publish(&filler, format!("filler {number} ").repeat(200).as_bytes());
-    }
+    let filler = fill(&mut rig, "filler");
     limited_queues(&mut rig);
     let before = rig.publish(&filler, b"the last before the snapshot").position;
     turns(&mut rig);
     waiting(&mut rig);
     half_messages(&mut rig);
     users(&mut rig);
-    rig.broker.trim_log(&rig.session, Token(1), before);
-    let Reply::Count(start) = rig.reply() else { panic!("not trimmed") };
-    assert!(start >= SEGMENT_BYTES, "{start}");
-    let gone = format!("{:020}.seg", start - SEGMENT_BYTES);
-    let since = Instant::now();
-    while files(folder).keys().any(|path| path.ends_with(&gone)) {
-        assert!(since.elapsed() < PATIENCE, "what was trimmed is still there");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    trim(&mut rig, folder, before);
     rig.stop();
     Rig::at(folder, WALL_MS).stop();
 }
@@ -148,11 +136,7 @@ fn described(folder: &Path) -> String {
     rig.session = rig.broker.connect_for_tidying();
     let queue_of = |name: &str| rig.broker.directory().topic(name).unwrap().queue(0).unwrap();
     let (timers, dead) = (queue_of("timers"), queue_of("dead"));
-    let since = Instant::now();
-    while timers.end_offset() < 2 || dead.end_offset() < 4 {
-        assert!(since.elapsed() < PATIENCE, "what is due did not come");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_for(&mut rig, || timers.end_offset() >= 2 && dead.end_offset() >= 4);
     let mut text = String::new();
     for topic in rig.broker.directory().topics().iter().filter(|topic| &*topic.name != "filler") {
         writeln!(text, "topic {}: {:?}", topic.name, topic.settings().attributes).unwrap();

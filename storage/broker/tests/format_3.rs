@@ -6,7 +6,7 @@ mod rig;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use fixture::*;
 use mailrail_broker::lite::{LITE, LITE_EXPIRES_MS};
@@ -30,10 +30,7 @@ fn furnish(folder: &Path) {
     let mut config = config(folder, WALL_MS);
     config.clock = Arc::new(FastClock(Instant::now()));
     let mut rig = Rig::with(config);
-    let filler = rig.put_topic("filler", TopicSettings { queues: 1, ..TopicSettings::default() });
-    for number in 0..20u8 {
-        rig.publish(&filler, format!("filler {number} ").repeat(200).as_bytes());
-    }
+    let filler = fill(&mut rig, "filler");
     let compacted = TopicSettings { retention: Retention::Compacted, ..with(&[(TOMBSTONE_MS, "1000000")]) };
     let latest = rig.put_topic("latest", compacted);
     for (key, body) in [("stays", "0"), ("a", "1"), ("b", "2"), ("a", "3"), ("c", "4"), ("b", ""), ("a", "6")]
@@ -44,11 +41,7 @@ fn furnish(folder: &Path) {
     let home = rig.put_topic("home", with(&[(LITE, "true"), (LITE_EXPIRES_MS, "99999999999")]));
     publish_lite(&mut rig, &home, "both", "%LMQ%door,%LMQ%lamp");
     let before = rig.publish(&filler, b"the last before the snapshot").position;
-    rig.broker.trim_log(&rig.session, Token(1), before);
-    let Reply::Count(start) = rig.reply() else { panic!("not trimmed") };
-    assert!(start >= SEGMENT_BYTES, "{start}");
-    let gone = format!("{:020}.seg", start - SEGMENT_BYTES);
-    wait_for(&mut rig, || !folder.join("log").join(&gone).exists());
+    trim(&mut rig, folder, before);
     for (key, body) in [("c", "7"), ("d", "8"), ("d", "9")] {
         rig.publish_keyed(&latest, body.as_bytes(), key);
     }
@@ -71,16 +64,6 @@ fn publish_lite(rig: &mut Rig, topic: &Topic, body: &str, names: &str) {
     let mut batch = PublishBatch::default();
     batch.push(&draft, destination, 0, Durability::Disk).unwrap();
     rig.publish_batch(batch).unwrap();
-}
-
-/// The shard sleeps by the real clock: any question makes it look at the time.
-fn wait_for(rig: &mut Rig, there: impl Fn() -> bool) {
-    let since = Instant::now();
-    while !there() {
-        assert!(since.elapsed() < PATIENCE, "it does not come");
-        rig.ask(|token| Command::Members { token, group: "nobody".into() });
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn described(folder: &Path) -> String {

@@ -5,7 +5,6 @@ mod rig;
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use fixture::*;
 use mailrail_broker::limits::DEDUPLICATION_WINDOW_MS_MAX;
@@ -18,10 +17,7 @@ const FORMAT_4: Fixture = Fixture { version: 4, waiting: 2, furnish, described }
 /// Keys, a producer's numbers, a message that waits and a half one; before a snapshot, and some behind it.
 fn furnish(folder: &Path) {
     let mut rig = Rig::at(folder, WALL_MS);
-    let filler = rig.put_topic("filler", TopicSettings { queues: 1, ..TopicSettings::default() });
-    for number in 0..20u8 {
-        rig.publish(&filler, format!("filler {number} ").repeat(200).as_bytes());
-    }
+    let filler = fill(&mut rig, "filler");
     let window = (DEDUPLICATION_WINDOW_MS.to_owned(), DEDUPLICATION_WINDOW_MS_MAX.to_string());
     let settings =
         TopicSettings { queues: 2, attributes: [window].into_iter().collect(), ..TopicSettings::default() };
@@ -30,15 +26,7 @@ fn furnish(folder: &Path) {
         send(&mut rig, sent).unwrap();
     }
     let before = rig.publish(&filler, b"the last before the snapshot").position;
-    rig.broker.trim_log(&rig.session, Token(1), before);
-    let Reply::Count(start) = rig.reply() else { panic!("not trimmed") };
-    assert!(start >= SEGMENT_BYTES, "{start}");
-    let gone = format!("{:020}.seg", start - SEGMENT_BYTES);
-    let since = Instant::now();
-    while files(folder).keys().any(|path| path.ends_with(&gone)) {
-        assert!(since.elapsed() < PATIENCE, "what was trimmed is still there");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    trim(&mut rig, folder, before);
     for sent in ["key two", "sequence 9"] {
         send(&mut rig, sent).unwrap();
     }

@@ -1,4 +1,4 @@
-//! What a user may do.
+//! The rules by which a user may do something.
 
 use mailrail_broker::{Action, Effect, Pattern, ResourceKind, Rule};
 

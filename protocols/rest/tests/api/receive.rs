@@ -264,15 +264,7 @@ async fn what_does_not_fit_into_an_answer_is_given_back() {
 #[tokio::test]
 async fn members_that_read_by_offset_have_the_group_to_themselves() {
     let world = world_with(&["a"]).await;
-    let mut member = world.broker.connect();
-    member.submit(vec![mailrail_broker::Command::Join {
-        token: mailrail_broker::Token(1),
-        group: "g".into(),
-        member: "m".into(),
-        topics: vec!["t".into()],
-        expires_ms: 60_000,
-    }]);
-    member.next_events().await;
+    let _member = world.member().await;
     world.post(&format!("{GROUP}/receive"), json!({})).await.problem(409, "mode-conflict");
 }
 

@@ -75,6 +75,20 @@ impl World {
         World { router: router(state.clone()), broker, state, clock, _data: data }
     }
 
+    /// A session that is a member of the group `g`, and reads the topic `t` by offset.
+    pub async fn member(&self) -> Session {
+        let mut member = self.broker.connect();
+        member.submit(vec![Command::Join {
+            token: Token(1),
+            group: "g".into(),
+            member: "m".into(),
+            topics: vec!["t".into()],
+            expires_ms: 60_000,
+        }]);
+        member.next_events().await;
+        member
+    }
+
     /// The same broker behind other settings.
     pub fn configure(&mut self, change: impl FnOnce(&mut RestConfig)) {
         let mut config = RestConfig::new(ADVERTISED.parse().unwrap());

@@ -10,7 +10,9 @@ mod chunk;
 mod expiry;
 mod image;
 mod removed;
+mod sealing;
 mod turn;
+mod waits;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -21,20 +23,20 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use self::chunk::Chunk;
+use self::waits::Wait;
 use crate::command::Name;
-use crate::event::Event;
 use crate::ids::*;
 use crate::lite::LITE_PREFIX;
 use crate::retention::{Run, stored_bytes};
-use crate::session::{Letter, Mailbox};
 use crate::statistics::{QueueCounts, QueueMeter};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 
 pub(crate) use self::block::{BlockRef, put_varint, take, varint};
 pub(crate) use self::blocks::Blocks;
 pub use self::chunk::Entry;
 pub(crate) use self::expiry::{NEVER_MS, Slice};
 pub(crate) use self::image::{IndexImage, PackedRun};
+pub(crate) use self::sealing::{Sealing, block_key};
 pub(crate) use self::turn::PrioritySet;
 
 /// Entries that make the open end be sealed into a block: about 20 KiB packed, far below the store's limit.
@@ -79,13 +81,6 @@ pub struct Queue {
     removed: OnceLock<Box<removed::Removed>>,
 }
 
-#[derive(Debug)]
-struct Wait {
-    mailbox: Arc<Mailbox>,
-    token: Token,
-    offset: u64,
-}
-
 /// Why entries could not be read. The log still has the messages: the index is rebuilt when the store is set aside.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IndexError {
@@ -101,13 +96,6 @@ pub(crate) enum IndexError {
 /// what readers share: with many queues, each step there waits for memory.
 #[derive(Debug, Default)]
 pub(crate) struct Filling(Option<Arc<Chunk>>);
-
-/// Full chunks on their way into the store: all up to an offset that no block holds yet.
-#[derive(Debug)]
-pub(crate) struct Sealing {
-    pub queue: Arc<Queue>,
-    end: u64,
-}
 
 impl Queue {
     pub(crate) fn new(id: QueueId, topic: Name, index: u32, next_offset: u64) -> Self {
@@ -480,93 +468,6 @@ impl Queue {
             }
         }
     }
-
-    // Waiting.
-
-    pub(crate) fn wait(&self, mailbox: &Arc<Mailbox>, token: Token, offset: u64) {
-        {
-            let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-            // Waits of sessions that have gone would pile up on a quiet queue.
-            waits.retain(|wait| !wait.mailbox.is_closed());
-            waits.push(Wait { mailbox: mailbox.clone(), token, offset });
-            self.has_waits.store(true, Ordering::SeqCst);
-        }
-        // An entry may have become visible before the wait was registered.
-        if self.end_offset() > offset || self.is_gone() {
-            let session = mailbox.session;
-            self.wake(|wait| wait.mailbox.session == session && wait.token == token);
-        }
-    }
-
-    pub(crate) fn stop_waiting(&self, session: SessionId, token: Token) {
-        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-        waits.retain(|wait| wait.mailbox.session != session || wait.token != token);
-        self.has_waits.store(!waits.is_empty(), Ordering::SeqCst);
-    }
-
-    fn wake(&self, ready: impl Fn(&Wait) -> bool) {
-        let woken: Vec<Wait> = {
-            let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-            let woken = waits.extract_if(.., |wait| ready(wait)).collect();
-            self.has_waits.store(!waits.is_empty(), Ordering::SeqCst);
-            woken
-        };
-        for wait in woken {
-            wait.mailbox.put([Letter::Event(Event::Readable { token: wait.token })]);
-        }
-    }
-}
-
-impl Sealing {
-    /// Writes the chunks into the store and takes them out of memory. Those of an earlier sealing that failed come
-    /// first: blocks lie without a hole before the chunks in memory. On the store's thread.
-    pub(crate) fn store(self, store: &dyn Store) -> Result<(), StoreError> {
-        self.runs().iter().try_for_each(|run| self.store_run(run, store))
-    }
-
-    /// The chunks, as one run for each block.
-    fn runs(&self) -> Vec<Vec<Arc<Chunk>>> {
-        let sealed = self.queue.sealed.read().unwrap_or_else(PoisonError::into_inner);
-        let sealed_end = sealed.back().map_or(0, BlockRef::end_offset);
-        let mut runs: Vec<Vec<Arc<Chunk>>> = Vec::new();
-        let tail = self.queue.tail.load();
-        let is_open =
-            |chunk: &&Arc<Chunk>| chunk.first_offset >= sealed_end && chunk.end_offset() <= self.end;
-        for chunk in tail.iter().filter(is_open) {
-            let goes_on = |run: &&mut Vec<Arc<Chunk>>| {
-                run.last().is_some_and(|last| last.end_offset() == chunk.first_offset)
-                    && run.iter().map(|chunk| chunk.len()).sum::<usize>() < BLOCK_ENTRIES
-            };
-            match runs.last_mut().filter(goes_on) {
-                Some(run) => run.push(chunk.clone()),
-                None => runs.push(vec![chunk.clone()]),
-            }
-        }
-        runs
-    }
-
-    fn store_run(&self, run: &[Arc<Chunk>], store: &dyn Store) -> Result<(), StoreError> {
-        let chunk_entries = |chunk: &Arc<Chunk>| {
-            let chunk = chunk.clone();
-            (chunk.first_offset..chunk.end_offset()).filter_map(move |offset| chunk.get(offset))
-        };
-        let entries = run.iter().flat_map(chunk_entries);
-        let Some((block, packed)) = block::pack(entries.clone()) else { return Ok(()) };
-        let queue = &self.queue;
-        if queue.is_gone() || queue.min_offset() >= block.end_offset() {
-            return Ok(());
-        }
-        store.apply(vec![(block_key(queue.id, block.first_offset), Some(packed))])?;
-        queue.note_block(&block, entries);
-        queue.sealed.write().unwrap_or_else(PoisonError::into_inner).push_back(block);
-        queue.tail.rcu(|tail| {
-            let last = tail.len().saturating_sub(1);
-            let keep =
-                |(at, chunk): &(usize, &Arc<Chunk>)| *at == last || chunk.first_offset >= block.end_offset();
-            tail.iter().enumerate().filter(keep).map(|(_, chunk)| chunk.clone()).collect::<Vec<_>>()
-        });
-        Ok(())
-    }
 }
 
 /// How many of the offsets in a range are in runs.
@@ -574,15 +475,6 @@ fn overlap(runs: &[Run], range: Range<u64>) -> u64 {
     let after = runs.partition_point(|(_, end)| *end <= range.start);
     let inside = runs.iter().skip(after).take_while(|(first, _)| *first < range.end);
     inside.map(|(first, end)| (*end).min(range.end) - (*first).max(range.start)).sum()
-}
-
-/// Where a block lies in the store: sorted by queue, then offset.
-pub(crate) fn block_key(queue: QueueId, first_offset: u64) -> Vec<u8> {
-    let mut key = Vec::with_capacity(17);
-    key.push(b'b');
-    key.extend_from_slice(&queue.0.to_be_bytes());
-    key.extend_from_slice(&first_offset.to_be_bytes());
-    key
 }
 
 #[cfg(test)]

@@ -66,16 +66,7 @@ pub(crate) enum Item {
         queues: Vec<QueueId>,
         bindings: Vec<Binding>,
     },
-    Queue {
-        id: QueueId,
-        topic: TopicId,
-        index: u32,
-        next_offset: u64,
-        min_offset: u64,
-        last_store_ms: u64,
-        reserved_to: u64,
-        gaps: Vec<(u64, u64)>,
-    },
+    Queue(QueueItem),
     Group {
         id: GroupId,
         name: String,
@@ -138,14 +129,7 @@ pub(crate) enum Item {
     Audit(Vec<AuditEntry>),
     /// As [`Item::Queue`], of one from which compaction has removed runs of offsets (first, end).
     QueueCompacted {
-        id: QueueId,
-        topic: TopicId,
-        index: u32,
-        next_offset: u64,
-        min_offset: u64,
-        last_store_ms: u64,
-        reserved_to: u64,
-        gaps: Vec<(u64, u64)>,
+        queue: QueueItem,
         removed: Vec<(u64, u64)>,
     },
     /// Messages by which a topic knows those that are sent again, and whose records lie in one region of the log.
@@ -156,13 +140,26 @@ pub(crate) enum Item {
     },
 }
 
+/// A queue without its index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct QueueItem {
+    pub id: QueueId,
+    pub topic: TopicId,
+    pub index: u32,
+    pub next_offset: u64,
+    pub min_offset: u64,
+    pub last_store_ms: u64,
+    pub reserved_to: u64,
+    pub gaps: Vec<(u64, u64)>,
+}
+
 impl Item {
     /// The piece that it is, or is part of.
     fn key(&self) -> ItemKey {
         match self {
             Item::Shard { .. } => ItemKey::Shard,
             Item::Topic { id, .. } => ItemKey::Topic(*id),
-            Item::Queue { id: queue, .. } | Item::QueueCompacted { id: queue, .. } => ItemKey::Queue(*queue),
+            Item::Queue(queue) | Item::QueueCompacted { queue, .. } => ItemKey::Queue(queue.id),
             Item::Index { queue, .. } => ItemKey::Queue(*queue),
             Item::Group { id, .. } | Item::GroupInTurns { id, .. } => ItemKey::Group(*id),
             Item::Exchange { id, .. } => ItemKey::Exchange(*id),
@@ -189,8 +186,8 @@ impl Item {
         match self {
             Item::Shard { .. } | Item::Waiting { .. } => 0,
             Item::Topic { queues, bindings, .. } => queues.len() + bindings.len(),
-            Item::Queue { gaps, .. } => gaps.len(),
-            Item::QueueCompacted { gaps, removed, .. } => gaps.len() + removed.len(),
+            Item::Queue(queue) => queue.gaps.len(),
+            Item::QueueCompacted { queue, removed } => queue.gaps.len() + removed.len(),
             Item::Group { settings, .. } | Item::GroupInTurns { settings, .. } => settings.backoff_ms.len(),
             Item::Exchange { bindings, .. } => bindings.len(),
             Item::Progress { settled, failed, .. } => settled.len() + failed.len(),
@@ -249,33 +246,18 @@ impl State {
             }
             ItemKey::Queue(id) => {
                 let queue = self.queues.get(&id)?;
-                let (topic, index, min_offset) = (queue.topic, queue.shared.index, queue.shared.min_offset());
-                let QueueState { next_offset, last_store_ms, reserved_to, .. } = *queue;
-                let (gaps, removed) = (queue.gaps.clone(), queue.shared.removed_runs());
-                if removed.is_empty() {
-                    Item::Queue {
-                        id,
-                        topic,
-                        index,
-                        next_offset,
-                        min_offset,
-                        last_store_ms,
-                        reserved_to,
-                        gaps,
-                    }
-                } else {
-                    Item::QueueCompacted {
-                        id,
-                        topic,
-                        index,
-                        next_offset,
-                        min_offset,
-                        last_store_ms,
-                        reserved_to,
-                        gaps,
-                        removed,
-                    }
-                }
+                let removed = queue.shared.removed_runs();
+                let queue = QueueItem {
+                    id,
+                    topic: queue.topic,
+                    index: queue.shared.index,
+                    next_offset: queue.next_offset,
+                    min_offset: queue.shared.min_offset(),
+                    last_store_ms: queue.last_store_ms,
+                    reserved_to: queue.reserved_to,
+                    gaps: queue.gaps.clone(),
+                };
+                if removed.is_empty() { Item::Queue(queue) } else { Item::QueueCompacted { queue, removed } }
             }
             ItemKey::Group(id) => {
                 let group = self.groups.get(&id)?;

@@ -32,27 +32,10 @@ impl Item {
                 image.into_pieces().into_iter().map(|image| Item::Schedule(Box::new(image))).collect()
             }
             Item::Audit(entries) => in_records_of_audit(entries),
-            Item::QueueCompacted {
-                id,
-                topic,
-                index,
-                next_offset,
-                min_offset,
-                last_store_ms,
-                reserved_to,
-                gaps,
-                removed,
-            } => {
-                let piece = |part: &[(u64, u64)]| Item::QueueCompacted {
-                    id,
-                    topic,
-                    index,
-                    next_offset,
-                    min_offset,
-                    last_store_ms,
-                    reserved_to,
-                    gaps: gaps.clone(),
-                    removed: part.to_vec(),
+            Item::QueueCompacted { queue, removed } => {
+                let piece = |part: &[(u64, u64)]| {
+                    let (queue, removed) = (queue.clone(), part.to_vec());
+                    Item::QueueCompacted { queue, removed }
                 };
                 removed.chunks(RECORD_REMOVED_RUNS).map(piece).collect()
             }

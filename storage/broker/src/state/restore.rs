@@ -1,5 +1,6 @@
 //! Putting the pieces of a checkpoint or a snapshot back.
 
+use super::item::QueueItem;
 use super::*;
 use crate::queue::PackedRun;
 use crate::schedule::Timer;
@@ -19,7 +20,15 @@ impl State {
                 }
                 bindings.into_iter().for_each(|binding| self.add_binding(RouteEnd::Topic(id), binding));
             }
-            item @ (Item::Queue { .. } | Item::QueueCompacted { .. }) => self.restore_queue(as_of, item),
+            Item::Queue(queue) => self.restore_queue(as_of, queue),
+            Item::QueueCompacted { queue, removed } => {
+                let id = queue.id;
+                self.restore_queue(as_of, queue);
+                if let Some(state) = self.queues.get(&id) {
+                    // What is gone with them is nowhere in what a checkpoint holds.
+                    state.shared.remove(&removed, &[]);
+                }
+            }
             Item::Index { queue, sealed, priorities, open } => {
                 let entries: Vec<Entry> = open.iter().flat_map(PackedRun::entries).collect();
                 if let Some(state) = self.queues.get(&queue) {
@@ -60,46 +69,15 @@ impl State {
         }
     }
 
-    fn restore_queue(&mut self, as_of: u64, item: Item) {
-        match item {
-            Item::Queue { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to, gaps } => {
-                self.saw_id(id.0);
-                let name = self.topics.get(&topic).map_or_else(|| Arc::from(""), |t| t.shared.name.clone());
-                let new = || QueueState::new(Arc::new(Queue::new(id, name, index, min_offset)), topic);
-                let state = self.queues.entry(id).or_insert_with(new);
-                (state.next_offset, state.last_store_ms) = (next_offset, last_store_ms);
-                (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
-                state.shared.trim(min_offset);
-            }
-            Item::QueueCompacted {
-                id,
-                topic,
-                index,
-                next_offset,
-                min_offset,
-                last_store_ms,
-                reserved_to,
-                gaps,
-                removed,
-            } => {
-                let queue = Item::Queue {
-                    id,
-                    topic,
-                    index,
-                    next_offset,
-                    min_offset,
-                    last_store_ms,
-                    reserved_to,
-                    gaps,
-                };
-                self.restore_queue(as_of, queue);
-                if let Some(state) = self.queues.get(&id) {
-                    // What is gone with them is nowhere in what a checkpoint holds.
-                    state.shared.remove(&removed, &[]);
-                }
-            }
-            other => debug_assert!(false, "not a queue: {other:?}"),
-        }
+    fn restore_queue(&mut self, as_of: u64, queue: QueueItem) {
+        let QueueItem { id, topic, index, next_offset, min_offset, last_store_ms, reserved_to, gaps } = queue;
+        self.saw_id(id.0);
+        let name = self.topics.get(&topic).map_or_else(|| Arc::from(""), |t| t.shared.name.clone());
+        let new = || QueueState::new(Arc::new(Queue::new(id, name, index, min_offset)), topic);
+        let state = self.queues.entry(id).or_insert_with(new);
+        (state.next_offset, state.last_store_ms) = (next_offset, last_store_ms);
+        (state.reserved_to, state.gaps, state.as_of) = (reserved_to, gaps, as_of);
+        state.shared.trim(min_offset);
     }
 
     /// Drops what belongs to topics that are not there: a checkpoint was cut off after one was removed, or before one was

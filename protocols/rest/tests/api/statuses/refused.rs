@@ -125,15 +125,7 @@ async fn conflicts(pairs: &mut BTreeSet<(String, u16)>) {
     let (_, receipt) = furnish(&world).await;
     // While a lease is held, nobody else could become a member.
     world.post("/v1/topics/t/groups/g/settle", json!({"requeue": [receipt]})).await.expect(200);
-    let mut member = world.broker.connect();
-    member.submit(vec![mailrail_broker::Command::Join {
-        token: mailrail_broker::Token(1),
-        group: "g".into(),
-        member: "m".into(),
-        topics: vec!["t".into()],
-        expires_ms: 60_000,
-    }]);
-    member.next_events().await;
+    let mut member = world.member().await;
     let own = TopicSettings { lifetime: Lifetime::Session, ..TopicSettings::settled_queue() };
     member.submit(vec![
         Command::PutTopic { token: Token(2), name: "own".into(), settings: own, adopt: false },
