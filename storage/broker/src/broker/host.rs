@@ -113,11 +113,12 @@ impl Host {
     fn carry_away(&mut self) {
         let outputs = self.shard.take_outputs();
         self.meter.counted(outputs.published, outputs.freed_bytes, outputs.delivered);
-        for (mailbox, letters) in outputs.letters {
-            mailbox.put(letters);
-        }
+        // Whoever has its answer finds the room that this gave back.
         if outputs.freed_bytes > 0 {
             self.in_flight.sub(outputs.freed_bytes);
+        }
+        for (mailbox, letters) in outputs.letters {
+            mailbox.put(letters);
         }
         for work in outputs.work {
             let (inbox, is_long) = (self.inbox.clone(), work.is_long());
