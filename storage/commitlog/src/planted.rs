@@ -54,6 +54,10 @@ pub enum Bug {
     DispatchedEarly,
     /// A replay does not see that a half message was committed.
     HalfEndsTwice,
+    /// A replay does not see that a half message was rolled back.
+    RollBackNotReplayed,
+    /// Producers are asked for a half message as if it were for the first time.
+    ChecksNotCounted,
     /// A half message is committed though it was rolled back in the meantime.
     RolledBackHalfCommitted,
     /// A trim passes a half message that is open.

@@ -208,6 +208,7 @@ impl Replay {
             Change::Settled { .. } if planted(Bug::SettleNotReplayed) => {}
             Change::Compacted { .. } if planted(Bug::CompactionNotReplayed) => {}
             Change::WaitingRecalled { .. } if planted(Bug::RecallNotReplayed) => {}
+            Change::HalfRolledBack { .. } if planted(Bug::RollBackNotReplayed) => {}
             change => self.state.apply(position, &change),
         }
         Ok(())

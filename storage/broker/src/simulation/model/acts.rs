@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::broker::{GroupRules, Key, TopicRules};
 use super::queue::Name;
-use crate::command::Outcome;
+use crate::command::{Decision, Outcome};
 use crate::policy::Overflow;
 use crate::settings::Order;
 
@@ -14,6 +14,8 @@ pub const TOPICS: [Name; 6] = ["t", "f", "p", "q", "d", "e"];
 pub const KEYS: [Key; 8] =
     [("g", "t"), ("h", "t"), ("g", "f"), ("k", "f"), ("p", "p"), ("q", "q"), ("d", "d"), ("m", "e")];
 pub const GROUPS: [Name; 7] = ["g", "h", "k", "p", "q", "d", "m"];
+/// Groups of producers.
+pub const PRODUCERS: [Name; 2] = ["g", "h"];
 pub const SESSIONS: usize = 3;
 
 #[derive(Clone, Debug)]
@@ -61,6 +63,18 @@ pub enum Act {
     Recall {
         back: usize,
         names: Names,
+    },
+    /// A session has a producer of a group, or has none any more.
+    Produce {
+        session: usize,
+        group: usize,
+        stops: bool,
+    },
+    /// A message that is half one, or was, or never was, the newest first; all decisions come at once.
+    EndHalf {
+        back: usize,
+        names: Names,
+        decisions: Vec<Decision>,
     },
     /// Leases one message for a session, or settles it at once.
     Get {
@@ -126,12 +140,22 @@ pub enum To {
     Offset { queue: u32, offset: u64 },
 }
 
-/// Which topic a recall names.
+/// Which topic a recall names, or which producers the end of a half message.
 #[derive(Clone, Copy, Debug)]
 pub enum Names {
     None,
     Its,
     Another,
+}
+
+impl Names {
+    pub fn among(self, its: Name, all: &[Name]) -> Option<Name> {
+        match self {
+            Names::None => None,
+            Names::Its => Some(its),
+            Names::Another => all.iter().copied().find(|other| *other != its),
+        }
+    }
 }
 
 /// What a message says of itself.
@@ -142,6 +166,8 @@ pub struct Sent {
     pub priority: u8,
     /// It is seen so much later.
     pub delay_ms: Option<u64>,
+    /// It is half a message: of which producers, and when they are asked first.
+    pub half: Option<(usize, u64)>,
 }
 
 pub fn history(acts_max: usize) -> impl Strategy<Value = (Setup, Vec<Act>)> {
@@ -230,8 +256,10 @@ fn sent() -> impl Strategy<Value = Sent> {
         1 => Just(Some(20_000)),
         1 => (3_590_000u64..3_610_000).prop_map(Some)
     ];
-    let sent = (ttl_ms, 0u8..4, priority, delay_ms);
-    sent.prop_map(|(ttl_ms, key, priority, delay_ms)| Sent { ttl_ms, key, priority, delay_ms })
+    let check_ms = prop_oneof![Just(0u64), 0u64..3_000];
+    let half = prop_oneof![4 => Just(None), 1 => (0..PRODUCERS.len(), check_ms).prop_map(Some)];
+    let sent = (ttl_ms, 0u8..4, priority, delay_ms, half);
+    sent.prop_map(|(ttl_ms, key, priority, delay_ms, half)| Sent { ttl_ms, key, priority, delay_ms, half })
 }
 
 fn lease_ms() -> impl Strategy<Value = u64> {
@@ -272,6 +300,16 @@ fn names() -> impl Strategy<Value = Names> {
     prop_oneof![3 => Just(Names::None), 3 => Just(Names::Its), 1 => Just(Names::Another)]
 }
 
+fn half() -> impl Strategy<Value = Act> {
+    let decision = || prop_oneof![2 => Just(Decision::Commit), 1 => Just(Decision::RollBack)];
+    let produce = (0..SESSIONS, 0..PRODUCERS.len(), prop_oneof![3 => Just(false), 1 => Just(true)]);
+    let end = (0usize..5, names(), proptest::collection::vec(decision(), 1..4));
+    prop_oneof![
+        1 => produce.prop_map(|(session, group, stops)| Act::Produce { session, group, stops }),
+        2 => end.prop_map(|(back, names, decisions)| Act::EndHalf { back, names, decisions }),
+    ]
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let queue = prop_oneof![2 => Just(None), 1 => (0u32..3).prop_map(Some)];
     let wait_ms = prop_oneof![3 => Just(0u64), 1 => Just(10), 1 => Just(2_000)];
@@ -287,6 +325,7 @@ fn act() -> impl Strategy<Value = Act> {
         12 => prop_oneof![Just(1u64), 1u64..100, 100u64..1_000, 1_000u64..4_000].prop_map(Act::PassMs),
         1 => prop_oneof![Just(-HOUR_MS), Just(HOUR_MS)].prop_map(|ms| Act::Jump { ms }),
         3 => (0usize..12, names()).prop_map(|(back, names)| Act::Recall { back, names }),
+        6 => half(),
         4 => (key(), 0..SESSIONS, any::<bool>()).prop_map(|(key, session, no_ack)| Act::Get { key, session, no_ack }),
         7 => consume(),
         5 => (any::<usize>(), 1u8..6).prop_map(|(which, add)| Act::Credit { which, add }),

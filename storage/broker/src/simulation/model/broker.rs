@@ -1,9 +1,10 @@
 //! The model of the delivery core: what acts do to it, and what the broker may do now. Plain lists, no cleverness.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mailrail_message::DeathReason;
 
+use super::halves::Half;
 use super::line::Line;
 use super::queue::{Entry, Message, Name, Queue};
 use super::subscription::{ConsumerKey, Subscription};
@@ -80,6 +81,10 @@ pub struct Model {
     pub subscriptions: BTreeMap<Key, Subscription>,
     pub coming: Vec<Coming>,
     pub waiting: BTreeMap<WaitKey, Waiting>,
+    /// By their numbers, which is the order in which they were stored.
+    pub halves: BTreeMap<u64, Half>,
+    /// Who may be asked for half messages of a group: sessions.
+    pub producers: BTreeSet<(u64, Name)>,
     pub batches: u64,
     /// Of the batch that is being handed out: what the group does without.
     pub passed_over: Vec<(Key, u32, u64)>,

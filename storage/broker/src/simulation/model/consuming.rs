@@ -101,7 +101,7 @@ impl Rig {
         self.takers.retain(|(client, _), _| *client != session);
         if session == 0 {
             self.unanswered.clear();
-            self.recalls.clear();
+            self.untold.clear();
         }
         self.model.count("disconnects", 1);
         self.sim.shard.handle(self.sim.now, Input::Disconnected { mailbox: client.mailbox });
@@ -131,7 +131,7 @@ impl Rig {
                 To::Latest => Some(end),
                 To::BackMs(ms) => {
                     let is_later = |offset: &u64| queue.entries[offset].store_ms >= wall_ms - ms;
-                    Some(queue.seen().filter(|o| *o >= min).find(is_later).unwrap_or(end))
+                    Some(queue.seen_from(min).find(is_later).unwrap_or(end))
                 }
                 To::Offset { queue: chosen, offset } => {
                     (chosen % queues == index).then_some(offset.clamp(min, end))

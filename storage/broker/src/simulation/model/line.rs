@@ -39,6 +39,8 @@ pub struct Line {
     pub leases: BTreeMap<u64, Lease>,
     /// Were handed out since the broker started.
     pub handed: BTreeSet<u64>,
+    /// Given up, and on their way to the dead letters: in strict order they hold up others until they are there.
+    pub dying: BTreeSet<u64>,
 }
 
 impl Line {
@@ -52,7 +54,7 @@ impl Line {
 
     /// Visible and not settled.
     pub fn unsettled<'a>(&'a self, queue: &'a Queue) -> impl Iterator<Item = u64> + 'a {
-        queue.seen().filter(|offset| !self.is_settled(*offset))
+        queue.seen_from(self.floor).filter(|offset| !self.settled.contains(offset))
     }
 
     /// Nobody holds it, whether or not it must wait.
@@ -161,14 +163,16 @@ impl Line {
                     Order::Key => self.floor + FIFO_LOOKAHEAD_ENTRIES_MAX,
                     _ => u64::MAX,
                 };
-                for offset in unsettled.iter().filter(|offset| **offset < looked_to) {
-                    match self.leases.get(offset) {
+                let in_order: BTreeSet<u64> = unsettled.iter().chain(&self.dying).copied().collect();
+                for offset in in_order.range(..looked_to).copied() {
+                    match self.leases.get(&offset) {
+                        _ if self.dying.contains(&offset) => drop(firsts.insert(group(offset), None)),
                         // The batch goes on.
                         Some(lease) if lease.batch == batch => {}
-                        Some(_) => drop(firsts.insert(group(*offset), None)),
+                        Some(_) => drop(firsts.insert(group(offset), None)),
                         None => {
-                            let first = Some(*offset).filter(|offset| self.is_free(*offset));
-                            firsts.entry(group(*offset)).or_insert(first);
+                            let first = Some(offset).filter(|offset| self.is_free(*offset));
+                            firsts.entry(group(offset)).or_insert(first);
                         }
                     }
                 }

@@ -1,14 +1,16 @@
 //! A model of the delivery core, and random histories after each step of which the broker is where the model is. The
 //! model is made of plain lists and knows no log; where the outcome is open, it says what is allowed.
-//! `MAILRAIL_HISTORIES=10000` runs as many.
+//! `MAILRAIL_HISTORIES=10000` runs as many, and `MAILRAIL_HISTORIES=101..200` those.
 
 mod acts;
 mod broker;
 mod consuming;
+mod halves;
 mod leases;
 mod line;
 mod observing;
 mod planted;
+mod producing;
 mod publishing;
 mod queue;
 mod restarts;
@@ -17,6 +19,7 @@ mod subscription;
 mod time;
 mod waiting;
 
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use proptest::strategy::{Strategy, ValueTree};
@@ -46,9 +49,10 @@ const HISTORIES: u64 = 50;
 type Counts = BTreeMap<&'static str, u64>;
 
 /// What must happen in the quick suite, at least ten times.
-const HAPPENS: [&str; 33] = [
+const HAPPENS: [&str; 39] = [
     "acks",
     "cancels",
+    "checks",
     "clock jumps",
     "commits",
     "consumers",
@@ -59,7 +63,12 @@ const HAPPENS: [&str; 33] = [
     "dead letters: too many",
     "deliveries",
     "disconnects",
+    "ends of no half message",
+    "ends that came second",
     "gets of nothing",
+    "half messages",
+    "half messages committed",
+    "half messages rolled back",
     "leases extended",
     "leases that ended with their session",
     "leases that ended with time",
@@ -131,14 +140,16 @@ fn history(number: u64) -> (Setup, Vec<Act>) {
     acts::history(ACTS).new_tree(&mut runner).unwrap().current()
 }
 
-/// More with `MAILRAIL_HISTORIES`.
-fn histories() -> Option<u64> {
-    std::env::var("MAILRAIL_HISTORIES").ok().and_then(|count| count.parse().ok())
+/// Those that `MAILRAIL_HISTORIES` asks for: up to a number, or from one to another.
+fn histories() -> Option<RangeInclusive<u64>> {
+    let asked = std::env::var("MAILRAIL_HISTORIES").ok()?;
+    let (first, last) = asked.split_once("..").unwrap_or(("1", &asked));
+    Some(first.parse().ok()?..=last.parse().ok()?)
 }
 
 /// Runs histories; says which goes wrong first, shrunk.
-fn run_all(histories: u64, counts: &mut Counts) -> Result<(), String> {
-    for number in 1..=histories {
+fn run_all(histories: RangeInclusive<u64>, counts: &mut Counts) -> Result<(), String> {
+    for number in histories {
         let (setup, acts) = history(number);
         if let Err(wrong) = run(&setup, &acts, counts) {
             let (acts, why) = shrink(&setup, &acts, wrong);
@@ -156,7 +167,7 @@ fn run_all(histories: u64, counts: &mut Counts) -> Result<(), String> {
 #[test]
 fn the_broker_does_what_the_model_does() {
     let mut counts = Counts::new();
-    let done = run_all(histories().unwrap_or(HISTORIES), &mut counts);
+    let done = run_all(histories().unwrap_or(1..=HISTORIES), &mut counts);
     for (what, times) in &counts {
         println!("{times:9} {what}");
     }

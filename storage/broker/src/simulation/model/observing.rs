@@ -16,6 +16,7 @@ impl Rig {
         self.observe_entries()?;
         let longer = self.observe_ends()?;
         self.observe_late()?;
+        self.observe_burials()?;
         self.observe_letters()?;
         longer.into_iter().for_each(|topic| self.model.limit_length(topic));
         Ok(())
@@ -83,6 +84,18 @@ impl Rig {
         Ok(())
     }
 
+    /// What was given up, and has come to the dead letters: both are recorded as one.
+    pub fn observe_burials(&mut self) -> Said {
+        for ((group, topic, index), line) in &mut self.model.lines {
+            let state = self.sim.shard.state();
+            let (group, queue) = (state.directory.group(group), &self.model.topics[topic].queues);
+            let progress =
+                state.progress(group.ok_or("the group is missing")?.id, QueueId(queue[*index as usize].id));
+            line.dying.retain(|offset| progress.is_some_and(|progress| !progress.is_settled(*offset)));
+        }
+        Ok(())
+    }
+
     pub fn observe_letters(&mut self) -> Said {
         let (mut granted, mut empty, mut news) = (Vec::new(), Vec::new(), Vec::new());
         for client in 0..self.clients.len() {
@@ -100,6 +113,10 @@ impl Rig {
                     }
                     Letter::Granted { to, grants } => granted.push((client, to, grants)),
                     Letter::Event(Event::MembersChanged { .. }) => {}
+                    Letter::Event(Event::Check(check)) => {
+                        let session = self.session(client);
+                        self.model.asked(number_of(&check.message), session, check.checks)?;
+                    }
                     other => return Err(format!("client {client} gets {other:?}")),
                 }
             }
@@ -188,7 +205,20 @@ impl Rig {
     pub fn rest(&mut self) -> Said {
         self.come_to_rest()?;
         self.model.check_rest()?;
+        self.check_halves()?;
         self.check_views()
+    }
+
+    /// As many half messages are open, and as often asked for.
+    fn check_halves(&self) -> Said {
+        let found = self.sim.shard.state().halves().from(0);
+        let found: Vec<_> =
+            found.map(|(_, half)| (half.group.to_string(), half.checks, half.next_check_ms)).collect();
+        let known = self.model.halves.values();
+        let known: Vec<_> =
+            known.map(|half| (half.producers.to_owned(), half.checks, half.next_check_ms)).collect();
+        must!(found == known, "half messages are {found:?}, not {known:?}");
+        Ok(())
     }
 
     /// What the broker tells of each group is what the model knows.

@@ -6,23 +6,27 @@ use mailrail_commitlog::planted::{Bug, plant};
 use super::*;
 
 /// Each bug with the first history that finds it.
-const PLANTED: [(Bug, u64); 16] = [
+const PLANTED: [(Bug, u64); 20] = [
     (Bug::LeaseEndsEarly, 1),
     (Bug::AttemptNotCounted, 1),
-    (Bug::FifoPassesRetry, 23),
-    (Bug::DeathForgotten, 5),
+    (Bug::FifoPassesRetry, 5),
+    (Bug::DeathForgotten, 7),
     (Bug::OwnExpiryIgnored, 1),
     (Bug::LeasedDropped, 1),
-    (Bug::SeekKeepsLeases, 2),
+    (Bug::SeekKeepsLeases, 1),
     (Bug::CreditNotReduced, 1),
     (Bug::TwoActive, 6),
     (Bug::NewestOfPriorityFirst, 1),
     (Bug::LengthNotLimited, 1),
-    (Bug::ExpiredHandedOut, 3),
+    (Bug::ExpiredHandedOut, 11),
     (Bug::DispatchedEarly, 1),
     (Bug::DispatchedInAnyOrder, 1),
-    (Bug::DispatchNotReplayed, 1),
+    (Bug::DispatchNotReplayed, 2),
     (Bug::RecallNotReplayed, 1),
+    (Bug::HalfEndsTwice, 4),
+    (Bug::RolledBackHalfCommitted, 4),
+    (Bug::RollBackNotReplayed, 11),
+    (Bug::ChecksNotCounted, 2),
 ];
 
 /// What a history says with a bug planted; `None` when it does not find it.
@@ -38,7 +42,7 @@ fn finding(bug: Bug, number: u64) -> Option<String> {
 fn every_planted_bug_of_delivery_is_found() {
     let mut missed = Vec::new();
     for (bug, known) in PLANTED {
-        let mut among = histories().map_or(known..=known, |histories| 1..=histories);
+        let mut among = histories().unwrap_or(known..=known);
         match among.find_map(|number| Some((number, finding(bug, number)?))) {
             Some((number, why)) => println!("{bug:?}: history {number} says: {why}"),
             None => missed.push(bug),

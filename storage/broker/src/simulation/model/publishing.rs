@@ -1,6 +1,7 @@
 //! Acts of producers, done to the broker and to the model.
 
-use super::acts::{Names, Sent, TOPICS};
+use super::acts::{PRODUCERS, Sent};
+use super::halves::Half;
 use super::queue::{Message, Name as Known};
 use super::rig::{Published, Rig, Timed};
 use super::*;
@@ -26,14 +27,32 @@ impl Rig {
             let message = self.new_message(&Sent { ttl_ms, key: (sent.key + step) % 4, ..sent.clone() });
             let (body, properties) = (message.number.to_string(), properties_of(&message));
             let draft = Draft { properties: &properties, ..draft(topic, &body) };
-            let is_taken = match due_ms {
-                Some(due_ms) => {
+            let is_taken = match (sent.half, due_ms) {
+                (Some((group, check_ms)), _) => {
+                    self.model.count("half messages", 1);
+                    let (producers, next_check_ms) = (PRODUCERS[group], self.model.wall_ms + check_ms);
+                    let half = HalfTerms { group: producers.into(), first_check_ms: next_check_ms };
+                    batch.push_half(&draft, id, queue, 0, durability, half).unwrap();
+                    let message = message.clone();
+                    let half = Half {
+                        topic,
+                        queue,
+                        message,
+                        producers,
+                        checks: 0,
+                        next_check_ms,
+                        late_from_ms: None,
+                    };
+                    self.model.halves.insert(half.message.number, half);
+                    true
+                }
+                (None, Some(due_ms)) => {
                     self.model.count("waits of messages", 1);
                     batch.push_due(&draft, id, queue, 0, durability, due_ms).unwrap();
                     self.model.wait(topic, queue, message.clone(), due_ms);
                     true
                 }
-                None => {
+                (None, None) => {
                     let destination = Destination::Topic { topic: id, queue_index: queue };
                     batch.push(&draft, destination, 0, durability).unwrap();
                     self.model.publish(topic, queue, &message)
@@ -41,7 +60,7 @@ impl Rig {
             };
             messages.push((message.number, is_taken));
         }
-        let published = Published { topic, waits: due_ms.is_some(), messages };
+        let published = Published { topic, waits: due_ms.is_some() || sent.half.is_some(), messages };
         let token = self.clients[0].token();
         self.tell(0, Command::Publish { token, batch })?;
         match self.receipts.remove(&(0, token)) {
@@ -75,36 +94,6 @@ impl Rig {
             }
         }
         Ok(())
-    }
-
-    pub fn recall(&mut self, back: usize, names: Names) -> Said {
-        let Some(Timed { number, topic, position }) = self.timed.iter().rev().nth(back).copied() else {
-            return Ok(());
-        };
-        let named = match names {
-            Names::None => None,
-            Names::Its => Some(topic),
-            Names::Another => TOPICS.into_iter().find(|other| *other != topic),
-        };
-        let expected = self.model.recall(number, named);
-        self.model.count(if expected { "recalls" } else { "recalls that were too late" }, 1);
-        let token = self.clients[0].token();
-        self.tell(0, Command::Recall { token, position, topic: named.map(Name::from) })?;
-        match self.replies.remove(&(0, token)) {
-            Some(reply) => self.check_recall(expected, &reply),
-            None if self.unsynced.is_some() => {
-                self.recalls.push((token, expected));
-                Ok(())
-            }
-            None => Err("a recall was not answered".to_owned()),
-        }
-    }
-
-    pub fn check_recall(&self, expected: bool, reply: &Result<Reply, Error>) -> Said {
-        match (reply, expected) {
-            (Ok(Reply::Done), true) | (Err(Error::NotWaiting { .. }), false) => Ok(()),
-            _ => Err(format!("a recall is answered {reply:?}, and withdraws something: {expected}")),
-        }
     }
 
     pub fn new_message(&mut self, sent: &Sent) -> Message {

@@ -89,7 +89,7 @@ impl Queue {
     }
 
     /// Offsets that can be seen.
-    pub fn seen(&self) -> impl Iterator<Item = u64> + '_ {
-        self.entries.range(..self.visible).map(|(offset, _)| *offset)
+    pub fn seen_from(&self, offset: u64) -> impl Iterator<Item = u64> + '_ {
+        self.entries.range(offset.min(self.visible)..self.visible).map(|(offset, _)| *offset)
     }
 }

@@ -15,9 +15,9 @@ impl Rig {
             let results = self.receipts.remove(&(0, token)).ok_or("a publish was not answered")?;
             self.check_receipts(published, results)?;
         }
-        for (token, expected) in std::mem::take(&mut self.recalls) {
-            let reply = self.replies.remove(&(0, token)).ok_or("a recall was not answered")?;
-            self.check_recall(expected, &reply)?;
+        for (token, told) in std::mem::take(&mut self.untold) {
+            let reply = self.replies.remove(&(0, token)).ok_or(format!("{told:?} was not answered"))?;
+            self.check_told(told, &reply)?;
         }
         Ok(())
     }
@@ -84,7 +84,7 @@ impl Rig {
         self.clients = (0..SESSIONS).map(|_| self.sim.connect()).collect();
         self.takers.clear();
         self.unanswered.clear();
-        self.recalls.clear();
+        self.untold.clear();
         self.model.stop();
         self.find_ends(lost_power)?;
         for (group, topic, index) in self.model.lines.keys().copied().collect::<Vec<_>>() {

@@ -1,11 +1,13 @@
 //! The broker and the model side by side: each act is done to both, each thing that the broker appends or sends is looked
 //! up in the model at once, and whenever the broker is at rest both must stand alike.
 
-use super::acts::{Act, GROUPS, HOUR_MS, KEYS, SESSIONS, Setup, TOPICS};
+use super::acts::{Act, GROUPS, HOUR_MS, KEYS, PRODUCERS, SESSIONS, Setup, TOPICS};
 use super::broker::{Key, Model, Taker, Topic as ModelTopic};
+use super::producing::Told;
 use super::queue::{Name as Known, Queue as ModelQueue};
 use super::subscription::Receiver;
 use super::*;
+use crate::command::Decision;
 use crate::settings::GroupSettings;
 
 /// A lease that a client was granted.
@@ -25,7 +27,7 @@ pub struct Published {
     pub messages: Vec<(u64, bool)>,
 }
 
-/// A message that waits, or waited.
+/// A message that waits, or waited, for a time or for its producer.
 #[derive(Clone, Copy, Debug)]
 pub struct Timed {
     pub number: u64,
@@ -53,8 +55,8 @@ pub struct Rig {
     pub granted_synced: usize,
     /// Publishes of that time that are not answered.
     pub unanswered: Vec<(Token, Published)>,
-    /// Recalls of that time, and whether each withdraws something.
-    pub recalls: Vec<(Token, bool)>,
+    /// Other acts of that time that are not answered.
+    pub untold: Vec<(Token, Told)>,
     /// Every message that was told to wait, in their order, and how many there were when all was synced.
     pub timed: Vec<Timed>,
     pub timed_synced: usize,
@@ -78,7 +80,7 @@ impl Rig {
             unsynced: None,
             granted_synced: 0,
             unanswered: Vec::new(),
-            recalls: Vec::new(),
+            untold: Vec::new(),
             timed: Vec::new(),
             timed_synced: 0,
         };
@@ -172,6 +174,8 @@ impl Rig {
             Act::PassMs(ms) => return self.pass_ms(*ms),
             Act::Jump { ms } => self.jump(*ms),
             Act::Recall { back, names } => self.recall(*back, *names)?,
+            Act::Produce { session, group, stops } => self.produce(*session, PRODUCERS[*group], *stops)?,
+            Act::EndHalf { back, names, decisions } => self.end_half(*back, *names, decisions)?,
             Act::Get { key, session, no_ack } => self.get(KEYS[*key], *session, *no_ack)?,
             Act::Consume { .. } => self.consume(act)?,
             Act::Credit { which, add } => self.add_credit(*which, (*add).into())?,
@@ -328,6 +332,17 @@ impl Rig {
                 self.rest()?;
             }
         }
+        // What is still half is committed.
+        for timed in self.timed.clone() {
+            let topic = self.model.halves.get(&timed.number).map(|half| half.topic);
+            if let Some(topic) = topic.filter(|topic| self.model.is_full(topic)) {
+                self.purge((topic, topic))?;
+                self.rest()?;
+            }
+            self.end_half_of(timed, None, &[Decision::Commit])?;
+            self.rest()?;
+        }
+        must!(self.model.halves.is_empty(), "these cannot be ended: {:?}", self.model.halves);
         for key in KEYS {
             // Leases end, then backoffs.
             for round in 0.. {

@@ -18,7 +18,7 @@ impl Model {
         let begun = self.lines.iter().filter(|(at, _)| !untouched.contains(at));
         let waits = begun.flat_map(|(_, line)| line.delayed.values().copied());
         let receives = self.subscriptions.values().flat_map(|s| s.receivers.iter().map(|r| r.deadline_ms));
-        leases.chain(waits).chain(receives).chain(self.next_due_ms()).min()
+        leases.chain(waits).chain(receives).chain(self.next_due_ms()).chain(self.next_check_ms()).min()
     }
 
     /// The clock shows another time: leases and waits may be over.
@@ -101,6 +101,8 @@ impl Model {
     /// All that is volatile goes. What each unsettled entry may count of attempts is left to [`Model::found`].
     pub fn stop(&mut self) {
         self.subscriptions.clear();
+        self.producers.clear();
+        self.halves.values_mut().for_each(|half| half.late_from_ms = None);
     }
 
     /// The power failed, and this is what was synced: time goes on, and what clients saw they have seen.
@@ -131,7 +133,7 @@ impl Model {
         let (line, queue) = self.line(key, index);
         let ahead = line.handed.last().map_or(0, |last| last + 1 + GRANTED_AHEAD);
         let before = line.clone();
-        (line.leases, line.handed) = (BTreeMap::new(), BTreeSet::new());
+        (line.leases, line.handed, line.dying) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         (line.delayed, line.returned, line.failed) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
         for offset in queue.entries.keys().copied().filter(|offset| !before.is_settled(*offset)) {
             if is_settled(offset) {
@@ -163,6 +165,7 @@ impl Model {
         must!(self.coming.is_empty(), "these have not come: {:?}", self.coming);
         let overdue = self.overdue();
         must!(overdue.is_none(), "{overdue:?} is due and has not come");
+        self.check_asked()?;
         for key in self.subscriptions.keys().copied().collect::<Vec<_>>() {
             let single_active = self.groups[key.0].single_active;
             let subscription = &self.subscriptions[&key];
