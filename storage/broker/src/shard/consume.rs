@@ -125,9 +125,10 @@ impl Shard {
         Ok(())
     }
 
-    /// Looks up a group and a topic that are to be consumed by lease.
+    /// Looks up a group and a topic that are to be consumed by lease. What was asked of them before is over if nobody
+    /// counts on it.
     fn by_lease(
-        &self,
+        &mut self,
         now: Now,
         session: SessionId,
         group: &str,
@@ -144,6 +145,7 @@ impl Shard {
             let (group, topic) = (group.to_owned(), topic.to_owned());
             return Err(Error::Mode { group, topic, found: "offset", asked: "lease" });
         }
+        self.forget_wish(now, (found.0, found.1.id));
         Ok(found)
     }
 

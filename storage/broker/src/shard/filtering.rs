@@ -141,12 +141,17 @@ impl Shard {
             return;
         }
         let keys: Vec<_> = self.wishes.wishes.keys().copied().collect();
-        for (group, topic) in keys {
-            if !self.wishes.is_held((group, topic), now) && !self.is_leased(group, topic) {
-                self.wishes.wishes.remove(&(group, topic));
-            }
+        for key in keys {
+            self.forget_wish(now, key);
         }
         self.wishes.forgotten_from = 2 * self.wishes.wishes.len();
+    }
+
+    /// Forgets a filter that nobody counts on any more.
+    pub(super) fn forget_wish(&mut self, now: Now, (group, topic): (GroupId, TopicId)) {
+        if !self.wishes.is_held((group, topic), now) && !self.is_leased(group, topic) {
+            self.wishes.wishes.remove(&(group, topic));
+        }
     }
 
     /// The first part of a run that passes the group's filter. `None` while that has to be looked up first.

@@ -29,15 +29,18 @@ impl Shard {
             receipts.iter().map(|receipt| self.check_receipt(receipt, outcome)).collect();
         // Each line's offsets, with the places of their results.
         let mut lines: Vec<(Line, Vec<u64>, Vec<usize>)> = Vec::new();
+        let mut known = FxHashMap::default();
         let valid = receipts.iter().enumerate().filter(|(at, _)| results.get(*at).is_some_and(Result::is_ok));
         for (at, receipt) in valid {
             let line = (receipt.group, receipt.queue);
-            match lines.last_mut() {
-                Some((last, offsets, places)) if *last == line => {
-                    offsets.push(receipt.offset);
-                    places.push(at);
-                }
-                _ => lines.push((line, vec![receipt.offset], vec![at])),
+            let is_last = lines.last().is_some_and(|(last, ..)| *last == line);
+            let place = if is_last { lines.len() - 1 } else { *known.entry(line).or_insert(lines.len()) };
+            if place == lines.len() {
+                lines.push((line, Vec::new(), Vec::new()));
+            }
+            if let Some((_, offsets, places)) = lines.get_mut(place) {
+                offsets.push(receipt.offset);
+                places.push(at);
             }
         }
         for (line, mut offsets, places) in lines {

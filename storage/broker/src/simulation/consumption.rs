@@ -448,3 +448,18 @@ fn a_receipt_settles_once_and_only_what_it_was_given_for() {
     assert_eq!(old, [Err(Error::Receipt("the message was handed out again"))]);
     assert_eq!(sim.settle(&client, &again, Outcome::Ack), [Ok(())]);
 }
+
+#[test]
+fn a_receipt_that_comes_twice_in_one_settlement_counts_once() {
+    let mut sim = Simulation::new();
+    let client = sim.connect();
+    let topic = sim.make_topic(&client, "t", TopicSettings { queues: 2, ..TopicSettings::default() });
+    sim.make_group(&client, "g", GroupSettings::at_once());
+    sim.publish(&client, &topic, &["a", "b"]);
+    let got = sim.receive(&client, "g", "t", 2, 60_000);
+    assert_ne!(got[0].receipt.queue, got[1].receipt.queue);
+    let twice = [got[0].clone(), got[1].clone(), got[0].clone()];
+    assert_eq!(sim.settle(&client, &twice, Outcome::Retry { delay_ms: None }), [Ok(()), Ok(()), Ok(())]);
+    let again = sim.receive(&client, "g", "t", 2, 60_000);
+    assert_eq!(again.iter().map(|delivery| delivery.attempts).collect::<Vec<_>>(), [1, 1]);
+}

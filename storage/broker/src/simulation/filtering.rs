@@ -211,6 +211,19 @@ fn one_filter_is_in_force_as_long_as_somebody_may_count_on_it() {
 }
 
 #[test]
+fn a_filter_is_over_when_nobody_counts_on_it() {
+    let (mut sim, client, _) = scene(one_queue());
+    publish(&mut sim, &client, &["a"], "");
+    assert_eq!(drain(&mut sim, &client, &tagged("a")), ["a:0"]);
+    sim.pass_ms(FILTER_HELD_MS);
+    publish(&mut sim, &client, &["b", "a"], "");
+    let got = sim.receive(&client, "g", "t", 32, 1_000);
+    assert_eq!(bodies(&got), ["b:0", "a:1"], "this one asked for all");
+    let refused = receive(&mut sim, &client, tagged("a"), 1);
+    assert!(matches!(refused, Err(Error::Differs { .. })), "and holds them: {refused:?}");
+}
+
+#[test]
 fn consumers_go_by_the_groups_filter_and_one_that_counts_on_all_keeps_filters_out() {
     let (mut sim, client, _) = scene(one_queue());
     let consumer = sim.connect();
