@@ -266,13 +266,18 @@ mod tests {
 
     #[test]
     fn a_count_that_so_few_bytes_cannot_hold_asks_for_no_memory() {
-        let (_, bytes) = pack(regular(1, 1, |_| 0).into_iter()).unwrap();
-        for count in [0u64, 2, u64::from(u32::MAX), 1 << 62, u64::MAX] {
+        let found = |count: u64, bytes: usize| {
             let mut claimed = vec![VERSION];
             put_varint(&mut claimed, count);
-            claimed.extend_from_slice(&bytes[2..]);
-            let entries = unpack_any(&claimed).unwrap_or_default();
-            assert!(entries.len() <= 2, "{count}: {}", entries.len());
+            claimed.resize(claimed.len() + 3 + bytes, 0);
+            unpack_any(&claimed).map(|entries| wide(entries.len()))
+        };
+        let most = wide(COLUMN_VALUES);
+        assert_eq!(found(most, COLUMNS_BYTES_MIN), Some(most));
+        assert_eq!(found(most, COLUMNS_BYTES_MIN - 1), None);
+        assert_eq!(found(most + 1, 2 * COLUMNS_BYTES_MIN), Some(most + 1));
+        for count in [most + 1, u64::from(u32::MAX), 1 << 62, u64::MAX] {
+            assert_eq!(found(count, 2 * COLUMNS_BYTES_MIN - 1), None, "{count}");
         }
     }
 
