@@ -8,7 +8,7 @@ use crate::read::{LayoutError, bytes_at, slice_at, to_usize};
 /// What an annex holds. Numbers are part of the stored format and never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AnnexKind {
-    /// The queues the message is in: (queue id u64, offset u64) each.
+    /// The queues the message is in, see [`crate::targets_annex`].
     Targets,
     /// AMQP birth: u8 exchange length, exchange, u8 key length, routing key, raw content header (flags and properties).
     Amqp,

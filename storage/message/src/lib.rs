@@ -17,6 +17,7 @@ mod read;
 mod rewrite;
 mod stored;
 mod tag;
+mod targets;
 
 pub use annex::{Annex, AnnexKind, Annexes};
 pub use deaths::{DEATHS_MAX, Death, DeathReason, Deaths};
@@ -27,8 +28,9 @@ pub use layout::{
     BODY_BYTES_MAX, Compression, MAGIC_V1, MAGIC_V2, PROPERTIES_BYTES_MAX, RECORD_MESSAGE_BYTES_MAX,
     TOPIC_BYTES_MAX, TargetSlot, sys_flag,
 };
-pub use place::{Placement, place, place_record, targets_annex};
+pub use place::{Placement, place, place_record};
 pub use read::LayoutError;
 pub use rewrite::{Rewrite, rewrite_into};
-pub use stored::{StoredMessage, Target};
+pub use stored::StoredMessage;
 pub use tag::tag_hash;
+pub use targets::{Target, targets_annex};

@@ -1,9 +1,8 @@
 //! Filling in what is known only when the shard has taken a message: queue, offset, position, time.
 
-use crate::annex::AnnexKind;
 use crate::layout::*;
-use crate::read::{LayoutError, len_u32, put, u32_at};
-use crate::stored::Target;
+use crate::read::{LayoutError, put, u32_at};
+use crate::targets::Target;
 
 /// Where a message went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,15 +31,4 @@ pub fn place_record(message: &mut [u8], placement: &Placement) -> Result<(), Lay
     put(message, AT_QUEUE_OFFSET, &placement.target.offset.to_be_bytes())?;
     put(message, AT_POSITION, &placement.position.to_be_bytes())?;
     put(message, at_store_ms, &placement.store_ms.to_be_bytes())
-}
-
-/// The targets annex of a message that goes to several queues; it replaces the last [`TargetSlot::BYTES`] bytes.
-pub fn targets_annex(targets: &[Target]) -> Vec<u8> {
-    let mut annex = Vec::with_capacity(ANNEX_HEADER_BYTES + targets.len() * TARGET_BYTES);
-    let header = u32::from(AnnexKind::Targets.number()) << 24 | len_u32(targets.len() * TARGET_BYTES);
-    annex.extend_from_slice(&header.to_le_bytes());
-    for target in targets {
-        annex.extend_from_slice(&target.to_bytes());
-    }
-    annex
 }

@@ -7,30 +7,7 @@ use crate::draft::body_crc;
 use crate::layout::*;
 use crate::property::Properties;
 use crate::read::*;
-
-/// One queue a message is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Target {
-    pub queue: u64,
-    pub offset: u64,
-}
-
-impl Target {
-    pub(crate) fn to_bytes(self) -> [u8; TARGET_BYTES] {
-        let mut bytes = [0; TARGET_BYTES];
-        let (queue, offset) = bytes.split_at_mut(8);
-        queue.copy_from_slice(&self.queue.to_le_bytes());
-        offset.copy_from_slice(&self.offset.to_le_bytes());
-        bytes
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Result<Target, LayoutError> {
-        Ok(Target {
-            queue: u64::from_le_bytes(bytes_at(bytes, 0)?),
-            offset: u64::from_le_bytes(bytes_at(bytes, 8)?),
-        })
-    }
-}
+use crate::targets::{self, Target};
 
 /// A view of a stored message.
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +147,7 @@ impl<'a> StoredMessage<'a> {
         for annex in self.annexes() {
             let annex = annex?;
             if annex.kind == AnnexKind::Targets {
-                return annex.bytes.chunks(TARGET_BYTES).map(Target::from_bytes).collect();
+                return targets::targets(annex.bytes);
             }
         }
         Ok(Vec::new())
@@ -178,7 +155,7 @@ impl<'a> StoredMessage<'a> {
 
     /// Number of queues the message is in; 0 for one that waits.
     pub fn target_count(&self) -> usize {
-        self.annex(AnnexKind::Targets).map_or(0, |targets| targets.len() / TARGET_BYTES)
+        self.annex(AnnexKind::Targets).map_or(0, targets::target_count)
     }
 
     fn u32(&self, at: usize) -> u32 {

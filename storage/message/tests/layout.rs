@@ -85,6 +85,22 @@ fn a_whole_message_has_at_most_its_bytes() {
     assert!(named.iter().all(|bytes| text.contains(bytes)), "{text}");
 }
 
+#[test]
+fn several_targets_take_the_place_of_the_one_that_a_draft_has_room_for() {
+    let mut bytes = BytesMut::new();
+    let annexes = [(AnnexKind::Amqp, &b"birth"[..])];
+    Draft { annexes: &annexes, ..draft("T", b"hello", b"", "10.1.2.3:5000".parse().unwrap()) }
+        .encode(&mut bytes);
+    let targets: Vec<Target> = (0..100).map(|n| Target { queue: 99 + n, offset: 5 + n % 2 }).collect();
+    bytes.truncate(bytes.len() - TargetSlot::BYTES);
+    bytes.extend_from_slice(&targets_annex(&targets));
+    place_record(&mut bytes, &placement()).unwrap();
+    let stored = StoredMessage::parse(&bytes).unwrap();
+    assert_eq!((stored.targets().unwrap(), stored.target_count()), (targets, 100));
+    assert_eq!((stored.annexes().count(), stored.annex(AnnexKind::Amqp)), (2, Some(&b"birth"[..])));
+    assert_eq!((stored.body(), stored.queue_offset()), (&b"hello"[..], 5));
+}
+
 fn hosts() -> impl Strategy<Value = SocketAddr> {
     prop_oneof![Just("10.0.0.1:80".parse().unwrap()), Just("[2001:db8::1]:443".parse().unwrap())]
 }

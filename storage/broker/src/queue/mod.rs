@@ -7,9 +7,11 @@
 mod block;
 mod blocks;
 mod chunk;
+mod columns;
 mod expiry;
 mod image;
 mod removed;
+mod rows;
 mod sealing;
 mod turn;
 mod waits;
@@ -39,7 +41,8 @@ pub(crate) use self::image::{IndexImage, PackedRun};
 pub(crate) use self::sealing::{Sealing, block_key};
 pub(crate) use self::turn::PrioritySet;
 
-/// Entries that make the open end be sealed into a block: about 20 KiB packed, far below the store's limit.
+/// Entries that make the open end be sealed into a block: half a KiB packed where messages are alike, and some 20 KiB where
+/// they are not, far below the store's limit.
 const BLOCK_ENTRIES: usize = 2_048;
 /// As many make it be sealed when a checkpoint has written some of them already.
 const WRITTEN_ENTRIES: usize = 256;

@@ -155,9 +155,18 @@ impl Rig {
     }
 
     pub fn try_read(&mut self, queue: &Arc<Queue>, offset: u64) -> Result<ReadBatch, Error> {
+        self.try_read_filtered(queue, offset, Filter::all())
+    }
+
+    /// As [`Rig::try_read`], of what passes a filter.
+    pub fn try_read_filtered(
+        &mut self,
+        queue: &Arc<Queue>,
+        offset: u64,
+        filter: Filter,
+    ) -> Result<ReadBatch, Error> {
         let (max_entries, max_bytes) = (100, 1 << 20);
-        let request =
-            ReadRequest { queue: queue.clone(), offset, max_entries, max_bytes, filter: Filter::all() };
+        let request = ReadRequest { queue: queue.clone(), offset, max_entries, max_bytes, filter };
         match self.session.read(Token(3), request) {
             Some(result) => result,
             None => self.find(|event| match event {

@@ -173,9 +173,11 @@ mod tests {
             runs: vec![(u64::MAX, u64::MAX)],
         };
         assert!(settled.encode(&mut BytesMut::new()) <= SETTLED_BYTES_MAX);
-        for targets in [1, 2, 1_000] {
-            let targets = vec![Target { queue: 1, offset: 1 }; targets];
-            let longer = targets_annex(&targets).len() - TargetSlot::BYTES;
+        let (near, far) = (Target { queue: 1, offset: 1 }, Target { queue: 1 << 63, offset: u64::MAX });
+        for targets in
+            [2, 3, 1_000].into_iter().flat_map(|count| [vec![near; count], [near, far].repeat(count)])
+        {
+            let longer = targets_annex(&targets).len().saturating_sub(TargetSlot::BYTES);
             // Padding of one record may be less than that of another by at most that of none.
             assert!(padded(longer) <= PLACED_BYTES_MAX + targets.len() * TargetSlot::BYTES);
         }
