@@ -150,3 +150,45 @@ async fn whoever_may_see_a_topic_may_see_its_traces_and_nobody_else() {
         send(&who, "GET", all, Value::Null).await.problem(403, "access-denied");
     }
 }
+
+/// Sends as a user, with a document or without.
+async fn send_as(world: &World, user: &str, method: &str, path: &str, document: Option<Value>) -> Answer {
+    let who = format!("Basic {}", STANDARD.encode(format!("{user}:secret")));
+    let request =
+        request(method, path).header("authorization", who).header("content-type", "application/json");
+    let body = document.map_or_else(Body::empty, |document| document.to_string().into());
+    world.send(request.body(body).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_read_is_by_whoever_reads() {
+    let world = World::new();
+    for user in ["root", "ann"] {
+        let made = json!({"password": "secret", "admin": true});
+        let path = format!("/v1/users/{user}");
+        let answer = if user == "root" {
+            world.put(&path, made).await
+        } else {
+            send_as(&world, "root", "PUT", &path, Some(made)).await
+        };
+        answer.expect(201);
+    }
+    let settings = json!({"queues": 1, "trace_sample": 1_000_000});
+    send_as(&world, "root", "PUT", "/v1/topics/t", Some(settings)).await.expect(201);
+    let messages = json!({"messages": [{"body": "m"}]});
+    let sent = send_as(&world, "root", "POST", "/v1/topics/t/messages", Some(messages)).await.expect(201);
+    let id = sent["messages"][0]["id"].as_str().unwrap();
+    send_as(&world, "ann", "GET", "/v1/topics/t/queues/0/messages?from=earliest", None).await.expect(200);
+    let path = format!("/v1/messages/{id}/trace");
+    for _ in 0..200 {
+        world.pass(Duration::from_millis(60));
+        let trace = send_as(&world, "root", "GET", &path, None).await.expect(200);
+        let by = |event: &Value| format!("{} {}", event["stage"], event["by"]["user"]).replace('"', "");
+        let steps: Vec<_> = trace["events"].as_array().unwrap().iter().map(by).collect();
+        if steps.len() == 2 {
+            return assert_eq!(steps, ["stored root", "read ann"]);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the steps did not come");
+}

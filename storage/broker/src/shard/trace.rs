@@ -61,7 +61,12 @@ impl Tracing {
         queue.traces(position) || (queue.may_trace() && self.copies.positions.contains(&position))
     }
 
-    fn note(&mut self, mut record: TraceRecord) {
+    fn note(&mut self, record: TraceRecord) {
+        let by = self.by.as_deref().map(actor);
+        self.note_by(by, record);
+    }
+
+    fn note_by(&mut self, by: Option<TraceActor>, record: TraceRecord) {
         if self.waiting.len() >= TRACE_STEPS_WAITING_MAX {
             self.lost += 1;
             return;
@@ -69,8 +74,7 @@ impl Tracing {
         if self.waiting.is_empty() {
             self.since = self.now.mono;
         }
-        record.by = self.by.as_deref().map(actor);
-        self.waiting.push_back(record);
+        self.waiting.push_back(TraceRecord { by, ..record });
     }
 
     fn is_empty(&self) -> bool {
@@ -83,13 +87,7 @@ impl Tracing {
 }
 
 fn actor(mailbox: &Mailbox) -> TraceActor {
-    let client = mailbox.client();
-    TraceActor {
-        user: mailbox.identity().name().map(str::to_owned),
-        protocol: client.as_ref().map(|client| client.protocol.to_owned()),
-        address: client.as_ref().map(|client| client.address.to_string()),
-        client: client.and_then(|client| client.name()),
-    }
+    TraceActor::of(&mailbox.identity(), mailbox.client().as_deref())
 }
 
 /// How a message that is in no queue came to its end, or to a queue.
@@ -164,17 +162,16 @@ impl Shard {
     }
 
     /// Entries were read by offset. Copies that are traced in a message's place are not known where they are read.
-    pub(super) fn trace_reads(&mut self, now: Now) {
+    pub(super) fn trace_reads(&mut self) {
         let (reads, lost) = self.state.directory.traced_reads().take();
         self.tracing.lost += lost;
-        for TracedRead { mailbox, queue, entries } in reads {
-            self.trace_for(now, Some(&mailbox));
+        for TracedRead { by, queue, entries } in reads {
             for (offset, position) in entries {
                 let record = self.step(TraceStage::Read, &queue, position);
-                self.tracing.note(TraceRecord { offset: Some(offset), ..record });
+                let record = TraceRecord { offset: Some(offset), ..record };
+                self.tracing.note_by(Some(by.clone()), record);
             }
         }
-        self.trace_for(now, None);
     }
 
     /// Leases of sorted offsets end. To be called before that is carried out, as entries go with it.
