@@ -5,12 +5,12 @@ use super::*;
 use crate::limits::*;
 
 /// Settings of a topic with one queue of whose million messages so many are traced.
-fn traced(of_a_million: u32) -> TopicSettings {
+pub(super) fn traced(of_a_million: u32) -> TopicSettings {
     let attributes = [(TRACE_SAMPLE.to_owned(), of_a_million.to_string())];
     TopicSettings { queues: 1, attributes: attributes.into(), ..TopicSettings::default() }
 }
 
-fn scene(of_a_million: u32) -> (Simulation, Client, Arc<Topic>) {
+pub(super) fn scene(of_a_million: u32) -> (Simulation, Client, Arc<Topic>) {
     let mut sim = Simulation::new();
     let client = sim.connect();
     let topic = sim.make_topic(&client, "t", traced(of_a_million));
@@ -21,7 +21,7 @@ fn scene(of_a_million: u32) -> (Simulation, Client, Arc<Topic>) {
 }
 
 /// All steps that are written, in their order.
-fn records(sim: &mut Simulation) -> Vec<TraceRecord> {
+pub(super) fn records(sim: &mut Simulation) -> Vec<TraceRecord> {
     sim.pass_ms(1_000);
     let Some(topic) = sim.shard.directory().topic(TRACE_TOPIC) else { return Vec::new() };
     let (queue, now_ms) = (topic.queue(0).unwrap(), sim.now.wall_ms);
@@ -40,7 +40,7 @@ fn records(sim: &mut Simulation) -> Vec<TraceRecord> {
 }
 
 /// Stages, with how.
-fn steps(records: &[TraceRecord]) -> Vec<String> {
+pub(super) fn steps(records: &[TraceRecord]) -> Vec<String> {
     let text = |record: &TraceRecord| {
         let how = record.how.as_ref().map(|how| format!(" {how}"));
         format!("{}{}", record.stage.name(), how.unwrap_or_default())
@@ -48,7 +48,7 @@ fn steps(records: &[TraceRecord]) -> Vec<String> {
     records.iter().map(text).collect()
 }
 
-fn all_steps(sim: &mut Simulation) -> Vec<String> {
+pub(super) fn all_steps(sim: &mut Simulation) -> Vec<String> {
     steps(&records(sim))
 }
 
@@ -347,20 +347,6 @@ fn a_turn_writes_a_batch_and_no_more() {
     sim.writing = true;
     sim.pass_ms(100);
     assert_eq!(appended(&sim), TRACE_BATCH_STEPS_MAX as u64 + 1);
-}
-
-#[test]
-fn a_full_disk_loses_steps_and_nothing_else() {
-    let (mut sim, client, topic) = scene(1_000_000);
-    sim.publish(&client, &topic, &["m"]);
-    assert_eq!(all_steps(&mut sim), ["stored"]);
-    sim.input(Input::ShortOfRoom { is_short: true });
-    let got = sim.receive(&client, "g", "t", 1, 60_000);
-    assert_eq!(sim.settle(&client, &got, Outcome::Ack), [Ok(())]);
-    assert_eq!(all_steps(&mut sim), ["stored"]);
-    sim.input(Input::ShortOfRoom { is_short: false });
-    sim.publish(&client, &topic, &["m"]);
-    assert_eq!(all_steps(&mut sim), ["stored", "stored"]);
 }
 
 #[test]
