@@ -10,10 +10,16 @@ use mailrail_message::{Draft, StoredMessage, property};
 
 use crate::access::Identity;
 use crate::command::Name;
+use crate::settings::TopicSettings;
 use crate::statistics::Client;
 
 /// The topic of all traces: read and consumed like others, written by the broker alone, and never traced.
 pub const TRACE_TOPIC: &str = "MAILRAIL_SYS_TRACE_TOPIC";
+
+/// Its settings, whoever makes it: clients cannot write what a message is said to have met.
+pub(crate) fn trace_topic_settings() -> TopicSettings {
+    TopicSettings { queues: 1, writable: false, ..TopicSettings::default() }
+}
 
 /// A topic's attribute for how many of a million messages are traced; 0, or none, for no message.
 pub(crate) const MILLION: u32 = 1_000_000;

@@ -2,7 +2,7 @@
 
 use mailrail_amqp::codec::methods::*;
 use mailrail_amqp::codec::{TableBuffer, Value};
-use mailrail_broker::{Command, Name, TRACE_SAMPLE, Token, TopicSettings};
+use mailrail_broker::{Command, Name, TRACE_SAMPLE, TRACE_TOPIC, Token, TopicSettings};
 
 use super::client::*;
 
@@ -55,6 +55,21 @@ fn a_queue_is_declared_again_whatever_is_traced_of_it() {
         assert_eq!(settings.attributes.get(TRACE_SAMPLE).map(String::as_str), Some(sample));
         client.call(1, &QUEUE, "QueueDeclareOk");
     }
+}
+
+#[test]
+fn the_topic_of_traces_is_made_as_the_broker_makes_it() {
+    let house = House::open();
+    let mut client = house.client();
+    let declare = QueueDeclare { queue: TRACE_TOPIC, ..QUEUE };
+    for _ in 0..2 {
+        client.call(1, &declare, "QueueDeclareOk");
+    }
+    let settings = house.broker.directory().topic(TRACE_TOPIC).unwrap().settings();
+    assert_eq!(*settings, TopicSettings { queues: 1, writable: false, ..TopicSettings::default() });
+    client.publish("", TRACE_TOPIC, &PERSISTENT, b"forged");
+    let closed = client.closed();
+    assert!(closed.0 == "channel" && closed.1 == 403, "{closed:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mailrail_broker::{TRACE_TOPIC, TopicSettings};
 use mailrail_rest::limits::TRACED_COPIES_MAX;
 use serde_json::{Value, json};
 
@@ -191,4 +192,14 @@ async fn a_read_is_by_whoever_reads() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the steps did not come");
+}
+
+#[tokio::test]
+async fn nobody_makes_the_topic_of_traces_writable() {
+    let world = World::new();
+    let path = format!("/v1/topics/{TRACE_TOPIC}");
+    world.put(&path, json!({"queues": 4, "retention": "compacted"})).await.expect(201);
+    let settings = world.broker.directory().topic(TRACE_TOPIC).unwrap().settings();
+    assert_eq!(*settings, TopicSettings { queues: 1, writable: false, ..TopicSettings::default() });
+    world.post(&format!("{path}/messages"), json!({"messages": [{}]})).await.problem(403, "forbidden");
 }

@@ -11,8 +11,8 @@ use crate::event::Stored;
 use crate::limits::*;
 use crate::publish::{Destination, PublishBatch};
 use crate::queue::{Entry, Queue};
-use crate::settings::{Durability, TopicSettings};
-use crate::trace::{TRACE_TOPIC, TraceActor, TraceRecord, TraceStage};
+use crate::settings::Durability;
+use crate::trace::{TRACE_TOPIC, TraceActor, TraceRecord, TraceStage, trace_topic_settings};
 use crate::traced_read::TracedRead;
 
 /// Longest wait of a step before it is written.
@@ -336,10 +336,7 @@ impl Shard {
     fn store_traces(&mut self, now: Now, records: &[TraceRecord]) -> Result<usize, Error> {
         let topic = match self.state.directory.topic(TRACE_TOPIC) {
             Some(topic) => topic.id,
-            None => self.create_topic(
-                TRACE_TOPIC,
-                &TopicSettings { queues: 1, writable: false, ..TopicSettings::default() },
-            )?,
+            None => self.create_topic(TRACE_TOPIC, &trace_topic_settings())?,
         };
         let mut batch = PublishBatch::with_capacity(records.len() * 512, records.len());
         let mut missing = 0;
