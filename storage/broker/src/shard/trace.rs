@@ -224,6 +224,7 @@ impl Shard {
         if self.tracing.traces(&queue, position) {
             let record = self.step(TraceStage::DeadLettered, &queue, position);
             let group = self.state.groups.get(&line.0).map(|group| group.name.clone());
+            self.tracing.copies.follow(copy);
             let (copy, to, offset) = (Some(copy), Some(to.to_string()), Some(offset));
             self.tracing.note(TraceRecord { group, offset, copy, to, ..record });
         }

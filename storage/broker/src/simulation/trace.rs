@@ -372,6 +372,24 @@ fn copies_are_followed_until_there_are_too_many() {
 }
 
 #[test]
+fn dead_letters_of_what_is_traced_are_followed() {
+    let (mut sim, client, topic) = scene(300_000);
+    let dead = sim.make_topic(&client, "dead", traced(300_000));
+    sim.publish(&client, &topic, &["m"; 40]);
+    let got = sim.receive(&client, "g", "t", 40, 60_000);
+    sim.settle(&client, &got, Outcome::Reject);
+    assert_eq!(sim.receive(&client, "g", "dead", 40, 60_000).len(), 40);
+    let all = records(&mut sim);
+    let copies: Vec<u64> = all.iter().filter_map(|record| record.copy).collect();
+    assert!((5..=TRACE_COPIES_FOLLOWED_MAX).contains(&copies.len()), "{} of 40", copies.len());
+    let is_handed_out = |copy: &u64| {
+        let is_it = |record: &&TraceRecord| (record.stage, record.position) == (TraceStage::HandedOut, *copy);
+        all.iter().find(is_it).is_some_and(|record| *record.topic == *dead.name)
+    };
+    assert_eq!(copies.iter().filter(|copy| !is_handed_out(copy)).count(), 0);
+}
+
+#[test]
 fn a_trace_says_who_did_it() {
     let (mut sim, client, topic) = scene(1_000_000);
     let ann = Identity::user("ann".into(), "192.0.2.7".parse().unwrap());
