@@ -16,7 +16,7 @@ fn totals<const N: usize>(counts: [Count; N]) -> [u64; N] {
 }
 
 /// What group `g` did on a topic, without what it did not.
-fn of_group(sim: &Simulation, topic: &Topic) -> Vec<(&'static str, u64)> {
+pub(super) fn of_group(sim: &Simulation, topic: &Topic) -> Vec<(&'static str, u64)> {
     let directory = sim.shard.directory();
     let group = directory.group("g").unwrap();
     let meter = directory.statistics().group((topic.id, group.id));
