@@ -203,3 +203,30 @@ async fn nobody_makes_the_topic_of_traces_writable() {
     assert_eq!(*settings, TopicSettings { queues: 1, writable: false, ..TopicSettings::default() });
     world.post(&format!("{path}/messages"), json!({"messages": [{}]})).await.problem(403, "forbidden");
 }
+
+#[tokio::test]
+async fn what_a_producer_calls_a_message_puts_it_into_no_other_ones_trace() {
+    let world = World::new();
+    for topic in ["t", "other"] {
+        let settings = json!({"queues": 1, "trace_sample": 1_000_000});
+        world.put(&format!("/v1/topics/{topic}"), settings).await.expect(201);
+    }
+    let id = world.publish("t", 0, &["m"]).await.remove(0);
+    let foreign = json!({"messages": [{"body": "n", "unique_id": &id[16..]}]});
+    let sent = world.post("/v1/topics/other/messages", foreign).await.expect(201);
+    // Once its own trace is there, what was written before it is too.
+    events(&world, sent["messages"][0]["id"].as_str().unwrap(), 1).await;
+    let all = events(&world, &id, 1).await;
+    assert_eq!(all.iter().map(|event| &event["topic"]).collect::<Vec<_>>(), ["t"]);
+}
+
+#[tokio::test]
+async fn a_trace_takes_room_among_the_answers() {
+    let mut world = World::new();
+    world.put("/v1/topics/t", json!({"queues": 1, "trace_sample": 1_000_000})).await.expect(201);
+    let id = world.publish("t", 0, &["m"]).await.remove(0);
+    events(&world, &id, 1).await;
+    world.configure(|config| config.answer_bytes_max = 10);
+    world.get(&format!("/v1/messages/{id}/trace")).await.problem(503, "overloaded");
+    assert_eq!(world.state.answer_bytes(), 0);
+}
