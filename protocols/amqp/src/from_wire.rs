@@ -302,6 +302,8 @@ pub(crate) fn is_quorum_with_single_active(settings: &TopicSettings) -> bool {
 /// anything special. The exclusive flag of a queue that it made is not compared here: whose the queue is comes first.
 pub(crate) fn compare_queue(name: &str, found: &TopicSettings, asked: &QueueSettings) -> Result<(), Refusal> {
     let mut arguments = arguments_of(found);
+    // No argument of a queue, and changed at any time.
+    arguments.remove(broker::TRACE_SAMPLE);
     let declared = arguments.remove(DECLARED);
     if declared.is_none() {
         arguments.clear();

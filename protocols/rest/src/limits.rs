@@ -42,7 +42,8 @@ pub const LIST_ITEMS_DEFAULT: usize = 100;
 pub const BACKOFF_STEPS_MAX: usize = 64;
 /// Reads of one request that found nothing to let through, before it answers with how far it got.
 pub const FILTER_READS_MAX: u32 = 64;
-/// Copies of a message, as dead letters above all, whose steps one answer follows, and steps of each.
+/// Copies of a message, as dead letters above all, whose steps one answer follows; of each it shows as many steps as a
+/// page has messages.
 pub const TRACED_COPIES_MAX: usize = 16;
 /// Event streams open at once.
 pub const EVENT_STREAMS_MAX: usize = 1_000;

@@ -23,7 +23,8 @@ pub fn run(data: &Path, queues: u64, size: usize, seconds: f64) -> Result<Value,
     let topic =
         client.topic_with("home", TopicSettings { queues: 1, attributes, ..TopicSettings::default() })?;
     let body = vec![b'x'; size];
-    // What the process needs anyway is there before anything is compared: as many messages to one light queue.
+    // What the process needs anyway is there before anything is compared: as many messages to one light queue, up to
+    // 16,384 of them.
     for _ in 0..queues.div_ceil(BATCH_MESSAGES as u64).min(256) {
         client.publish(batch(&topic, &body, std::iter::repeat_n(0, BATCH_MESSAGES)));
         client.published()?;

@@ -35,10 +35,11 @@ use crate::session::{Grant, Letter, Mailbox, Session};
 use crate::shard::Input;
 use crate::share::{Held, Share};
 use crate::stages::{ReadMeter, ShardMeter, WakeMeter};
-use crate::statistics::ClientEntry;
+use crate::statistics::{Client, ClientEntry};
 use crate::store::StoreEngine;
 use crate::store_thread::StoreThread;
 use crate::time::{Clock, Now};
+use crate::trace::TraceActor;
 use crate::traced_read::TracedRead;
 
 pub use crate::open::OpenError;
@@ -344,23 +345,26 @@ impl Broker {
         mailbox: &Arc<Mailbox>,
         token: Token,
         mut request: ReadRequest,
+        (identity, client): (Arc<Identity>, Option<Arc<Client>>),
     ) -> Option<Result<ReadBatch, Error>> {
         let now = self.now();
         let (now_ms, clock) = (now.wall_ms, self.inner.clock.clone());
         if let Some(batch) = crate::reader::read_in_memory(&self.inner.log, &request, now_ms) {
             self.inner.reads.read(batch.entries.len());
             self.inner.directory.count_read(now, &request.queue, &batch);
-            note_read(&self.inner.directory, &self.inner.inbox, mailbox, &request.queue, &batch);
+            let by = || TraceActor::of(&identity, client.as_deref());
+            note_read(&self.inner.directory, &self.inner.inbox, &request.queue, &batch, by);
             return Some(Ok(batch));
         }
-        let (count, inbox, reader) = (self.inner.reads.clone(), self.inner.inbox.clone(), mailbox.clone());
+        let (count, inbox) = (self.inner.reads.clone(), self.inner.inbox.clone());
         request.max_bytes = request.max_bytes.min(DISK_READ_BYTES_MAX);
         let job = self.bringing(mailbox, RECORD_MESSAGE_BYTES_MAX, move |context| {
             let result = context.read(&request, now_ms);
             count.read(result.as_ref().map_or(0, |batch| batch.entries.len()));
             if let Ok(batch) = &result {
                 context.directory.count_read(clock.now(), &request.queue, batch);
-                note_read(&context.directory, &inbox, &reader, &request.queue, batch);
+                let by = || TraceActor::of(&identity, client.as_deref());
+                note_read(&context.directory, &inbox, &request.queue, batch, by);
             }
             Event::Read { token, result }
         });
@@ -445,11 +449,11 @@ impl Broker {
 fn note_read(
     directory: &Directory,
     inbox: &Inbox<Input>,
-    mailbox: &Arc<Mailbox>,
     queue: &Arc<Queue>,
     batch: &ReadBatch,
+    by: impl FnOnce() -> TraceActor,
 ) {
-    if let Some(read) = TracedRead::of(mailbox, queue, batch)
+    if let Some(read) = TracedRead::of(queue, batch, by)
         && directory.traced_reads().put(read)
     {
         inbox.put(Input::TracedReads);

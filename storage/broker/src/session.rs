@@ -273,7 +273,9 @@ impl Session {
     fn carry_out(&mut self, token: Token, wanted: Wanted) -> Option<Result<ReadBatch, Error>> {
         match wanted {
             Wanted::Entries(request) => {
-                let result = self.broker.read(&self.mailbox, token, request);
+                // The mailbox knows whom the last commands were for, which a read is none of.
+                let by = (self.identity.clone(), self.client.clone());
+                let result = self.broker.read(&self.mailbox, token, request, by);
                 if let Some(Ok(batch)) = &result {
                     self.hold_more(batch.message_bytes());
                 }

@@ -8,10 +8,19 @@ use std::net::SocketAddr;
 
 use mailrail_message::{Draft, StoredMessage, property};
 
+use crate::access::Identity;
 use crate::command::Name;
+use crate::settings::TopicSettings;
+use crate::statistics::Client;
 
 /// The topic of all traces: read and consumed like others, written by the broker alone, and never traced.
 pub const TRACE_TOPIC: &str = "MAILRAIL_SYS_TRACE_TOPIC";
+
+/// Its settings, whoever makes it: clients cannot write what a message is said to have met.
+pub(crate) fn trace_topic_settings() -> TopicSettings {
+    TopicSettings { queues: 1, writable: false, ..TopicSettings::default() }
+}
+
 /// A topic's attribute for how many of a million messages are traced; 0, or none, for no message.
 pub(crate) const MILLION: u32 = 1_000_000;
 
@@ -70,6 +79,17 @@ pub struct TraceActor {
     pub address: Option<String>,
     /// What the client calls itself.
     pub client: Option<String>,
+}
+
+impl TraceActor {
+    pub(crate) fn of(identity: &Identity, client: Option<&Client>) -> Self {
+        TraceActor {
+            user: identity.name().map(str::to_owned),
+            protocol: client.map(|client| client.protocol.to_owned()),
+            address: client.map(|client| client.address.to_string()),
+            client: client.and_then(Client::name),
+        }
+    }
 }
 
 /// One step of a message.

@@ -8,12 +8,12 @@ use mailrail_message::StoredMessage;
 use crate::limits::TRACE_STEPS_WAITING_MAX;
 use crate::queue::Queue;
 use crate::read::ReadBatch;
-use crate::session::Mailbox;
+use crate::trace::TraceActor;
 
 /// Entries that somebody has read.
 #[derive(Debug)]
 pub(crate) struct TracedRead {
-    pub mailbox: Arc<Mailbox>,
+    pub by: TraceActor,
     pub queue: Arc<Queue>,
     /// Offset, and log position of the message.
     pub entries: Vec<(u64, u64)>,
@@ -21,7 +21,7 @@ pub(crate) struct TracedRead {
 
 impl TracedRead {
     /// The traced ones among what was read. Costs nothing while nothing of the queue is.
-    pub fn of(mailbox: &Arc<Mailbox>, queue: &Arc<Queue>, batch: &ReadBatch) -> Option<TracedRead> {
+    pub fn of(queue: &Arc<Queue>, batch: &ReadBatch, by: impl FnOnce() -> TraceActor) -> Option<TracedRead> {
         if !queue.may_trace() {
             return None;
         }
@@ -30,8 +30,7 @@ impl TracedRead {
             queue.traces(position).then_some((entry.offset, position))
         };
         let entries: Vec<_> = batch.entries.iter().filter_map(place).collect();
-        let (mailbox, queue) = (mailbox.clone(), queue.clone());
-        (!entries.is_empty()).then_some(TracedRead { mailbox, queue, entries })
+        (!entries.is_empty()).then(|| TracedRead { by: by(), queue: queue.clone(), entries })
     }
 }
 
@@ -70,11 +69,11 @@ impl TracedReads {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{QueueId, SessionId};
+    use crate::ids::QueueId;
 
     fn read(entries: usize) -> TracedRead {
         TracedRead {
-            mailbox: Arc::new(Mailbox::new(SessionId(1), None)),
+            by: TraceActor::default(),
             queue: Arc::new(Queue::new(QueueId(1), "t".into(), 0, 0)),
             entries: vec![(0, 0); entries],
         }

@@ -2,7 +2,7 @@
 
 use mailrail_amqp::codec::methods::*;
 use mailrail_amqp::codec::{TableBuffer, Value};
-use mailrail_broker::{Command, Name, Token, TopicSettings};
+use mailrail_broker::{Command, Name, TRACE_SAMPLE, TRACE_TOPIC, Token, TopicSettings};
 
 use super::client::*;
 
@@ -37,6 +37,39 @@ fn a_queue_is_declared_again_only_as_it_is() {
     refused(&mut client, &QueueDeclare { arguments: limited.as_table(), ..QUEUE }, 406, "'x-delivery-limit'");
     refused(&mut client, &QueueDeclare { queue: "amq.mine", ..QUEUE }, 403, "reserved prefix");
     refused(&mut client, &QueueDeclare { queue: "none", passive: true, ..QUEUE }, 404, "no queue 'none'");
+}
+
+#[test]
+fn a_queue_is_declared_again_whatever_is_traced_of_it() {
+    let house = House::open();
+    let (mut client, mut session) = (house.client(), house.broker.connect());
+    client.call(1, &QUEUE, "QueueDeclareOk");
+    let found = (*house.broker.directory().topic("q").unwrap().settings()).clone();
+    for sample in ["1000000", "0"] {
+        let mut settings = found.clone();
+        settings.attributes.insert(TRACE_SAMPLE.to_owned(), sample.to_owned());
+        session.submit(vec![Command::PutTopic { token: Token(1), name: "q".into(), settings, adopt: false }]);
+        // The command is carried out before what this client asks next; the directory is looked at at once.
+        client.call(1, &QueueDeclare { queue: "other", ..QUEUE }, "QueueDeclareOk");
+        let settings = house.broker.directory().topic("q").unwrap().settings();
+        assert_eq!(settings.attributes.get(TRACE_SAMPLE).map(String::as_str), Some(sample));
+        client.call(1, &QUEUE, "QueueDeclareOk");
+    }
+}
+
+#[test]
+fn the_topic_of_traces_is_made_as_the_broker_makes_it() {
+    let house = House::open();
+    let mut client = house.client();
+    let declare = QueueDeclare { queue: TRACE_TOPIC, ..QUEUE };
+    for _ in 0..2 {
+        client.call(1, &declare, "QueueDeclareOk");
+    }
+    let settings = house.broker.directory().topic(TRACE_TOPIC).unwrap().settings();
+    assert_eq!(*settings, TopicSettings { queues: 1, writable: false, ..TopicSettings::default() });
+    client.publish("", TRACE_TOPIC, &PERSISTENT, b"forged");
+    let closed = client.closed();
+    assert!(closed.0 == "channel" && closed.1 == 403, "{closed:?}");
 }
 
 #[test]

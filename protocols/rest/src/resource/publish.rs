@@ -90,7 +90,7 @@ impl Asked<'_> {
         ("ordering_key" = Option<String>, Query, description = "Messages with the same key go to the same queue"),
         ("queue" = Option<u32>, Query, description = "Number of the queue, from 0"),
         ("priority" = Option<u8>, Query, description = "0 to 255; higher is more urgent"),
-        ("expires_in_ms" = Option<u64>, Query, description = "Carried, not applied yet"),
+        ("expires_in_ms" = Option<u64>, Query, description = "Milliseconds after which nobody is handed the message any more"),
         ("delay_ms" = Option<u64>, Query, description = "Milliseconds before the message becomes visible"),
         ("deliver_at" = Option<String>, Query, description = "When the message becomes visible (RFC 3339)"),
         ("born_at" = Option<String>, Query, description = "When the producer made the message (RFC 3339)"),

@@ -32,6 +32,8 @@ pub(crate) async fn get_statistics(Caller(state): Caller) -> Result<Response, Re
 }
 
 /// Shows what went through a topic and its queues.
+///
+/// Of light queues, of which there may be very many, only what they refuse is counted.
 #[utoipa::path(
     get, path = "/v1/topics/{topic}/statistics", operation_id = "getTopicStatistics", tag = "topics",
     params(("topic" = String, Path, description = "Name of the topic")),
@@ -46,6 +48,8 @@ pub(crate) async fn get_topic_statistics(
 }
 
 /// Shows what a group did on a topic, and its lag.
+///
+/// On light queues, of which there may be very many, nothing but the lag is counted.
 #[utoipa::path(
     get, path = "/v1/topics/{topic}/groups/{group}/statistics", operation_id = "getGroupStatistics", tag = "groups",
     params(

@@ -41,8 +41,8 @@ pub(crate) struct TraceEvent {
     /// Which delivery it was, from 1 on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// How it was settled: `ack`, `retry`, `reject`, `release`, `lease_expired`, `owner_gone`, `no_ack` or `commit`. Why it
-    /// was given up: `rejected`, `expired`, `maxlen`, `delivery_limit` or `undecided`.
+    /// How it was settled: `ack`, `retry`, `reject`, `release`, `lease_expired`, `owner_gone`, `no_ack`, `commit` or
+    /// `filtered` (unseen, by the group's filter). Why it was given up: `rejected`, `expired`, `maxlen`, `delivery_limit` or `undecided`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub how: Option<String>,
     /// The message that took its place.

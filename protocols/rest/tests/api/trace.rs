@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mailrail_broker::{TRACE_TOPIC, TopicSettings};
 use mailrail_rest::limits::TRACED_COPIES_MAX;
 use serde_json::{Value, json};
 
@@ -149,4 +150,83 @@ async fn whoever_may_see_a_topic_may_see_its_traces_and_nobody_else() {
         let all = "/v1/topics/MAILRAIL_SYS_TRACE_TOPIC/queues/0/messages?from=earliest";
         send(&who, "GET", all, Value::Null).await.problem(403, "access-denied");
     }
+}
+
+/// Sends as a user, with a document or without.
+async fn send_as(world: &World, user: &str, method: &str, path: &str, document: Option<Value>) -> Answer {
+    let who = format!("Basic {}", STANDARD.encode(format!("{user}:secret")));
+    let request =
+        request(method, path).header("authorization", who).header("content-type", "application/json");
+    let body = document.map_or_else(Body::empty, |document| document.to_string().into());
+    world.send(request.body(body).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_read_is_by_whoever_reads() {
+    let world = World::new();
+    for user in ["root", "ann"] {
+        let made = json!({"password": "secret", "admin": true});
+        let path = format!("/v1/users/{user}");
+        let answer = if user == "root" {
+            world.put(&path, made).await
+        } else {
+            send_as(&world, "root", "PUT", &path, Some(made)).await
+        };
+        answer.expect(201);
+    }
+    let settings = json!({"queues": 1, "trace_sample": 1_000_000});
+    send_as(&world, "root", "PUT", "/v1/topics/t", Some(settings)).await.expect(201);
+    let messages = json!({"messages": [{"body": "m"}]});
+    let sent = send_as(&world, "root", "POST", "/v1/topics/t/messages", Some(messages)).await.expect(201);
+    let id = sent["messages"][0]["id"].as_str().unwrap();
+    send_as(&world, "ann", "GET", "/v1/topics/t/queues/0/messages?from=earliest", None).await.expect(200);
+    let path = format!("/v1/messages/{id}/trace");
+    for _ in 0..200 {
+        world.pass(Duration::from_millis(60));
+        let trace = send_as(&world, "root", "GET", &path, None).await.expect(200);
+        let by = |event: &Value| format!("{} {}", event["stage"], event["by"]["user"]).replace('"', "");
+        let steps: Vec<_> = trace["events"].as_array().unwrap().iter().map(by).collect();
+        if steps.len() == 2 {
+            return assert_eq!(steps, ["stored root", "read ann"]);
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the steps did not come");
+}
+
+#[tokio::test]
+async fn nobody_makes_the_topic_of_traces_writable() {
+    let world = World::new();
+    let path = format!("/v1/topics/{TRACE_TOPIC}");
+    world.put(&path, json!({"queues": 4, "retention": "compacted"})).await.expect(201);
+    let settings = world.broker.directory().topic(TRACE_TOPIC).unwrap().settings();
+    assert_eq!(*settings, TopicSettings { queues: 1, writable: false, ..TopicSettings::default() });
+    world.post(&format!("{path}/messages"), json!({"messages": [{}]})).await.problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn what_a_producer_calls_a_message_puts_it_into_no_other_ones_trace() {
+    let world = World::new();
+    for topic in ["t", "other"] {
+        let settings = json!({"queues": 1, "trace_sample": 1_000_000});
+        world.put(&format!("/v1/topics/{topic}"), settings).await.expect(201);
+    }
+    let id = world.publish("t", 0, &["m"]).await.remove(0);
+    let foreign = json!({"messages": [{"body": "n", "unique_id": &id[16..]}]});
+    let sent = world.post("/v1/topics/other/messages", foreign).await.expect(201);
+    // Once its own trace is there, what was written before it is too.
+    events(&world, sent["messages"][0]["id"].as_str().unwrap(), 1).await;
+    let all = events(&world, &id, 1).await;
+    assert_eq!(all.iter().map(|event| &event["topic"]).collect::<Vec<_>>(), ["t"]);
+}
+
+#[tokio::test]
+async fn a_trace_takes_room_among_the_answers() {
+    let mut world = World::new();
+    world.put("/v1/topics/t", json!({"queues": 1, "trace_sample": 1_000_000})).await.expect(201);
+    let id = world.publish("t", 0, &["m"]).await.remove(0);
+    events(&world, &id, 1).await;
+    world.configure(|config| config.answer_bytes_max = 10);
+    world.get(&format!("/v1/messages/{id}/trace")).await.problem(503, "overloaded");
+    assert_eq!(world.state.answer_bytes(), 0);
 }

@@ -13,10 +13,11 @@ impl Shard {
 
     /// Answers a command that is not carried out.
     pub(super) fn refuse(&mut self, mailbox: &Arc<Mailbox>, command: Command, error: Error) {
+        let items = command.batch().into_iter().flat_map(|batch| &batch.items);
+        items.for_each(|item| self.counts.refused(item));
         match command {
             Command::Publish { token, batch } => {
                 self.free(u64::try_from(batch.bytes()).unwrap_or(u64::MAX));
-                batch.items.iter().for_each(|item| self.counts.refused(item));
                 let results = batch.items.iter().map(|_| Err(error.clone())).collect();
                 self.send(mailbox, Letter::Event(Event::Published { token, results }));
             }

@@ -36,6 +36,11 @@ impl Counts {
             Destination::Topic { topic, .. } => Some(*topic),
             Destination::Topics(_) | Destination::Routed(_) | Destination::Exchange { .. } => None,
         };
+        self.refused_by(topic);
+    }
+
+    /// A topic did not take a message, or nobody knows which.
+    fn refused_by(&mut self, topic: Option<TopicId>) {
         *self.refused.entry(topic).or_default() += 1;
     }
 
@@ -55,6 +60,17 @@ impl Counts {
 }
 
 impl Shard {
+    /// Counts a message that was not taken, by the topic that is full if it is for that.
+    pub(super) fn count_refused(&mut self, item: &PublishItem, error: &Error) {
+        match error {
+            Error::Full { topic, .. } => {
+                let topic = self.state.directory.topic(topic).map(|topic| topic.id);
+                self.counts.refused_by(topic);
+            }
+            _ => self.counts.refused(item),
+        }
+    }
+
     /// Shows what was counted in this turn.
     pub(super) fn show_counts(&mut self, now: Now) {
         let directory = &self.state.directory;

@@ -18,6 +18,7 @@ use crate::reader::ReadContext;
 use crate::record::RouteEnd;
 use crate::settings::TopicSettings;
 use crate::statistics::group as counted;
+use crate::trace::TRACE_TOPIC;
 
 /// An entry on its way to the dead letters.
 #[derive(Debug)]
@@ -203,8 +204,9 @@ impl Shard {
         };
         let is_open = |target: &TopicId| {
             let name = self.state.topics.get(target).map(|topic| topic.shared.name.clone());
-            let goes_round = name.is_none_or(|name| deaths.cycles_to(&name));
-            reason == DeathReason::Rejected || !goes_round
+            let goes_round = name.as_ref().is_none_or(|name| deaths.cycles_to(name));
+            let may_write = name.is_none_or(|name| &*name != TRACE_TOPIC);
+            may_write && (reason == DeathReason::Rejected || !goes_round)
         };
         let targets: Vec<TopicId> = targets.into_iter().filter(is_open).collect();
         metrics::counter!("mailrail_dead_letters_total", "reason" => reason.name()).increment(1);

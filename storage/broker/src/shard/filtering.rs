@@ -15,6 +15,7 @@ use crate::filter::Filter;
 use crate::limits::{DISK_READ_BYTES_MAX, FILTER_HELD_MS, FILTERED_ENTRIES_MAX};
 use crate::queue::{Entry, IndexError, Queue};
 use crate::reader::ReadContext;
+use crate::statistics::group as counted;
 
 /// Wait before entries are looked at again that could not be read.
 const LOOK_AGAIN_MS: u64 = 1_000;
@@ -219,7 +220,10 @@ impl Shard {
         let (leased, unwanted): (Vec<u64>, Vec<u64>) =
             unwanted.into_iter().partition(|offset| flow.lease(*offset).is_some());
         if !unwanted.is_empty() {
+            self.trace_settled(line, &unwanted, "filtered");
             self.settle_now(group, queue, runs(&unwanted))?;
+            let settled = u64::try_from(unwanted.len()).unwrap_or(u64::MAX);
+            self.counts.add(line, counted::SETTLED, settled);
         }
         if let Some(flow) = self.flows.get_mut(&line) {
             flow.looked_at(from..to, &leased);

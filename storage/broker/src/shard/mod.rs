@@ -233,7 +233,7 @@ impl Shard {
             Input::KeysMade { more } => self.keys.made(more),
             Input::Overdue { receipts } => self.overdue(receipts),
             Input::Compacted(compacted) => self.compacted(now, compacted),
-            Input::TracedReads => self.trace_reads(now),
+            Input::TracedReads => self.trace_reads(),
             Input::Swept(sweep) => self.swept(now, sweep),
             Input::Looked(look) => self.looked(now, look),
             Input::DeadReady(dead) => self.bury(now, dead),

@@ -82,10 +82,11 @@ impl Shard {
                 Ok(placed) => {
                     self.outputs.published += u64::from(!placed.stored.duplicate);
                     durability = durability.max(placed.durability);
+                    placed.full.iter().for_each(|full| self.count_refused(item, full));
                 }
                 // Whatever it is a duplicate of may not be on the disk yet.
                 Err(Error::Forgotten { .. }) => durability = Durability::Disk,
-                Err(_) => self.counts.refused(item),
+                Err(error) => self.count_refused(item, error),
             }
             results.push(placed.and_then(|placed| placed.full.map_or(Ok(placed.stored), Err)));
         }

@@ -12,6 +12,7 @@ use crate::queue::Queue;
 use crate::record::{Binding, RouteEnd};
 use crate::route::Routes;
 use crate::settings::*;
+use crate::trace::{TRACE_TOPIC, trace_topic_settings};
 
 type Answer = Result<Reply, Error>;
 
@@ -65,6 +66,9 @@ impl Shard {
 
     fn put_topic(&mut self, session: SessionId, name: &str, settings: &TopicSettings, adopt: bool) -> Answer {
         check_name("topic", name)?;
+        let found = self.state.directory.topic(name);
+        let own = (name == TRACE_TOPIC && found.is_none()).then(trace_topic_settings);
+        let settings = own.as_ref().unwrap_or(settings);
         let lite = self.settings_of_lite(name, settings)?;
         let settings = lite.as_ref().unwrap_or(settings);
         super::consume::limit("queues of a topic", settings.queues.into(), TOPIC_QUEUES_MAX.into())?;
@@ -75,7 +79,7 @@ impl Shard {
                 why: "it needs at least one queue",
             });
         }
-        if let Some(topic) = self.state.directory.topic(name) {
+        if let Some(topic) = found {
             self.check_owner(&topic, session)?;
             if !adopt {
                 self.change_topic(&topic, settings)?;
@@ -297,6 +301,9 @@ impl Shard {
         key: &str,
         attributes: &[u8],
     ) -> Answer {
+        if *target == BindTarget::Topic(TRACE_TOPIC.into()) {
+            return Err(Error::NotWritable(TRACE_TOPIC.to_owned()));
+        }
         let (source, binding) = self.binding(session, source, target, key, attributes)?;
         let kind = match source {
             RouteEnd::Exchange(id) => self.state.exchanges.get(&id).map(|found| found.shared.settings.kind),

@@ -11,8 +11,8 @@ use crate::event::Stored;
 use crate::limits::*;
 use crate::publish::{Destination, PublishBatch};
 use crate::queue::{Entry, Queue};
-use crate::settings::{Durability, TopicSettings};
-use crate::trace::{TRACE_TOPIC, TraceActor, TraceRecord, TraceStage};
+use crate::settings::Durability;
+use crate::trace::{TRACE_TOPIC, TraceActor, TraceRecord, TraceStage, trace_topic_settings};
 use crate::traced_read::TracedRead;
 
 /// Longest wait of a step before it is written.
@@ -28,6 +28,8 @@ pub(super) struct Tracing {
     /// When the first of them was noted.
     since: Duration,
     lost: u64,
+    /// Of the last batch something could not be written.
+    is_failing: bool,
     copies: Copies,
 }
 
@@ -54,42 +56,43 @@ impl Copies {
 impl Tracing {
     pub fn new(now: Now) -> Self {
         let (waiting, copies) = (VecDeque::new(), Copies::default());
-        Tracing { now, by: None, waiting, since: now.mono, lost: 0, copies }
+        Tracing { now, by: None, waiting, since: now.mono, lost: 0, is_failing: false, copies }
     }
 
     fn traces(&self, queue: &Queue, position: Position) -> bool {
         queue.traces(position) || (queue.may_trace() && self.copies.positions.contains(&position))
     }
 
-    fn note(&mut self, mut record: TraceRecord) {
+    fn note(&mut self, record: TraceRecord) {
+        let by = self.by.as_deref().map(actor);
+        self.note_by(by, record);
+    }
+
+    fn note_by(&mut self, by: Option<TraceActor>, record: TraceRecord) {
         if self.waiting.len() >= TRACE_STEPS_WAITING_MAX {
-            self.lost += 1;
-            return;
+            return self.lose(1);
         }
         if self.waiting.is_empty() {
             self.since = self.now.mono;
         }
-        record.by = self.by.as_deref().map(actor);
-        self.waiting.push_back(record);
+        self.waiting.push_back(TraceRecord { by, ..record });
     }
 
-    fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.lost == 0
+    /// So many steps are missing: the trace says so with the next ones that are written.
+    fn lose(&mut self, steps: u64) {
+        metrics::counter!("mailrail_trace_lost_steps_total").increment(steps);
+        self.lost += steps;
     }
 
     pub fn deadline(&self) -> Option<Duration> {
-        (!self.is_empty()).then_some(self.since + WRITE_WAIT)
+        // What is lost alone is no reason to try again where nothing can be written.
+        let is_due = !self.waiting.is_empty() || (self.lost > 0 && !self.is_failing);
+        is_due.then_some(self.since + WRITE_WAIT)
     }
 }
 
 fn actor(mailbox: &Mailbox) -> TraceActor {
-    let client = mailbox.client();
-    TraceActor {
-        user: mailbox.identity().name().map(str::to_owned),
-        protocol: client.as_ref().map(|client| client.protocol.to_owned()),
-        address: client.as_ref().map(|client| client.address.to_string()),
-        client: client.and_then(|client| client.name()),
-    }
+    TraceActor::of(&mailbox.identity(), mailbox.client().as_deref())
 }
 
 /// How a message that is in no queue came to its end, or to a queue.
@@ -164,17 +167,16 @@ impl Shard {
     }
 
     /// Entries were read by offset. Copies that are traced in a message's place are not known where they are read.
-    pub(super) fn trace_reads(&mut self, now: Now) {
+    pub(super) fn trace_reads(&mut self) {
         let (reads, lost) = self.state.directory.traced_reads().take();
-        self.tracing.lost += lost;
-        for TracedRead { mailbox, queue, entries } in reads {
-            self.trace_for(now, Some(&mailbox));
+        self.tracing.lose(lost);
+        for TracedRead { by, queue, entries } in reads {
             for (offset, position) in entries {
                 let record = self.step(TraceStage::Read, &queue, position);
-                self.tracing.note(TraceRecord { offset: Some(offset), ..record });
+                let record = TraceRecord { offset: Some(offset), ..record };
+                self.tracing.note_by(Some(by.clone()), record);
             }
         }
-        self.trace_for(now, None);
     }
 
     /// Leases of sorted offsets end. To be called before that is carried out, as entries go with it.
@@ -222,6 +224,7 @@ impl Shard {
         if self.tracing.traces(&queue, position) {
             let record = self.step(TraceStage::DeadLettered, &queue, position);
             let group = self.state.groups.get(&line.0).map(|group| group.name.clone());
+            self.tracing.copies.follow(copy);
             let (copy, to, offset) = (Some(copy), Some(to.to_string()), Some(offset));
             self.tracing.note(TraceRecord { group, offset, copy, to, ..record });
         }
@@ -272,7 +275,7 @@ impl Shard {
                 Ok(entries) => entries.into_iter().filter(|entry| entry.offset < offsets.end).collect(),
                 Err(error) => {
                     tracing::warn!(queue = line.1.0, %error, "steps of messages are missing in their traces");
-                    self.tracing.lost += offsets.end - next;
+                    self.tracing.lose(offsets.end - next);
                     return;
                 }
             };
@@ -299,7 +302,10 @@ impl Shard {
 
     /// Writes all of them, before the broker stops.
     pub(super) fn write_all_traces(&mut self, now: Now) {
-        while !self.tracing.is_empty() {
+        while !self.tracing.waiting.is_empty() {
+            self.write_traces(now);
+        }
+        if self.tracing.lost > 0 {
             self.write_traces(now);
         }
     }
@@ -309,27 +315,29 @@ impl Shard {
         let mut records: Vec<TraceRecord> = self.tracing.waiting.drain(..steps).collect();
         let lost = std::mem::take(&mut self.tracing.lost);
         if lost > 0 {
-            metrics::counter!("mailrail_trace_lost_steps_total").increment(lost);
             let record = TraceRecord::new(TraceStage::Lost, now.wall_ms, Name::from(TRACE_TOPIC), 0);
             records.push(TraceRecord { lost: Some(lost), ..record });
         }
         let is_refused = self.poisoned.is_some() || self.is_short_of_room;
         let written = if is_refused { Err(Error::NoSpace) } else { self.store_traces(now, &records) };
         let missing = written.unwrap_or_else(|error| {
-            tracing::warn!(%error, steps = records.len(), "steps of traced messages are lost");
+            if !self.tracing.is_failing {
+                tracing::warn!(%error, "steps of traced messages are lost from now on");
+            }
             records.len()
         });
-        metrics::counter!("mailrail_trace_lost_steps_total").increment(u64::try_from(missing).unwrap_or(0));
+        self.tracing.is_failing = missing > 0;
+        if missing == records.len() {
+            self.tracing.lost += lost;
+        }
+        self.tracing.lose(u64::try_from(missing.min(steps)).unwrap_or(u64::MAX));
     }
 
     /// Stores steps as messages that nobody waits for; says how many could not be.
     fn store_traces(&mut self, now: Now, records: &[TraceRecord]) -> Result<usize, Error> {
         let topic = match self.state.directory.topic(TRACE_TOPIC) {
             Some(topic) => topic.id,
-            None => self.create_topic(
-                TRACE_TOPIC,
-                &TopicSettings { queues: 1, writable: false, ..TopicSettings::default() },
-            )?,
+            None => self.create_topic(TRACE_TOPIC, &trace_topic_settings())?,
         };
         let mut batch = PublishBatch::with_capacity(records.len() * 512, records.len());
         let mut missing = 0;

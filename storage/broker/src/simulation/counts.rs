@@ -16,7 +16,7 @@ fn totals<const N: usize>(counts: [Count; N]) -> [u64; N] {
 }
 
 /// What group `g` did on a topic, without what it did not.
-fn of_group(sim: &Simulation, topic: &Topic) -> Vec<(&'static str, u64)> {
+pub(super) fn of_group(sim: &Simulation, topic: &Topic) -> Vec<(&'static str, u64)> {
     let directory = sim.shard.directory();
     let group = directory.group("g").unwrap();
     let meter = directory.statistics().group((topic.id, group.id));
@@ -113,8 +113,38 @@ fn queues_count_what_they_get_and_topics_what_they_refuse() {
     let mut batch = PublishBatch::default();
     batch.push(&draft("t", "x"), Destination::Topics(Vec::new()), 0, Durability::Disk).unwrap();
     assert_eq!(sim.send(&client, batch), [Err(Error::Unroutable)]);
-    let [all] = totals(directory.statistics().refused.read(Duration::ZERO, Duration::ZERO));
-    assert_eq!((refused(&topic), all), (2, 3));
+    let all_refused = || {
+        let [all] = totals(directory.statistics().refused.read(Duration::ZERO, Duration::ZERO));
+        all
+    };
+    assert_eq!((refused(&topic), all_refused()), (2, 3));
+    // Of what is stored together, whatever refuses one message refuses all.
+    let other = sim.make_topic(&client, "other", TopicSettings { queues: 1, ..TopicSettings::default() });
+    let mut batch = PublishBatch::default();
+    for topic in [&topic, &other] {
+        let destination = Destination::Topic { topic: topic.id, queue_index: None };
+        batch.push(&draft(&topic.name, "x"), destination, 0, Durability::Disk).unwrap();
+    }
+    let together = |token| Command::PublishTogether { token, batch, settlements: Vec::new() };
+    assert!(matches!(sim.ask(&client, together), Err(Error::Full { .. })));
+    assert_eq!((refused(&topic), refused(&other), all_refused()), (3, 1, 5));
+    let mut batch = PublishBatch::default();
+    batch.push(&draft("t", "x"), Destination::Topics(Vec::new()), 0, Durability::Disk).unwrap();
+    let together = |token| Command::PublishTogether { token, batch, settlements: Vec::new() };
+    assert!(matches!(sim.ask(&client, together), Ok(Reply::Together(_))));
+    assert_eq!(all_refused(), 6);
+    // One that reaches several topics is refused by those that are full.
+    let target = BindTarget::Topic("t".into());
+    let bind = |token| Command::Bind {
+        token,
+        source: "other".into(),
+        target,
+        key: "#".into(),
+        attributes: bytes::Bytes::new(),
+    };
+    sim.ask(&client, bind).unwrap();
+    assert!(matches!(sim.publish(&client, &other, &["x"])[..], [Err(Error::Full { .. })]));
+    assert_eq!((received(&other, 0).0, refused(&topic), refused(&other), all_refused()), (1, 4, 1, 7));
 }
 
 #[test]

@@ -115,6 +115,22 @@ fn a_group_gets_what_passes_and_the_rest_is_settled_for_it_alone() {
 }
 
 #[test]
+fn what_is_settled_unseen_is_counted_and_traced() {
+    let attributes = [(TRACE_SAMPLE.to_owned(), "1000000".to_owned())];
+    let (mut sim, client, topic) = scene(TopicSettings { attributes: attributes.into(), ..one_queue() });
+    publish(&mut sim, &client, &["a", "b", "c", "a"], "");
+    assert_eq!(bodies(&receive(&mut sim, &client, tagged("a"), 9).unwrap()), ["a:0", "a:3"]);
+    assert_eq!(super::counts::of_group(&sim, &topic), [("handed out", 2), ("settled", 2)]);
+    let all = super::trace::records(&mut sim);
+    let settled: Vec<_> = all.iter().filter(|record| record.stage == TraceStage::Settled).collect();
+    for (record, offset) in settled.iter().zip([1, 2]) {
+        assert_eq!((record.how.as_deref(), record.offset), (Some("filtered"), Some(offset)));
+        assert_eq!((record.group.as_deref(), &record.by), (Some("g"), &None));
+    }
+    assert_eq!(settled.len(), 2);
+}
+
+#[test]
 fn several_queues_strict_order_and_priorities_are_filtered_alike() {
     let tags: Vec<&str> = ["a", "b", "b"].into_iter().cycle().take(30).collect();
     let passing: Vec<String> = (0..30).step_by(3).map(|number| format!("a:{number}")).collect();

@@ -33,6 +33,7 @@ mod store;
 mod together;
 mod topology;
 mod trace;
+mod trace_topic;
 mod transaction;
 mod users;
 

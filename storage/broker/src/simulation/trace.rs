@@ -5,12 +5,12 @@ use super::*;
 use crate::limits::*;
 
 /// Settings of a topic with one queue of whose million messages so many are traced.
-fn traced(of_a_million: u32) -> TopicSettings {
+pub(super) fn traced(of_a_million: u32) -> TopicSettings {
     let attributes = [(TRACE_SAMPLE.to_owned(), of_a_million.to_string())];
     TopicSettings { queues: 1, attributes: attributes.into(), ..TopicSettings::default() }
 }
 
-fn scene(of_a_million: u32) -> (Simulation, Client, Arc<Topic>) {
+pub(super) fn scene(of_a_million: u32) -> (Simulation, Client, Arc<Topic>) {
     let mut sim = Simulation::new();
     let client = sim.connect();
     let topic = sim.make_topic(&client, "t", traced(of_a_million));
@@ -21,7 +21,7 @@ fn scene(of_a_million: u32) -> (Simulation, Client, Arc<Topic>) {
 }
 
 /// All steps that are written, in their order.
-fn records(sim: &mut Simulation) -> Vec<TraceRecord> {
+pub(super) fn records(sim: &mut Simulation) -> Vec<TraceRecord> {
     sim.pass_ms(1_000);
     let Some(topic) = sim.shard.directory().topic(TRACE_TOPIC) else { return Vec::new() };
     let (queue, now_ms) = (topic.queue(0).unwrap(), sim.now.wall_ms);
@@ -40,7 +40,7 @@ fn records(sim: &mut Simulation) -> Vec<TraceRecord> {
 }
 
 /// Stages, with how.
-fn steps(records: &[TraceRecord]) -> Vec<String> {
+pub(super) fn steps(records: &[TraceRecord]) -> Vec<String> {
     let text = |record: &TraceRecord| {
         let how = record.how.as_ref().map(|how| format!(" {how}"));
         format!("{}{}", record.stage.name(), how.unwrap_or_default())
@@ -48,7 +48,7 @@ fn steps(records: &[TraceRecord]) -> Vec<String> {
     records.iter().map(text).collect()
 }
 
-fn all_steps(sim: &mut Simulation) -> Vec<String> {
+pub(super) fn all_steps(sim: &mut Simulation) -> Vec<String> {
     steps(&records(sim))
 }
 
@@ -274,11 +274,6 @@ fn nothing_is_traced_where_nobody_asked_nor_of_the_traces() {
     sim.settle(&client, &got, Outcome::Ack);
     sim.pass_ms(1_000);
     assert!(sim.shard.directory().topic(TRACE_TOPIC).is_none());
-    // Somebody may make it first, whatever they ask of it.
-    let traces = sim.make_topic(&client, TRACE_TOPIC, traced(1_000_000));
-    sim.publish(&client, &traces, &["m"]);
-    sim.pass_ms(1_000);
-    assert_eq!(traces.queue(0).unwrap().end_offset(), 1);
 }
 
 #[test]
@@ -350,20 +345,6 @@ fn a_turn_writes_a_batch_and_no_more() {
 }
 
 #[test]
-fn a_full_disk_loses_steps_and_nothing_else() {
-    let (mut sim, client, topic) = scene(1_000_000);
-    sim.publish(&client, &topic, &["m"]);
-    assert_eq!(all_steps(&mut sim), ["stored"]);
-    sim.input(Input::ShortOfRoom { is_short: true });
-    let got = sim.receive(&client, "g", "t", 1, 60_000);
-    assert_eq!(sim.settle(&client, &got, Outcome::Ack), [Ok(())]);
-    assert_eq!(all_steps(&mut sim), ["stored"]);
-    sim.input(Input::ShortOfRoom { is_short: false });
-    sim.publish(&client, &topic, &["m"]);
-    assert_eq!(all_steps(&mut sim), ["stored", "stored"]);
-}
-
-#[test]
 fn copies_are_followed_until_there_are_too_many() {
     // None of a sample so small is chosen by its own position, so that only following can be why it is traced.
     let (mut sim, client, topic) = scene(1_000_000);
@@ -388,6 +369,24 @@ fn copies_are_followed_until_there_are_too_many() {
     let handed_out = &records(&mut sim)[before..];
     assert_eq!(handed_out.len(), TRACE_COPIES_FOLLOWED_MAX, "the oldest is not followed any more");
     assert!(handed_out.iter().all(|record| record.offset != Some(0)));
+}
+
+#[test]
+fn dead_letters_of_what_is_traced_are_followed() {
+    let (mut sim, client, topic) = scene(300_000);
+    let dead = sim.make_topic(&client, "dead", traced(300_000));
+    sim.publish(&client, &topic, &["m"; 40]);
+    let got = sim.receive(&client, "g", "t", 40, 60_000);
+    sim.settle(&client, &got, Outcome::Reject);
+    assert_eq!(sim.receive(&client, "g", "dead", 40, 60_000).len(), 40);
+    let all = records(&mut sim);
+    let copies: Vec<u64> = all.iter().filter_map(|record| record.copy).collect();
+    assert!((5..=TRACE_COPIES_FOLLOWED_MAX).contains(&copies.len()), "{} of 40", copies.len());
+    let is_handed_out = |copy: &u64| {
+        let is_it = |record: &&TraceRecord| (record.stage, record.position) == (TraceStage::HandedOut, *copy);
+        all.iter().find(is_it).is_some_and(|record| *record.topic == *dead.name)
+    };
+    assert_eq!(copies.iter().filter(|copy| !is_handed_out(copy)).count(), 0);
 }
 
 #[test]

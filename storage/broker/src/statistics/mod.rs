@@ -104,8 +104,8 @@ pub struct GroupStatistics {
     pub handed_out: Count,
     /// Of them, those that had failed before.
     pub redelivered: Count,
-    /// Acknowledged, handed out without need of that, or passed by a commit; with the first one of a queue a group only
-    /// begins there.
+    /// Acknowledged, handed out without need of that, passed by a commit, or unseen, since they do not pass the group's
+    /// filter; with the first commit of a queue a group only begins there.
     pub settled: Count,
     /// Put back after a failed attempt: refused, not settled in time, or of a consumer that went away.
     pub retried: Count,

@@ -28,6 +28,7 @@ impl Shard {
         };
         if let Err(error) = result {
             self.free(bytes);
+            batch.items.iter().for_each(|item| self.counts.refused(item));
             return self.reply(mailbox, token, Err(error));
         }
         self.lengths.set_has_room(true);
@@ -123,6 +124,9 @@ impl Shard {
                 matches!(placed, Ok(_) | Err(Error::Unroutable | Error::Forgotten { .. })),
                 "it was found to be fit: {items:?}"
             );
+            if matches!(placed, Err(Error::Unroutable)) {
+                self.counts.refused(item);
+            }
             let is_new = placed.as_ref().is_ok_and(|placed| !placed.stored.duplicate);
             self.outputs.published += u64::from(is_new);
             results.push(placed.map(|placed| placed.stored));
