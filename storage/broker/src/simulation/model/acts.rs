@@ -90,6 +90,14 @@ pub enum Act {
         exclusive: bool,
         priority: i64,
     },
+    /// A member locks a queue, or all of a topic, for a time, or unlocks it.
+    Lock {
+        key: usize,
+        session: usize,
+        member: usize,
+        queue: Option<u32>,
+        lock_ms: Option<u64>,
+    },
     Credit {
         which: usize,
         add: u8,
@@ -300,6 +308,13 @@ fn names() -> impl Strategy<Value = Names> {
     prop_oneof![3 => Just(Names::None), 3 => Just(Names::Its), 1 => Just(Names::Another)]
 }
 
+fn lock() -> impl Strategy<Value = Act> {
+    let queue = prop_oneof![Just(None), (0u32..3).prop_map(Some)];
+    let lock_ms = prop_oneof![1 => Just(None), 3 => lease_ms().prop_map(Some)];
+    (key(), 0..SESSIONS, 0usize..2, queue, lock_ms)
+        .prop_map(|(key, session, member, queue, lock_ms)| Act::Lock { key, session, member, queue, lock_ms })
+}
+
 fn half() -> impl Strategy<Value = Act> {
     let decision = || prop_oneof![2 => Just(Decision::Commit), 1 => Just(Decision::RollBack)];
     let produce = (0..SESSIONS, 0..PRODUCERS.len(), prop_oneof![3 => Just(false), 1 => Just(true)]);
@@ -326,6 +341,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => prop_oneof![Just(-HOUR_MS), Just(HOUR_MS)].prop_map(|ms| Act::Jump { ms }),
         3 => (0usize..12, names()).prop_map(|(back, names)| Act::Recall { back, names }),
         6 => half(),
+        3 => lock(),
         4 => (key(), 0..SESSIONS, any::<bool>()).prop_map(|(key, session, no_ack)| Act::Get { key, session, no_ack }),
         7 => consume(),
         5 => (any::<usize>(), 1u8..6).prop_map(|(which, add)| Act::Credit { which, add }),

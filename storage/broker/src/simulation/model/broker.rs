@@ -6,6 +6,7 @@ use mailrail_message::DeathReason;
 
 use super::halves::Half;
 use super::line::Line;
+use super::locks::Lock;
 use super::queue::{Entry, Message, Name, Queue};
 use super::subscription::{ConsumerKey, Subscription};
 use super::waiting::{WaitKey, Waiting};
@@ -79,6 +80,7 @@ pub struct Model {
     /// By group, topic and the queue's number.
     pub lines: BTreeMap<(Name, Name, u32), Line>,
     pub subscriptions: BTreeMap<Key, Subscription>,
+    pub locks: BTreeMap<(Key, u32), Lock>,
     pub coming: Vec<Coming>,
     pub waiting: BTreeMap<WaitKey, Waiting>,
     /// By their numbers, which is the order in which they were stored.

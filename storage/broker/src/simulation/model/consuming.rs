@@ -2,6 +2,8 @@
 
 use super::acts::{Act, KEYS, To};
 use super::broker::{Key, Taker};
+use super::locks::Lock;
+use super::queue::Name as Known;
 use super::rig::Rig;
 use super::subscription::{Consumer, ConsumerKey};
 use super::*;
@@ -14,7 +16,7 @@ impl Rig {
         self.takers.insert((session, token), (key, getter));
         let (group, topic) = (key.0.into(), key.1.into());
         self.tell(session, Command::Get { token, group, topic, no_ack })?;
-        self.expect((session, token), self.model.is_there(key), "get")?;
+        self.expect((session, token), self.model.may_lease(key), "get")?;
         must!(!self.takers.contains_key(&(session, token)), "a get is not answered");
         Ok(())
     }
@@ -50,7 +52,7 @@ impl Rig {
             exclusive,
             priority,
         };
-        let is_taken = self.model.is_there(key) && self.model.consume(key, consumer);
+        let is_taken = self.model.may_lease(key) && self.model.consume(key, consumer);
         let (group, topic, consumer) = (key.0.into(), key.1.into(), ConsumerId(number));
         let reply = self.ask(session, |token| Command::Consume {
             token,
@@ -64,6 +66,46 @@ impl Rig {
         })?;
         self.model.count(if is_taken { "consumers" } else { "refused consumers" }, 1);
         must!(reply.is_ok() == is_taken, "a consumer is answered {reply:?}, and taken: {is_taken}");
+        Ok(())
+    }
+
+    /// Locks a queue of a topic, or all; or unlocks it.
+    pub fn lock(
+        &mut self,
+        key: Key,
+        session: usize,
+        member: Known,
+        queue: Option<u32>,
+        lease_ms: Option<u64>,
+    ) -> Said {
+        let Some(topic) = self.model.topics.get(key.1) else { return Ok(()) };
+        let all = (0..).zip(&topic.queues).map(|(index, queue)| (index, QueueId(queue.id)));
+        let is_meant =
+            |(index, _): &(u32, QueueId)| queue.is_none_or(|queue| queue % topic.rules.queues == *index);
+        let meant: Vec<(u32, QueueId)> = all.filter(is_meant).collect();
+        let queues = meant.iter().map(|(_, id)| *id).collect();
+        let Some(lease_ms) = lease_ms else {
+            meant.iter().for_each(|(index, _)| self.model.unlock(key, *index, member));
+            let unlock = |token| Command::Unlock {
+                token: Some(token),
+                group: key.0.into(),
+                member: member.into(),
+                queues,
+            };
+            return self.ask(session, unlock)?.map(drop).map_err(|error| error.to_string());
+        };
+        let lock = Lock { member, session: self.session(session), ends_ms: self.model.mono_ms + lease_ms };
+        let (own, others): (Vec<_>, Vec<_>) =
+            meant.iter().partition(|(index, _)| self.model.lock(key, *index, lock.clone()));
+        self.model.count("locks", own.len());
+        self.model.count("locks refused", others.len());
+        let expected: Vec<QueueId> = own.into_iter().map(|(_, id)| id).collect();
+        let (group, member) = (key.0.into(), member.into());
+        let reply = self.ask(session, |token| Command::Lock { token, group, member, queues, lease_ms })?;
+        must!(
+            matches!(&reply, Ok(Reply::Locked(locked)) if *locked == expected),
+            "{reply:?}, and not {expected:?}"
+        );
         Ok(())
     }
 

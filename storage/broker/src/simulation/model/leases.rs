@@ -332,6 +332,7 @@ impl Model {
     /// A session is gone, and all that it held.
     pub fn disconnect(&mut self, session: u64) {
         self.producers.retain(|(producer, _)| *producer != session);
+        self.locks.retain(|_, lock| lock.session != session);
         for subscription in self.subscriptions.values_mut() {
             subscription.consumers.retain(|consumer| consumer.key.0 != session);
             subscription.receivers.retain(|receiver| receiver.session != session);

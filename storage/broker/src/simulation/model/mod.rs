@@ -8,6 +8,7 @@ mod consuming;
 mod halves;
 mod leases;
 mod line;
+mod locks;
 mod observing;
 mod planted;
 mod producing;
@@ -49,7 +50,7 @@ const HISTORIES: u64 = 50;
 type Counts = BTreeMap<&'static str, u64>;
 
 /// What must happen in the quick suite, at least ten times.
-const HAPPENS: [&str; 39] = [
+const HAPPENS: [&str; 42] = [
     "acks",
     "cancels",
     "checks",
@@ -72,6 +73,8 @@ const HAPPENS: [&str; 39] = [
     "leases extended",
     "leases that ended with their session",
     "leases that ended with time",
+    "locks",
+    "locks refused",
     "messages purged",
     "messages that waited",
     "passed over: expired",
@@ -84,6 +87,7 @@ const HAPPENS: [&str; 39] = [
     "refused commits",
     "refused consumers",
     "refused receipts",
+    "refused requests",
     "releases",
     "retries",
     "seeks",

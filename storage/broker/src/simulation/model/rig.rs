@@ -179,6 +179,9 @@ impl Rig {
             Act::Get { key, session, no_ack } => self.get(KEYS[*key], *session, *no_ack)?,
             Act::Consume { .. } => self.consume(act)?,
             Act::Credit { which, add } => self.add_credit(*which, (*add).into())?,
+            Act::Lock { key, session, member, queue, lock_ms } => {
+                self.lock(KEYS[*key], *session, PRODUCERS[*member], *queue, *lock_ms)?;
+            }
             Act::Cancel { which } => self.cancel(*which)?,
             Act::Disconnect { session } => self.disconnect(*session)?,
             Act::Purge { key } => self.purge(KEYS[*key])?,
@@ -223,14 +226,15 @@ impl Rig {
         };
         let session_id = receiver.session;
         self.takers.insert((session, token), (key, Taker::Receiver { session: session_id, token: token.0 }));
-        if self.model.is_there(key) {
+        let may_lease = self.model.may_lease(key);
+        if may_lease {
             self.model.subscriptions.entry(key).or_default().receivers.push(receiver);
             // It gets nothing where a consumer is active, and makes one active where none is.
             self.model.choose_active(key);
         }
         let max = u32::try_from(max).unwrap();
         self.tell(session, Command::Receive { token, group, topic, max, wait_ms, lease_ms, filter: None })?;
-        self.expect((session, token), self.model.is_there(key), "a receive")
+        self.expect((session, token), may_lease, "a receive")
     }
 
     pub fn settle(&mut self, held: &[Held], outcome: Outcome) -> Said {

@@ -102,6 +102,7 @@ impl Model {
     pub fn stop(&mut self) {
         self.subscriptions.clear();
         self.producers.clear();
+        self.locks.clear();
         self.halves.values_mut().for_each(|half| half.late_from_ms = None);
     }
 
