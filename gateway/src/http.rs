@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
-use axum::http::{Request, header};
+use axum::http::{Request, StatusCode, header};
 use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -73,8 +73,13 @@ pub fn metrics_routes(
         "/metrics",
         get(move || {
             memory.look();
-            let text = rendered.render() + &series();
-            std::future::ready(([(header::CONTENT_TYPE, METRICS_TYPE)], text))
+            let (rendered, series) = (rendered.clone(), series.clone());
+            async move {
+                // Where topics are many, this takes longer than other requests should wait for.
+                let text = tokio::task::spawn_blocking(move || rendered.render() + &series()).await;
+                let text = text.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+                Ok::<_, StatusCode>(([(header::CONTENT_TYPE, METRICS_TYPE)], text))
+            }
         }),
     )
 }

@@ -1,84 +1,125 @@
 //! Series for `/metrics` of single topics, and of groups on them. As many topics have their own as the setting allows, the
-//! oldest first, so that a series does not come and go with traffic; all others are one more, whose topic has no name.
-//! The same holds for pairs of a group and a topic.
+//! oldest first; all others are one more, whose topic has no name. The same holds for pairs of a group and a topic. A
+//! counter must not fall: who has a series keeps it, who is among the others stays there, and what was counted of those
+//! that are gone is added to the others.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
 
-use mailrail_broker::{Broker, GroupStatistics, Topic, TopicStatistics};
+use mailrail_broker::{Broker, Group, GroupId, Topic, TopicId, Totals};
 
-/// Names of series, what they are, and where their numbers come from.
-type Series<T> = (&'static str, &'static str, fn(&T) -> u64);
+/// Names of series, and what they are.
+type Names<const N: usize> = [(&'static str, &'static str); N];
 
-const OF_TOPICS: [Series<TopicStatistics>; 7] = [
-    ("mailrail_topic_received_messages_total", "Messages stored in a topic.", |topic| {
-        topic.all.received.messages.total
-    }),
-    ("mailrail_topic_received_bytes_total", "Bytes of messages stored in a topic.", |topic| {
-        topic.all.received.bytes.total
-    }),
-    ("mailrail_topic_read_messages_total", "Messages of a topic read by offset.", |topic| {
-        topic.all.read.messages.total
-    }),
-    ("mailrail_topic_read_bytes_total", "Bytes of messages of a topic read by offset.", |topic| {
-        topic.all.read.bytes.total
-    }),
-    ("mailrail_topic_leased_messages_total", "Messages of a topic handed out by lease.", |topic| {
-        topic.all.leased.messages.total
-    }),
-    ("mailrail_topic_leased_bytes_total", "Bytes of messages of a topic handed out by lease.", |topic| {
-        topic.all.leased.bytes.total
-    }),
-    ("mailrail_topic_refused_messages_total", "Messages that a topic did not take.", |topic| {
-        topic.refused.total
-    }),
+/// In the order of [`mailrail_broker::TopicTotals`].
+const OF_TOPICS: Names<7> = [
+    ("mailrail_topic_received_messages_total", "Messages stored in a topic."),
+    ("mailrail_topic_received_bytes_total", "Bytes of messages stored in a topic."),
+    ("mailrail_topic_read_messages_total", "Messages of a topic read by offset."),
+    ("mailrail_topic_read_bytes_total", "Bytes of messages of a topic read by offset."),
+    ("mailrail_topic_leased_messages_total", "Messages of a topic handed out by lease."),
+    ("mailrail_topic_leased_bytes_total", "Bytes of messages of a topic handed out by lease."),
+    ("mailrail_topic_refused_messages_total", "Messages that a topic did not take."),
 ];
 
-const OF_GROUPS: [Series<GroupStatistics>; 5] = [
-    ("mailrail_group_handed_out_messages_total", "Messages handed out to a group by lease.", |group| {
-        group.handed_out.total
-    }),
-    ("mailrail_group_redelivered_messages_total", "Of them, those that had failed before.", |group| {
-        group.redelivered.total
-    }),
-    ("mailrail_group_settled_messages_total", "Messages that a group settled.", |group| group.settled.total),
-    ("mailrail_group_retried_messages_total", "Messages put back after a failed attempt.", |group| {
-        group.retried.total
-    }),
-    ("mailrail_group_given_up_messages_total", "Messages that a group gave up.", |group| {
-        group.given_up.total
-    }),
+/// In the order of [`mailrail_broker::GroupTotals`].
+const OF_GROUPS: Names<5> = [
+    ("mailrail_group_handed_out_messages_total", "Messages handed out to a group by lease."),
+    ("mailrail_group_redelivered_messages_total", "Of them, those that had failed before."),
+    ("mailrail_group_settled_messages_total", "Messages that a group settled."),
+    ("mailrail_group_retried_messages_total", "Messages put back after a failed attempt."),
+    ("mailrail_group_given_up_messages_total", "Messages that a group gave up."),
 ];
 
-/// Counters in Prometheus' text format.
-pub fn render(broker: &Broker, topics_max: usize) -> String {
-    let mut topics = broker.directory().topics();
-    topics.sort_by_key(|topic| topic.id);
-    let label = |topic: &Arc<Topic>| format!("topic=\"{}\"", escaped(&topic.name));
-    let counted: Vec<_> = topics.iter().map(|topic| (label(topic), broker.topic_statistics(topic))).collect();
-    let mut text = String::new();
-    write_all(&mut text, &OF_TOPICS, &counted, (topics_max, "topic=\"\""));
-    let mut groups = Vec::new();
-    for topic in &topics {
-        for (group, counts) in broker.groups_on(topic) {
-            groups.push((format!("group=\"{}\",{}", escaped(&group.name), label(topic)), counts));
-        }
-    }
-    write_all(&mut text, &OF_GROUPS, &groups, (topics_max, "group=\"\",topic=\"\""));
-    text
+/// Renders the series of a broker.
+pub struct Series {
+    broker: Broker,
+    topics_max: usize,
+    places: Mutex<(Places<TopicId>, Places<(TopicId, GroupId)>)>,
 }
 
-/// One series for each of the first, and one for all others together.
-fn write_all<T>(text: &mut String, all: &[Series<T>], counted: &[(String, T)], (max, others): (usize, &str)) {
-    let (own, rest) = counted.split_at(max.min(counted.len()));
-    for (name, help, number) in all {
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
-        for (labels, counts) in own {
-            let _ = writeln!(text, "{name}{{{labels}}} {}", number(counts));
+impl Series {
+    pub fn new(broker: Broker, topics_max: usize) -> Self {
+        Series { broker, topics_max, places: Mutex::default() }
+    }
+
+    /// Counters in Prometheus' text format.
+    pub fn render(&self) -> String {
+        // One at a time, so that an older look at the counts is not written after a newer one.
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of_topics, of_groups) = &mut *places;
+        let Totals { topics, topics_gone, groups, groups_gone } = self.broker.totals();
+        let label = |topic: &Topic| format!("topic=\"{}\"", escaped(&topic.name));
+        let of_pair =
+            |topic: &Topic, group: &Group| format!("group=\"{}\",{}", escaped(&group.name), label(topic));
+        let counted = topics.iter().map(|(topic, totals)| (topic.id, move || label(topic), *totals));
+        let (own, others) = of_topics.part(counted.collect(), topics_gone, self.topics_max);
+        let mut text = String::new();
+        write_all(&mut text, &OF_TOPICS, &own, ("topic=\"\"", others));
+        let counted = groups
+            .iter()
+            .map(|(topic, group, totals)| ((topic.id, group.id), move || of_pair(topic, group), *totals));
+        let (own, others) = of_groups.part(counted.collect(), groups_gone, self.topics_max);
+        write_all(&mut text, &OF_GROUPS, &own, ("group=\"\",topic=\"\"", others));
+        text
+    }
+}
+
+/// Who has a series of its own, and who is among the others.
+#[derive(Debug)]
+struct Places<K> {
+    own: HashSet<K>,
+    others: HashSet<K>,
+}
+
+impl<K> Default for Places<K> {
+    fn default() -> Self {
+        Places { own: HashSet::new(), others: HashSet::new() }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Places<K> {
+    /// Those that have their own, at most so many, by their labels, and the sum of all others and of what is gone.
+    fn part<const N: usize>(
+        &mut self,
+        counted: Vec<(K, impl Fn() -> String, [u64; N])>,
+        gone: [u64; N],
+        max: usize,
+    ) -> (Vec<(String, [u64; N])>, [u64; N]) {
+        let there: HashSet<K> = counted.iter().map(|(key, ..)| *key).collect();
+        self.own.retain(|key| there.contains(key));
+        self.others.retain(|key| there.contains(key));
+        let (mut own, mut others) = (Vec::new(), gone);
+        for (key, labels, totals) in counted {
+            let is_free = self.own.len() < max && !self.others.contains(&key);
+            if self.own.contains(&key) || is_free {
+                self.own.insert(key);
+                own.push((labels(), totals));
+            } else {
+                self.others.insert(key);
+                others.iter_mut().zip(totals).for_each(|(sum, total)| *sum += total);
+            }
         }
-        if !rest.is_empty() {
-            let sum: u64 = rest.iter().map(|(_, counts)| number(counts)).sum();
-            let _ = writeln!(text, "{name}{{{others}}} {sum}");
+        (own, others)
+    }
+}
+
+/// One series for each that has its own, and one for all others together, if they have counted anything.
+fn write_all<const N: usize>(
+    text: &mut String,
+    names: &Names<N>,
+    own: &[(String, [u64; N])],
+    (label, others): (&str, [u64; N]),
+) {
+    for (at, (name, help)) in names.iter().enumerate() {
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+        for (labels, totals) in own {
+            let _ = writeln!(text, "{name}{{{labels}}} {}", totals[at]);
+        }
+        if others.iter().any(|total| *total > 0) {
+            let _ = writeln!(text, "{name}{{{label}}} {}", others[at]);
         }
     }
 }
@@ -92,22 +133,33 @@ fn escaped(name: &str) -> String {
 mod tests {
     use super::*;
 
-    const ONE: [Series<u64>; 1] = [("n_total", "Numbers.", |number| *number)];
+    const ONE: Names<1> = [("n_total", "Numbers.")];
 
-    fn written(max: usize) -> Vec<String> {
+    fn written(places: &mut Places<u8>, keys: &[u8], gone: u64, max: usize) -> Vec<String> {
         let mut text = String::new();
         let counted =
-            [("topic=\"a\"".to_owned(), 1), ("topic=\"b\"".to_owned(), 2), ("topic=\"c\"".to_owned(), 4)];
-        write_all(&mut text, &ONE, &counted, (max, "topic=\"\""));
+            keys.iter().map(|key| (*key, move || format!("topic=\"{key}\""), [u64::from(*key)])).collect();
+        let (own, others) = places.part(counted, [gone], max);
+        write_all(&mut text, &ONE, &own, ("topic=\"\"", others));
         text.lines().skip(2).map(str::to_owned).collect()
     }
 
     #[test]
     fn beyond_the_limit_all_are_one_series() {
-        let own = ["n_total{topic=\"a\"} 1", "n_total{topic=\"b\"} 2", "n_total{topic=\"c\"} 4"];
+        let own = ["n_total{topic=\"1\"} 1", "n_total{topic=\"2\"} 2", "n_total{topic=\"4\"} 4"];
+        let written = |max| written(&mut Places::default(), &[1, 2, 4], 0, max);
         assert_eq!(written(3), own);
         assert_eq!(written(2), [own[0], own[1], "n_total{topic=\"\"} 4"]);
         assert_eq!(written(0), ["n_total{topic=\"\"} 7"]);
+    }
+
+    #[test]
+    fn a_place_that_is_free_goes_to_what_is_new() {
+        let mut places = Places::default();
+        assert_eq!(written(&mut places, &[1, 2], 0, 1), ["n_total{topic=\"1\"} 1", "n_total{topic=\"\"} 2"]);
+        assert_eq!(written(&mut places, &[2], 1, 1), ["n_total{topic=\"\"} 3"]);
+        let with_new = ["n_total{topic=\"4\"} 4", "n_total{topic=\"\"} 3"];
+        assert_eq!(written(&mut places, &[2, 4], 1, 1), with_new);
     }
 
     #[test]

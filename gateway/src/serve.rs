@@ -19,7 +19,7 @@ use crate::http::{self, Timeouts};
 use crate::listeners::{self, Shared, bind};
 use crate::metering::{self, MemoryMeter};
 use crate::ready::Ready;
-use crate::series;
+use crate::series::Series;
 use crate::tls::Tls;
 
 /// How long connections may take to end once everything is answered.
@@ -104,8 +104,8 @@ async fn serve(settings: Settings) -> Result<(), String> {
     rest.receives_max = rest.receives_max.min(count(memory.connections_max));
     let rest = RestState::new(broker.clone(), rest);
     let meter = meter_memory(&memory, &broker, &rest, buffers, waits);
-    let (counted, topics_max) = (broker.clone(), settings.metrics_topics_max);
-    let series = move || series::render(&counted, topics_max);
+    let counted = Arc::new(Series::new(broker.clone(), settings.metrics_topics_max));
+    let series = move || counted.render();
     let metrics = mailrail_rest::guarded(rest.clone(), http::metrics_routes(metrics, meter, series));
     let routes = mailrail_rest::router(rest.clone()).merge(metrics);
     let http = http::serve(http_listener, routes, shared, Timeouts::default());

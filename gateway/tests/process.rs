@@ -262,6 +262,41 @@ fn topics_and_groups_have_series_of_their_own_as_far_as_the_setting_goes() {
     assert_eq!(with(&format!("# TYPE {name} ")), [format!("# TYPE {name} counter")]);
 }
 
+/// The values of series whose name and labels begin so, in their order.
+fn series(running: &Running, start: &str) -> Vec<u64> {
+    let mut answer = running.last_request("GET /metrics");
+    assert_eq!(status(&mut answer), 200);
+    let mut text = String::new();
+    answer.read_to_string(&mut text).unwrap();
+    let value = |line: &str| line.strip_prefix(start)?.rsplit_once(' ')?.1.parse().ok();
+    text.lines().filter_map(value).collect()
+}
+
+#[test]
+fn series_do_not_fall_and_keep_their_places_when_topics_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start_with(folder.path(), &["--metrics-topics-max", "1"]);
+    let (topics, groups) =
+        ("mailrail_topic_received_messages_total{", "mailrail_group_handed_out_messages_total{");
+    for (topic, messages) in [("first", 1), ("second", 2), ("third", 4)] {
+        running.expect(&format!("PUT /v1/topics/{topic}"), r#"{"queues": 1}"#, 201);
+        for _ in 0..messages {
+            running.expect(&format!("POST /v1/topics/{topic}/messages"), r#"{"messages": [{}]}"#, 201);
+        }
+        running.expect(&format!("POST /v1/topics/{topic}/groups/g/receive"), "{}", 200);
+    }
+    for name in [topics, groups] {
+        assert_eq!(series(&running, name), [1, 6]);
+    }
+    // One of the others goes, then the one that has its own; its place is not that of one which was among the others.
+    for (topic, values) in [("third", &[1, 6][..]), ("first", &[7])] {
+        running.expect(&format!("DELETE /v1/topics/{topic}"), "", 200);
+        for name in [topics, groups] {
+            assert_eq!(series(&running, name), values, "{name} without {topic}");
+        }
+    }
+}
+
 #[test]
 fn a_connection_more_than_there_may_be_is_closed_and_costs_the_others_nothing() {
     let folder = tempfile::tempdir().unwrap();

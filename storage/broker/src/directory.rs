@@ -1,5 +1,6 @@
 //! The names every thread can look up: topics, groups, exchanges. Written by the shard alone, read by anybody.
 
+use std::collections::hash_map::Values;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,15 +176,21 @@ impl Directory {
 
     /// All topics but light queues, sorted by name.
     pub fn topics(&self) -> Vec<Arc<Topic>> {
-        let mut all = self.topics_and_lites();
-        all.retain(|topic| topic.lite_of.is_none());
+        // Of light queues there may be very many.
+        let own = |topic: &&Arc<Topic>| topic.lite_of.is_none();
+        let mut all: Vec<_> = self.with_topics(|topics| topics.filter(own).cloned().collect());
         all.sort_by(|a, b| a.name.cmp(&b.name));
         all
     }
 
+    /// Looks at all topics and light queues, in no order; none is made or deleted meanwhile.
+    pub(crate) fn with_topics<T>(&self, look: impl FnOnce(Values<'_, Name, Arc<Topic>>) -> T) -> T {
+        look(self.topics.read().unwrap_or_else(PoisonError::into_inner).values())
+    }
+
     /// All topics and light queues, in no order.
     pub(crate) fn topics_and_lites(&self) -> Vec<Arc<Topic>> {
-        self.topics.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.with_topics(|topics| topics.cloned().collect())
     }
 
     /// Light queues of a topic, sorted by name: so many of those behind a name, or from the first on.
@@ -255,7 +262,11 @@ impl Directory {
 
     pub(crate) fn remove_topic(&self, topic: &Topic) {
         topic.gone.store(true, Ordering::Release);
-        self.topics.write().unwrap_or_else(PoisonError::into_inner).remove(&topic.name);
+        self.statistics.forget(None, topic.id);
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
+        topics.remove(&topic.name);
+        self.keep_totals(topic);
+        drop(topics);
         if let Some(parent) = &topic.lite_of {
             let mut all = self.lites.write().unwrap_or_else(PoisonError::into_inner);
             if let Some(lites) = all.get_mut(parent) {
@@ -269,7 +280,6 @@ impl Directory {
         for queue in topic.queues().iter() {
             queues.remove(&queue.id);
         }
-        self.statistics.forget(None, topic.id);
     }
 
     pub(crate) fn put_group(&self, group: Arc<Group>) {

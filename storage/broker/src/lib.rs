@@ -78,8 +78,8 @@ pub use session::Session;
 pub use settings::*;
 pub use share::{Held, Share};
 pub use statistics::{
-    BrokerStatistics, Client, ClientEntry, Count, GroupStatistics, QueueStatistics, Rates, TopicStatistics,
-    Traffic,
+    BrokerStatistics, Client, ClientEntry, Count, GroupStatistics, GroupTotals, QueueStatistics, Rates,
+    TopicStatistics, TopicTotals, Totals, Traffic,
 };
 pub use store::StoreEngine;
 pub use time::{Clock, Now};

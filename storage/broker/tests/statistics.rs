@@ -49,9 +49,17 @@ fn reads_and_deliveries_are_counted_from_memory_and_from_the_disk() {
     let group = rig.broker.directory().group("g").unwrap();
     let counted = rig.broker.group_statistics(&group, &topic).handed_out.total;
     assert!(counted >= 9, "{counted}: what one read had no room for went back and came again");
-    let on_topic: Vec<_> =
-        rig.broker.groups_on(&topic).into_iter().map(|(group, _)| group.name.clone()).collect();
-    assert_eq!(on_topic, ["g".into()]);
+    let totals = rig.broker.totals();
+    let [(_, of_topic)] = &totals.topics[..] else { panic!("{totals:?}") };
+    let bytes = all.received.bytes.total;
+    assert_eq!(*of_topic, [9, bytes, 9, bytes, 9, bytes, 0]);
+    let [(_, group, of_group)] = &totals.groups[..] else { panic!("{totals:?}") };
+    assert_eq!((&*group.name, of_group[0]), ("g", counted));
+    let (of_topic, of_group) = (*of_topic, *of_group);
+    rig.ask(|token| Command::DeleteTopic { token, name: "t".into(), if_unused: false, if_empty: false });
+    let totals = rig.broker.totals();
+    assert_eq!((totals.topics.len(), totals.groups.len()), (0, 0));
+    assert_eq!((totals.topics_gone, totals.groups_gone), (of_topic, of_group));
     rig.stop();
 }
 

@@ -106,7 +106,7 @@ impl<const N: usize> Meter<N> {
         self.noted.fetch_max(now.as_secs() / shortest + 1, Ordering::Relaxed);
     }
 
-    fn counts(&self) -> [u64; N] {
+    pub fn counts(&self) -> [u64; N] {
         std::array::from_fn(|at| self.counters.get(at).map_or(0, |counter| counter.load(Ordering::Relaxed)))
     }
 

@@ -12,6 +12,7 @@ pub use self::client::{Client, ClientEntry};
 pub(crate) use self::meter::Meter;
 pub use self::meter::{Count, Rates};
 pub(crate) use self::registry::Statistics;
+pub use self::view::Totals;
 
 /// What a queue counts: messages and bytes received, read by offset, and leased.
 pub(crate) mod queue {
@@ -38,6 +39,16 @@ pub(crate) mod group {
     pub const RETRIED: usize = 3;
     pub const GIVEN_UP: usize = 4;
     pub const COUNTS: usize = 5;
+}
+
+/// Counts of a topic, in this order: messages and bytes received, read by offset, and leased; messages refused.
+pub type TopicTotals = [u64; queue::COUNTS + 1];
+/// Counts of a group on a topic, in this order: messages handed out, redelivered, settled, retried, given up.
+pub type GroupTotals = [u64; group::COUNTS];
+
+/// Adds counts to others.
+pub(crate) fn add_all<const N: usize>(sum: &mut [u64; N], more: &[u64; N]) {
+    sum.iter_mut().zip(more).for_each(|(sum, more)| *sum = sum.saturating_add(*more));
 }
 
 pub(crate) type QueueCounts = [u64; queue::COUNTS];

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use super::client::Client;
-use super::{Meter, group, queue};
+use super::{GroupTotals, Meter, TopicTotals, add_all, group, queue};
 use crate::ids::{GroupId, TopicId};
 use crate::time::Now;
 
@@ -15,9 +15,18 @@ pub(crate) struct Statistics {
     started: OnceLock<Now>,
     pub all: Meter<{ queue::COUNTS }>,
     pub refused: Meter<1>,
-    groups: RwLock<BTreeMap<(TopicId, GroupId), Arc<GroupMeter>>>,
+    groups: RwLock<Groups>,
+    /// What topics had counted that are deleted.
+    topics_gone: Mutex<TopicTotals>,
     clients: Mutex<BTreeMap<u64, Arc<Client>>>,
     last_client: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Groups {
+    meters: BTreeMap<(TopicId, GroupId), Arc<GroupMeter>>,
+    /// What those had counted that are forgotten.
+    gone: GroupTotals,
 }
 
 pub(crate) type GroupMeter = Meter<{ group::COUNTS }>;
@@ -35,27 +44,36 @@ impl Statistics {
 
     /// The counts of a group on a topic, if it did anything there.
     pub fn group(&self, key: (TopicId, GroupId)) -> Option<Arc<GroupMeter>> {
-        self.groups.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+        self.groups.read().unwrap_or_else(PoisonError::into_inner).meters.get(&key).cloned()
     }
 
     pub fn group_or_new(&self, key: (TopicId, GroupId)) -> Arc<GroupMeter> {
-        self.groups.write().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+        self.groups.write().unwrap_or_else(PoisonError::into_inner).meters.entry(key).or_default().clone()
     }
 
-    /// Groups that did something on a topic.
-    pub fn groups_on(&self, topic: TopicId) -> Vec<(GroupId, Arc<GroupMeter>)> {
+    /// What each group did on each topic, and what those did that are forgotten: nothing is in both, or missing.
+    pub fn group_totals(&self) -> (Vec<((TopicId, GroupId), GroupTotals)>, GroupTotals) {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
-        let of_topic = groups.range((topic, GroupId(0))..).take_while(|((its, _), _)| *its == topic);
-        of_topic.map(|((_, group), meter)| (*group, meter.clone())).collect()
+        (groups.meters.iter().map(|(key, meter)| (*key, meter.counts())).collect(), groups.gone)
+    }
+
+    /// A topic is no more.
+    pub fn topic_gone(&self, totals: &TopicTotals) {
+        add_all(&mut self.topics_gone.lock().unwrap_or_else(PoisonError::into_inner), totals);
+    }
+
+    pub fn topics_gone(&self) -> TopicTotals {
+        *self.topics_gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Drops the counts of a topic's groups, or of one of them.
     pub fn forget(&self, group: Option<GroupId>, topic: TopicId) {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+        let Groups { meters, gone } = &mut *groups;
         let first = (topic, group.unwrap_or(GroupId(0)));
         let is_it = |key: &(TopicId, GroupId)| key.0 == topic && group.is_none_or(|group| group == key.1);
-        while let Some(key) = groups.range(first..).next().map(|(key, _)| *key).filter(is_it) {
-            groups.remove(&key);
+        while let Some(key) = meters.range(first..).next().map(|(key, _)| *key).filter(is_it) {
+            meters.remove(&key).into_iter().for_each(|meter| add_all(gone, &meter.counts()));
         }
     }
 

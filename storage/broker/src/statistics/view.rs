@@ -1,8 +1,12 @@
 //! Counting what was read, and what whoever asks is shown.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{BrokerStatistics, Client, GroupStatistics, QueueStatistics, TopicStatistics, Traffic, queue};
+use super::{
+    BrokerStatistics, Client, GroupStatistics, GroupTotals, QueueStatistics, TopicStatistics, TopicTotals,
+    Traffic, add_all, queue,
+};
 use crate::broker::Broker;
 use crate::directory::{Directory, Group, Topic};
 use crate::event::Delivery;
@@ -10,7 +14,48 @@ use crate::queue::Queue;
 use crate::read::ReadBatch;
 use crate::time::Now;
 
+/// What topics and groups came to, without rates. All of it together never gets less.
+#[derive(Debug)]
+pub struct Totals {
+    /// Of topics, but for light queues, as they were made.
+    pub topics: Vec<(Arc<Topic>, TopicTotals)>,
+    /// Of those that are deleted.
+    pub topics_gone: TopicTotals,
+    /// Of groups on these topics.
+    pub groups: Vec<(Arc<Topic>, Arc<Group>, GroupTotals)>,
+    /// Of those that are gone, or their topics.
+    pub groups_gone: GroupTotals,
+}
+
+impl Topic {
+    fn totals(&self) -> TopicTotals {
+        let mut all = [0; queue::COUNTS];
+        for queue in self.queues().iter() {
+            queue.meter().into_iter().for_each(|meter| add_all(&mut all, &meter.counts()));
+        }
+        let [received, received_bytes, read, read_bytes, leased, leased_bytes] = all;
+        let [refused] = self.refused.counts();
+        [received, received_bytes, read, read_bytes, leased, leased_bytes, refused]
+    }
+}
+
 impl Directory {
+    /// What each topic but light queues came to, in no order, and those that are deleted: nothing is in both, or missing.
+    fn topic_totals(&self) -> (Vec<(Arc<Topic>, TopicTotals)>, TopicTotals) {
+        self.with_topics(|topics| {
+            let topics = topics.filter(|topic| topic.lite_of.is_none());
+            let totals = topics.map(|topic| (topic.clone(), topic.totals())).collect();
+            (totals, self.statistics().topics_gone())
+        })
+    }
+
+    /// A topic is deleted; to be called while nobody looks at the topics.
+    pub(crate) fn keep_totals(&self, topic: &Topic) {
+        if topic.lite_of.is_none() {
+            self.statistics().topic_gone(&topic.totals());
+        }
+    }
+
     /// Messages of a queue were read by offset.
     pub(crate) fn count_read(&self, now: Now, queue: &Queue, batch: &ReadBatch) {
         if !batch.entries.is_empty() {
@@ -42,7 +87,7 @@ impl Broker {
     }
 
     /// What went through a topic since the broker started, or the topic was made. Light queues, of which there may be very
-    /// many, count only for the broker as a whole, and so do their groups not at all.
+    /// many, count only for the broker as a whole, and their groups not at all.
     pub fn topic_statistics(&self, topic: &Topic) -> TopicStatistics {
         let (now, started) = (self.now().mono, self.directory().statistics().started().mono);
         let queue = |queue: &Arc<Queue>| {
@@ -64,15 +109,21 @@ impl Broker {
         meter.map_or_else(GroupStatistics::default, |meter| GroupStatistics::of(read(meter)))
     }
 
-    /// The groups that did something on a topic since the broker started, as they were made.
-    pub fn groups_on(&self, topic: &Topic) -> Vec<(Arc<Group>, GroupStatistics)> {
-        let (now, statistics) = (self.now().mono, self.directory().statistics());
-        let started = statistics.started().mono;
-        let names: std::collections::HashMap<_, _> =
-            self.directory().groups().into_iter().map(|group| (group.id, group)).collect();
-        let of_topic = statistics.groups_on(topic.id).into_iter();
-        let known = of_topic.filter_map(|(id, meter)| Some((names.get(&id)?.clone(), meter)));
-        known.map(|(group, meter)| (group, GroupStatistics::of(meter.read(now, started)))).collect()
+    /// What all topics and groups came to since the broker started, in one pass over them.
+    pub fn totals(&self) -> Totals {
+        let directory = self.directory();
+        let (mut topics, topics_gone) = directory.topic_totals();
+        topics.sort_by_key(|(topic, _)| topic.id);
+        let (of_groups, groups_gone) = directory.statistics().group_totals();
+        let known_topics: HashMap<_, _> = topics.iter().map(|(topic, _)| (topic.id, topic)).collect();
+        let known_groups: HashMap<_, _> =
+            directory.groups().into_iter().map(|group| (group.id, group)).collect();
+        // What is not known was made just now.
+        let named = of_groups.into_iter().filter_map(|((topic, group), totals)| {
+            Some(((*known_topics.get(&topic)?).clone(), known_groups.get(&group)?.clone(), totals))
+        });
+        let groups = named.collect();
+        Totals { topics, topics_gone, groups, groups_gone }
     }
 
     /// Clients that are connected, from the one behind a number on.
