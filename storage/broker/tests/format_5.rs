@@ -5,7 +5,6 @@ mod rig;
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use fixture::*;
 use mailrail_broker::*;
@@ -21,10 +20,7 @@ const BEHIND: u32 = 300;
 /// Messages to two queues, of which one has priorities, then to three.
 fn furnish(folder: &Path) {
     let mut rig = Rig::at(folder, WALL_MS);
-    let filler = rig.put_topic("filler", TopicSettings { queues: 1, ..TopicSettings::default() });
-    for number in 0..20u8 {
-        rig.publish(&filler, format!("filler {number} ").repeat(200).as_bytes());
-    }
+    let filler = fill(&mut rig, "filler");
     let settings = ExchangeSettings::durable(ExchangeKind::Fanout);
     rig.ask(|token| Command::PutExchange { token, name: "all".into(), settings });
     for name in QUEUES {
@@ -42,15 +38,7 @@ fn furnish(folder: &Path) {
     bind(&mut rig, "ranked");
     publish(&mut rig, 0..BEFORE);
     let before = rig.publish(&filler, b"the last before the snapshot").position;
-    rig.broker.trim_log(&rig.session, Token(1), before);
-    let Reply::Count(start) = rig.reply() else { panic!("not trimmed") };
-    assert!(start >= SEGMENT_BYTES, "{start}");
-    let gone = format!("{:020}.seg", start - SEGMENT_BYTES);
-    let since = Instant::now();
-    while folder.join("log").join(&gone).exists() {
-        assert!(since.elapsed() < PATIENCE, "what was trimmed is still there");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    trim(&mut rig, folder, before);
     bind(&mut rig, "late");
     publish(&mut rig, BEFORE..BEFORE + BEHIND);
     rig.stop();
