@@ -37,7 +37,13 @@ const OF_GROUPS: Names<5> = [
 pub struct Series {
     broker: Broker,
     topics_max: usize,
-    places: Mutex<(Places<TopicId>, Places<(TopicId, GroupId)>)>,
+    places: Mutex<AllPlaces>,
+}
+
+#[derive(Debug, Default)]
+struct AllPlaces {
+    topics: Places<TopicId>,
+    groups: Places<(TopicId, GroupId)>,
 }
 
 impl Series {
@@ -49,19 +55,18 @@ impl Series {
     pub fn render(&self) -> String {
         // One at a time, so that an older look at the counts is not written after a newer one.
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let (of_topics, of_groups) = &mut *places;
         let Totals { topics, topics_gone, groups, groups_gone } = self.broker.totals();
         let label = |topic: &Topic| format!("topic=\"{}\"", escaped(&topic.name));
         let of_pair =
             |topic: &Topic, group: &Group| format!("group=\"{}\",{}", escaped(&group.name), label(topic));
         let counted = topics.iter().map(|(topic, totals)| (topic.id, move || label(topic), *totals));
-        let (own, others) = of_topics.part(counted.collect(), topics_gone, self.topics_max);
+        let (own, others) = places.topics.part(counted.collect(), topics_gone, self.topics_max);
         let mut text = String::new();
         write_all(&mut text, &OF_TOPICS, &own, ("topic=\"\"", others));
         let counted = groups
             .iter()
             .map(|(topic, group, totals)| ((topic.id, group.id), move || of_pair(topic, group), *totals));
-        let (own, others) = of_groups.part(counted.collect(), groups_gone, self.topics_max);
+        let (own, others) = places.groups.part(counted.collect(), groups_gone, self.topics_max);
         write_all(&mut text, &OF_GROUPS, &own, ("group=\"\",topic=\"\"", others));
         text
     }

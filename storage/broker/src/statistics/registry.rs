@@ -24,11 +24,13 @@ pub(crate) struct Statistics {
 
 #[derive(Debug, Default)]
 struct Groups {
-    meters: BTreeMap<(TopicId, GroupId), Arc<GroupMeter>>,
+    meters: BTreeMap<GroupKey, Arc<GroupMeter>>,
     /// What those had counted that are forgotten.
     gone: GroupTotals,
 }
 
+/// A group on a topic.
+pub(crate) type GroupKey = (TopicId, GroupId);
 pub(crate) type GroupMeter = Meter<{ group::COUNTS }>;
 
 impl Statistics {
@@ -52,7 +54,7 @@ impl Statistics {
     }
 
     /// What each group did on each topic, and what those did that are forgotten: nothing is in both, or missing.
-    pub fn group_totals(&self) -> (Vec<((TopicId, GroupId), GroupTotals)>, GroupTotals) {
+    pub fn group_totals(&self) -> (Vec<(GroupKey, GroupTotals)>, GroupTotals) {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
         (groups.meters.iter().map(|(key, meter)| (*key, meter.counts())).collect(), groups.gone)
     }
