@@ -13,9 +13,9 @@ use crate::width::wide;
 
 /// Bytes of zeros that are written at once: a sync waits for them.
 const FILL_BYTES: u64 = 256 << 10;
-/// Nothing is filled where a sync has more to write than this on the average: what the file system records besides is
+/// Nothing is filled where a sync writes more than this on the average: what the file system records besides is
 /// little then, and the zeros keep the disk from writing what counts.
-const FILL_SYNC_BYTES_MAX: u64 = 16 << 10;
+const SMALL_SYNC_BYTES: u64 = 16 << 10;
 /// Trimmed files that are kept to make segments of; together with the ready segment they are what a log holds too much.
 const USED_FILES_MAX: usize = 1;
 
@@ -84,7 +84,7 @@ impl Log {
             return Some(from);
         }
         let part = spare.filled..ready.bytes().min(spare.filled + FILL_BYTES);
-        let is_worth_it = self.hand.lock().sync_bytes <= FILL_SYNC_BYTES_MAX;
+        let is_worth_it = self.hand.lock().sync_bytes <= SMALL_SYNC_BYTES;
         let filled = if is_worth_it { self.disk.fill(&ready.path, part.clone()) } else { Ok(()) };
         spare.filled = match filled {
             Ok(()) => part.end,
